@@ -1,0 +1,1 @@
+"""TeamCache gateway: cache jobs over REST, with progress in files and bytes."""

@@ -1,0 +1,1 @@
+"""Cleanup contexts that watch something, each one `check_once`."""

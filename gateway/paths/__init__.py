@@ -1,0 +1,1 @@
+"""What a client typed → a path in the filespace. Pure functions, no I/O."""

@@ -1,0 +1,1 @@
+"""The one place where SQL is written: migrations and named queries."""
