@@ -1,0 +1,305 @@
+"""The aiopg pool, transactions and LISTEN. Driver errors become ours here, and only here.
+
+aiopg's connections are in autocommit: one statement needs no transaction, several statements go
+through `Database.transaction`. What a statement returns are named tuples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import aiopg
+import psycopg2
+import psycopg2.extensions
+from psycopg2.extras import NamedTupleCursor
+
+from gateway.errors import DatabaseUnavailable, GatewayError
+from gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Parameters = Mapping[str, Any]
+
+# What a cancelled statement's answer may take on top of the server's own timeout.
+GRACE_SECONDS = 5.0
+# A restarted PostgreSQL has recovered by then; the first use of an old connection fails once.
+RETRY_SECONDS = 0.5
+LISTEN_PROBE_SECONDS = 30.0
+# Ends a statement whose client is gone; PostgreSQL 13 does not know the setting.
+NOTICE_LOST_CLIENTS = """
+SELECT set_config('client_connection_check_interval', '500', false)
+WHERE current_setting('server_version_num')::integer >= 140000
+"""
+
+
+class StatementFailed(GatewayError):
+    """PostgreSQL refused a statement of ours: a fault in the gateway, not in the request."""
+
+    default_message = "Internal error"
+
+
+class PermissionDenied(StatementFailed):
+    """Our role lacks a right. The message is PostgreSQL's own."""
+
+
+class LockTimeout(StatementFailed):
+    """A lock was not to be had in time."""
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn what the driver raises into our errors; a real cancellation passes through."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        # aiopg hides a statement timeout and a cancelled backend behind CancelledError.
+        if isinstance(error.__context__, psycopg2.extensions.QueryCanceledError):
+            raise DatabaseUnavailable("The database took too long to answer") from error
+        raise
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise PermissionDenied(str(error).splitlines()[0]) from error
+    except psycopg2.errors.LockNotAvailable as error:
+        raise LockTimeout from error
+    except (psycopg2.OperationalError, psycopg2.InterfaceError, OSError, TimeoutError) as error:
+        log.debug("database unavailable", exc_info=error)
+        raise DatabaseUnavailable from error
+    except psycopg2.Error as error:
+        raise StatementFailed from error
+
+
+class Session:
+    """One connection in use. Statements run one after another."""
+
+    def __init__(self, cursor: aiopg.Cursor) -> None:
+        self._cursor = cursor
+
+    async def fetch(self, query: str, parameters: Parameters | None = None) -> list[Any]:
+        """Run a statement and return its rows, named tuples."""
+        await self._cursor.execute(query, parameters)
+        rows: list[Any] = await self._cursor.fetchall()
+        return rows
+
+    async def fetch_one(self, query: str, parameters: Parameters | None = None) -> Any:
+        """Run a statement and return its first row, or None."""
+        await self._cursor.execute(query, parameters)
+        return await self._cursor.fetchone()
+
+    async def execute(self, query: str, parameters: Parameters | None = None) -> int:
+        """Run a statement and return how many rows it touched."""
+        await self._cursor.execute(query, parameters)
+        return int(self._cursor.rowcount)
+
+    async def run(self, script: str) -> None:
+        """Run a script without parameters: ``%`` in it means itself."""
+        await self._cursor.execute(script)
+
+
+class Database:
+    """A pool of connections that survives restarts, cancellations and lost networks.
+
+    The pool's own waiting list loses wake-ups when a released connection turns out to be closed,
+    so a semaphore of the same size stands in front of it and nobody ever waits inside.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._places = asyncio.Semaphore(settings.db_pool_size)
+        self._pool: aiopg.Pool | None = None
+
+    async def open(self) -> None:
+        """Make the pool. Connects to nothing yet, so it works while PostgreSQL is away."""
+        settings = self._settings
+        self._pool = await aiopg.create_pool(
+            **connection_arguments(settings),
+            minsize=0,
+            maxsize=settings.db_pool_size,
+            timeout=settings.db_statement_timeout + GRACE_SECONDS,
+            enable_hstore=False,
+            on_connect=_prepare_connection,
+        )
+
+    async def close(self) -> None:
+        """Close the pool and every connection of it, also those in use."""
+        if self._pool is not None:
+            self._pool.terminate()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GRACE_SECONDS):
+                    await self._pool.wait_closed()
+            self._pool = None
+
+    @property
+    def in_use(self) -> int:
+        """Connections that somebody holds right now."""
+        return 0 if self._pool is None else self._pool.size - self._pool.freesize
+
+    async def fetch(self, query: str, parameters: Parameters | None = None) -> list[Any]:
+        """Run one statement that may safely run twice, and return its rows.
+
+        It is tried a second time when the connection fails. Raises `DatabaseUnavailable`.
+        """
+        try:
+            async with self.session() as session:
+                return await session.fetch(query, parameters)
+        except DatabaseUnavailable as error:
+            if not _is_lost_connection(error):
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
+            async with self.session() as session:
+                return await session.fetch(query, parameters)
+
+    async def fetch_one(self, query: str, parameters: Parameters | None = None) -> Any:
+        """Like `fetch`, but return the first row, or None."""
+        rows = await self.fetch(query, parameters)
+        return rows[0] if rows else None
+
+    @asynccontextmanager
+    async def session(self, statement_seconds: float | None = None) -> AsyncIterator[Session]:
+        """Lend a connection, in autocommit: each statement is its own transaction.
+
+        ``statement_seconds`` is how long we wait for an answer; the server's own limit stays.
+        """
+        async with self._cursor(statement_seconds) as cursor:
+            yield Session(cursor)
+
+    @asynccontextmanager
+    async def transaction(self, statement_seconds: float | None = None) -> AsyncIterator[Session]:
+        """Lend a connection inside a transaction: committed at the end, rolled back on an error.
+
+        ``statement_seconds`` raises the time that each of its statements may take.
+        """
+        async with self._cursor(statement_seconds) as cursor, cursor.begin():
+            session = Session(cursor)
+            if statement_seconds is not None:
+                await session.execute(
+                    "SELECT set_config('statement_timeout', %(ms)s, true)",
+                    {"ms": str(int(statement_seconds * 1000))},
+                )
+            yield session
+
+    @asynccontextmanager
+    async def _cursor(self, statement_seconds: float | None) -> AsyncIterator[aiopg.Cursor]:
+        limit = (statement_seconds or self._settings.db_statement_timeout) + GRACE_SECONDS
+        with translated_errors():
+            async with (
+                self._connection() as connection,
+                connection.cursor(cursor_factory=NamedTupleCursor, timeout=limit) as cursor,
+            ):
+                yield cursor
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[aiopg.Connection]:
+        if self._pool is None:
+            raise DatabaseUnavailable
+        async with self._place():
+            connection = await self._acquire(self._pool)
+            try:
+                yield connection
+            finally:
+                await self._release(self._pool, connection)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(self._settings.db_connect_timeout):
+            await self._places.acquire()
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def _acquire(self, pool: aiopg.Pool) -> aiopg.Connection:
+        try:
+            async with asyncio.timeout(self._settings.db_connect_timeout):
+                return await pool.acquire()
+        except AssertionError:
+            # aiopg asserts that a pooled connection is open; after a restart it may not be.
+            raise psycopg2.OperationalError("pooled connection was closed") from None
+
+    async def _release(self, pool: aiopg.Pool, connection: aiopg.Connection) -> None:
+        # A connection still in a transaction cannot be used again: a cancelled request left it.
+        status = None if connection.closed else connection.raw.get_transaction_status()
+        if status not in (None, psycopg2.extensions.TRANSACTION_STATUS_IDLE):
+            await connection.close()
+        await pool.release(connection)
+
+    async def listen(self, channel: str) -> AsyncIterator[str]:
+        """Yield the payloads of ``channel``, on a connection of its own.
+
+        An empty payload comes first, when listening has begun: what happened before is to be
+        read now. Raises `DatabaseUnavailable` when the connection is lost; call it again then.
+        """
+        with translated_errors():
+            async with (
+                aiopg.connect(
+                    **connection_arguments(self._settings),
+                    timeout=self._settings.db_connect_timeout,
+                    enable_hstore=False,
+                ) as connection,
+                connection.cursor() as cursor,
+            ):
+                await cursor.execute(f'LISTEN "{channel}"')
+                yield ""
+                while True:
+                    yield await _next_payload(connection, cursor)
+
+
+async def _next_payload(connection: aiopg.Connection, cursor: aiopg.Cursor) -> str:
+    while True:
+        try:
+            async with asyncio.timeout(LISTEN_PROBE_SECONDS):
+                notification = await connection.notifies.get()
+                return str(notification.payload)
+        except TimeoutError:
+            # A network that swallows packets is noticed by asking.
+            await cursor.execute("SELECT 1")
+
+
+def connection_arguments(settings: Settings) -> dict[str, Any]:
+    """What psycopg2 and aiopg need to connect, in UTC and with bounded statements."""
+    options = {
+        "timezone": "UTC",
+        "statement_timeout": int(settings.db_statement_timeout * 1000),
+        "idle_in_transaction_session_timeout": 60_000,
+    }
+    return {
+        "host": settings.db_host,
+        "port": settings.db_port,
+        "dbname": settings.db_name,
+        "user": settings.db_user,
+        "password": settings.db_password.get_secret_value(),
+        "application_name": "teamcache-gateway",
+        "connect_timeout": max(2, int(settings.db_connect_timeout)),
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "client_encoding": "utf8",
+        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+    }
+
+
+@contextmanager
+def blocking_connection(settings: Settings) -> Iterator[Any]:
+    """A psycopg2 connection for use in a thread, which COPY needs; statements have no timeout.
+
+    Committed at the end, rolled back on an error. Driver errors become ours.
+    """
+    with translated_errors():
+        connection = psycopg2.connect(**connection_arguments(settings))
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = 0")
+                yield connection
+        finally:
+            connection.close()
+
+
+async def _prepare_connection(connection: aiopg.Connection) -> None:
+    async with connection.cursor() as cursor:
+        await cursor.execute(NOTICE_LOST_CLIENTS)
+
+
+def _is_lost_connection(error: DatabaseUnavailable) -> bool:
+    return isinstance(error.__cause__, psycopg2.OperationalError | psycopg2.InterfaceError)

@@ -1,0 +1,157 @@
+"""Bring the schema up to date: create what is missing, only ever add.
+
+TeamCache Manager's tables may exist already and belong to another role. Each step of a migration
+says when it is not needed; a step that only the tables' owner may run is named, not tried blindly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import aiopg
+from psycopg2.extras import NamedTupleCursor
+
+from gateway.database import (
+    LockTimeout,
+    PermissionDenied,
+    Session,
+    connection_arguments,
+    translated_errors,
+)
+from gateway.errors import MigrationRequired
+from gateway.settings import Settings
+from gateway.sql import Migration, Step, load_migrations, load_queries
+
+log = logging.getLogger(__name__)
+
+# An index on a large table takes long, waiting for a busy table must not: everybody queues behind.
+STATEMENT_SECONDS = 24 * 3600
+LOCK_SECONDS = 5
+LOCK_ATTEMPTS = 60
+POLL_SECONDS = 0.25
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Apply every migration that is missing, and return the titles of the steps that ran.
+
+    Several gateways may start at once: one migrates, the others wait. Raises `MigrationRequired`
+    with the statements that the owner must run where our role may not, `DatabaseUnavailable`.
+    """
+    async with _migrator(settings) as migrator, migrator.locked():
+        return await migrator.apply()
+
+
+async def pending_statements(settings: Settings, role: str) -> list[str]:
+    """The SQL statements that are missing, grants to ``role`` included; nothing is changed."""
+    async with _migrator(settings) as migrator:
+        return await migrator.pending(role)
+
+
+@asynccontextmanager
+async def _migrator(settings: Settings) -> AsyncIterator[_Migrator]:
+    with translated_errors():
+        async with (
+            aiopg.connect(
+                **connection_arguments(settings),
+                timeout=STATEMENT_SECONDS,
+                enable_hstore=False,
+            ) as connection,
+            connection.cursor(cursor_factory=NamedTupleCursor) as cursor,
+        ):
+            session = Session(cursor)
+            await session.execute("SET statement_timeout = 0")
+            await session.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+            yield _Migrator(session, settings.db_user)
+
+
+class _Migrator:
+    def __init__(self, session: Session, role: str) -> None:
+        self._session = session
+        self._role = role
+        self._queries: Mapping[str, str] = load_queries("schema")
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        # Polled, not waited for: a waiting statement holds a snapshot, and the CREATE INDEX
+        # CONCURRENTLY of the one who has the lock waits for snapshots. The lock ends with us.
+        while not (await self._session.fetch_one(self._queries["try_lock"])).locked:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
+        yield
+
+    async def apply(self) -> list[str]:
+        ran: list[str] = []
+        for migration in await self._unrecorded():
+            for step in migration.steps:
+                if await self._is_missing(step):
+                    await self._run(step)
+                    ran.append(step.title)
+            await self._record(migration)
+        await self._check_rights()
+        return ran
+
+    async def pending(self, role: str) -> list[str]:
+        statements: list[str] = []
+        for migration in await self._unrecorded():
+            for step in migration.steps:
+                if await self._is_missing(step):
+                    statements += _printable(step)
+            statements.append(self._queries["record"] % {"name": f"'{migration.name}'"} + ";")
+        return statements + await self._grants(role)
+
+    async def _unrecorded(self) -> Sequence[Migration]:
+        if not (await self._session.fetch_one(self._queries["has_records"])).found:
+            return load_migrations()
+        applied = {row.name for row in await self._session.fetch(self._queries["applied"])}
+        return [m for m in load_migrations() if m.name not in applied]
+
+    async def _is_missing(self, step: Step) -> bool:
+        return not (await self._session.fetch_one(f"SELECT {step.unless} AS found")).found
+
+    async def _run(self, step: Step) -> None:
+        for statement in step.statements:
+            await self._run_when_unlocked(statement)
+        log.info("migrated: %s", step.title)
+
+    async def _run_when_unlocked(self, statement: str) -> None:
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                with translated_errors():
+                    return await self._session.run(statement)
+            except LockTimeout:
+                log.warning("a busy table delays the migration, trying again")
+                await asyncio.sleep(POLL_SECONDS)
+            except PermissionDenied as error:
+                await self._hand_to_owner(error.message)
+        raise LockTimeout(f"A table stayed locked, the migration could not run: {statement}")
+
+    async def _record(self, migration: Migration) -> None:
+        try:
+            with translated_errors():
+                await self._session.execute(self._queries["record"], {"name": migration.name})
+        except PermissionDenied as error:
+            await self._hand_to_owner(error.message)
+
+    async def _check_rights(self) -> None:
+        if grants := await self._grants(self._role):
+            raise MigrationRequired(
+                f'The role "{self._role}" lacks rights that the owner of the tables can grant',
+                grants,
+            )
+
+    async def _grants(self, role: str) -> list[str]:
+        rows = await self._session.fetch(self._queries["missing_rights"], {"role": role})
+        return [row.statement for row in rows]
+
+    async def _hand_to_owner(self, reason: str) -> None:
+        raise MigrationRequired(
+            f'The role "{self._role}" may not create what is missing ({reason});'
+            " the owner of the tables can, with these statements",
+            await self.pending(self._role),
+        )
+
+
+def _printable(step: Step) -> list[str]:
+    return [f"-- {step.title}", *step.statements]
