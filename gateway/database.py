@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, Self
 
 import aiopg
 import psycopg2
@@ -29,6 +29,7 @@ GRACE_SECONDS = 5.0
 # A restarted PostgreSQL has recovered by then; the first use of an old connection fails once.
 RETRY_SECONDS = 0.5
 LISTEN_PROBE_SECONDS = 30.0
+PING_SECONDS = 2.0
 # Ends a statement whose client is gone; PostgreSQL 13 does not know the setting.
 NOTICE_LOST_CLIENTS = """
 SELECT set_config('client_connection_check_interval', '500', false)
@@ -122,6 +123,13 @@ class Database:
             on_connect=_prepare_connection,
         )
 
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
         """Close the pool and every connection of it, also those in use."""
         if self._pool is not None:
@@ -150,6 +158,12 @@ class Database:
             await asyncio.sleep(RETRY_SECONDS)
             async with self.session() as session:
                 return await session.fetch(query, parameters)
+
+    async def ping(self) -> None:
+        """Raise `DatabaseUnavailable` if PostgreSQL does not answer within two seconds."""
+        with translated_errors():
+            async with asyncio.timeout(PING_SECONDS):
+                await self.fetch("SELECT 1")
 
     async def fetch_one(self, query: str, parameters: Parameters | None = None) -> Any:
         """Like `fetch`, but return the first row, or None."""
@@ -225,7 +239,7 @@ class Database:
             await connection.close()
         await pool.release(connection)
 
-    async def listen(self, channel: str) -> AsyncIterator[str]:
+    async def listen(self, channel: str) -> AsyncGenerator[str, None]:
         """Yield the payloads of ``channel``, on a connection of its own.
 
         An empty payload comes first, when listening has begun: what happened before is to be

@@ -1,0 +1,30 @@
+"""``migrate``: the schema, now."""
+
+from __future__ import annotations
+
+import click
+
+from gateway.cli.settings_options import DATABASE, LOGS, settings_options
+from gateway.migrations import migrate, pending_statements
+from gateway.server import run
+from gateway.settings import Settings
+
+
+@click.command()
+@settings_options(*DATABASE, *LOGS)
+@click.option("--sql", is_flag=True, help="print the statements that are missing, change nothing")
+@click.option("--grant-to", metavar="ROLE", help="with --sql: the role that the gateway runs as")
+def command(settings: Settings, *, sql: bool, grant_to: str | None) -> None:
+    """Bring the database schema up to date. Nothing is ever removed or rewritten.
+
+    Where TeamCache Manager's tables belong to another role, run it with that role's
+    credentials, or give its owner what --sql prints.
+    """
+    if sql:
+        for statement in run(pending_statements(settings, grant_to or settings.db_user)):
+            click.echo(statement)
+        return
+    steps = run(migrate(settings))
+    for step in steps:
+        click.echo(f"added: {step}")
+    click.echo("The schema is up to date.")

@@ -1,0 +1,168 @@
+"""Submit, read, list and cancel cache jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr
+
+from gateway.errors import InvalidRequest, PayloadTooLarge
+from gateway.handlers.requests import query_integer, read_json
+from gateway.handlers.responses import iso_time, json_response, readable_size
+from gateway.jobs import Job, JobStatus, Progress, parse_job_id
+from gateway.keys import FILESPACE, JOB_CANCELLED, JOB_STORE, SUBMISSION
+from gateway.paths import Filespace, resolve_all
+from gateway.submission import Submitted
+
+LISTED_NAMES_LIMIT = 100_000
+PAGE_LIMIT = 100
+OFFSET_LIMIT = 1_000_000_000
+
+
+class NewJob(BaseModel):
+    """The body of a submit: at least one file or directory, as any operating system writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: list[StrictStr] = []
+    directories: list[StrictStr] = []
+    recursive: StrictBool = True
+
+
+async def create(request: web.Request) -> web.Response:
+    """Create a cache job: 201 with its id and totals."""
+    wanted = await read_json(request, NewJob)
+    _check_amount(wanted)
+    filespace = request.app[FILESPACE]
+    submitted = await request.app[SUBMISSION].submit(
+        files=_resolve(wanted.files, filespace),
+        directories=_resolve(wanted.directories, filespace),
+        recursive=wanted.recursive,
+    )
+    location = request.app.router["job"].url_for(job_id=submitted.job.id)
+    return json_response(_created(submitted), 201, {"Location": str(location)})
+
+
+async def get(request: web.Request) -> web.Response:
+    """A job's state and progress; 304 when the caller's ETag still holds."""
+    job = await request.app[JOB_STORE].get(parse_job_id(request.match_info["job_id"]))
+    body = orjson.dumps({"success": True, "job": _detailed(job)})
+    etag = blake2b(body, digest_size=12).hexdigest()
+    if any(known.value in (etag, "*") for known in request.if_none_match or ()):
+        response = web.Response(status=304)
+    else:
+        response = web.Response(body=body, content_type="application/json")
+    response.etag = etag
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+async def list_(request: web.Request) -> web.Response:
+    """A page of jobs, newest first."""
+    jobs, total = await request.app[JOB_STORE].list(
+        status=_query_status(request),
+        limit=query_integer(request, "limit", default=50, least=1, most=PAGE_LIMIT),
+        offset=query_integer(request, "offset", default=0, least=0, most=OFFSET_LIMIT),
+    )
+    return json_response({"success": True, "jobs": [_brief(job) for job in jobs], "total": total})
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Cancel a job that has not ended."""
+    await request.app[JOB_STORE].cancel(parse_job_id(request.match_info["job_id"]))
+    request.app[JOB_CANCELLED].set()
+    return json_response({"success": True, "message": "Job cancelled successfully"})
+
+
+def _check_amount(wanted: NewJob) -> None:
+    listed = len(wanted.files) + len(wanted.directories)
+    if not listed:
+        raise InvalidRequest("At least one file or directory is required")
+    if listed > LISTED_NAMES_LIMIT:
+        raise PayloadTooLarge(f"At most {LISTED_NAMES_LIMIT:,} names may be listed in a request")
+
+
+def _resolve(typed: Sequence[str], filespace: Filespace) -> dict[str, str]:
+    """What was typed, by the path that it names: a path named twice counts once."""
+    return dict(zip(resolve_all(typed, filespace), typed, strict=True))
+
+
+def _query_status(request: web.Request) -> JobStatus | None:
+    text = request.query.get("status")
+    if text is None:
+        return None
+    try:
+        return JobStatus(text)
+    except ValueError:
+        raise InvalidRequest(f"status must be one of {', '.join(JobStatus)}") from None
+
+
+def _created(submitted: Submitted) -> dict[str, Any]:
+    job = submitted.job
+    return {
+        "success": True,
+        "jobId": job.id,
+        "status": job.status,
+        "totalFiles": job.total_files,
+        "totalSize": {"bytes": job.total_bytes, "readable": readable_size(job.total_bytes)},
+        "unindexed": submitted.unindexed,
+        "message": "Cache job created successfully",
+        "createdAt": iso_time(job.created_at),
+    }
+
+
+def _detailed(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "status": job.status,
+        "totalFiles": job.progress.total_files,
+        "progress": _progress(job.progress),
+        "throughput": None,
+        "createdAt": iso_time(job.created_at),
+        "startedAt": iso_time(job.started_at),
+        "completedAt": iso_time(job.completed_at),
+        "error": job.error,
+    }
+
+
+def _progress(progress: Progress) -> dict[str, Any]:
+    return {
+        "files": {
+            "completed": progress.completed_files,
+            "failed": progress.failed_files,
+            "total": progress.total_files,
+            "percentage": progress.file_percentage,
+        },
+        "size": {
+            "completedBytes": progress.completed_bytes,
+            "totalBytes": progress.total_bytes,
+            "completedReadable": readable_size(progress.completed_bytes),
+            "totalReadable": readable_size(progress.total_bytes),
+            "percentage": progress.size_percentage,
+        },
+        "percentage": progress.percentage,
+    }
+
+
+def _brief(job: Job) -> dict[str, Any]:
+    progress = job.progress
+    return {
+        "id": job.id,
+        "status": job.status,
+        "totalFiles": progress.total_files,
+        "totalSizeBytes": progress.total_bytes,
+        "totalSizeReadable": readable_size(progress.total_bytes),
+        "completedFiles": progress.completed_files,
+        "failedFiles": progress.failed_files,
+        "completedSizeBytes": progress.completed_bytes,
+        "completedSizeReadable": readable_size(progress.completed_bytes),
+        "percentage": progress.percentage,
+        "createdAt": iso_time(job.created_at),
+        "startedAt": iso_time(job.started_at),
+        "completedAt": iso_time(job.completed_at),
+        "error": job.error,
+    }

@@ -1,0 +1,76 @@
+"""What a request says, read with care: its JSON body and its query."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+import orjson
+from aiohttp import ClientPayloadError, web
+from pydantic import BaseModel, ValidationError
+
+from gateway.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+
+BODY_LIMIT = 10 * 1024 * 1024
+
+Model = TypeVar("Model", bound=BaseModel)
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+
+async def read_json(request: web.Request, model: type[Model]) -> Model:
+    """The request's JSON body as ``model``.
+
+    Raises `UnsupportedMediaType`, `PayloadTooLarge` (over 10,485,760 bytes), `InvalidRequest`.
+    """
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType
+    try:
+        body = orjson.loads(await _read_limited(request))
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("The request body must be a JSON object")
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+async def _read_limited(request: web.Request) -> bytes:
+    """Read the body ourselves: a host that embeds us sets a limit of its own on its requests."""
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise PayloadTooLarge
+    body = bytearray()
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                raise PayloadTooLarge
+    except (ClientPayloadError, ConnectionError):
+        raise InvalidRequest("The request body ended early") from None
+    return bytes(body)
+
+
+def _explain(error: ValidationError) -> InvalidRequest:
+    problems = [
+        _sentence(".".join(map(str, item["loc"])), item["type"], item["msg"])
+        for item in error.errors(include_input=False, include_url=False)
+    ]
+    return InvalidRequest(problems[0], problems if len(problems) > 1 else None)
+
+
+def _sentence(field: str, kind: str, reason: str) -> str:
+    if kind == "extra_forbidden":
+        return f"Unknown field: {field}"
+    reason = reason.removeprefix("Value error, ").removeprefix("Input ")
+    return f"{field}: {reason}" if field else reason
+
+
+def query_integer(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    """An integer of the query string, within bounds. Raises `InvalidRequest`."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not _INTEGER.fullmatch(text) or not least <= int(text) <= most:
+        raise InvalidRequest(f"{name} must be a whole number from {least} to {most}")
+    return int(text)

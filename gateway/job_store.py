@@ -1,0 +1,174 @@
+"""Verbs on jobs: create, get, list, cancel. Each is one statement, or a few in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from gateway.database import Database
+from gateway.errors import JobEnded, JobNotFound, NoFilesFound
+from gateway.jobs import Job, JobStatus, Progress
+from gateway.size_tally import SizeTally
+from gateway.sql import load_queries
+
+CANCEL_BATCH = 10_000
+# A cancelled job is not among them: the backend still finishes the files in its hands.
+SETTLED = (JobStatus.COMPLETED, JobStatus.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a job shall read, as absolute paths in the filespace; no file stands in it twice.
+
+    ``trees`` are directories with all that is below, ``folders`` directories without their
+    subdirectories. ``sizes`` gives each of ``paths`` its bytes. ``maybe`` maps listed files inside
+    a listed directory that the index does not know to their bytes. ``listed_files`` and
+    ``listed_directories`` are what the caller named, kept with the job.
+    """
+
+    listed_files: Sequence[str] = ()
+    listed_directories: Sequence[str] = ()
+    paths: Sequence[str] = ()
+    sizes: Sequence[int] = ()
+    trees: Sequence[str] = ()
+    folders: Sequence[str] = ()
+    maybe: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedJob:
+    """A job that is now in the database, with its totals in files and bytes."""
+
+    id: str
+    status: JobStatus
+    total_files: int
+    total_bytes: int
+    created_at: datetime
+
+
+class JobStore:
+    """The jobs in the database."""
+
+    def __init__(self, database: Database, submit_seconds: float) -> None:
+        self._database = database
+        self._submit_seconds = submit_seconds
+        self._queries = load_queries("jobs")
+        self._tally = SizeTally(self._sum_item_sizes)
+
+    async def create(self, request: JobRequest) -> CreatedJob:
+        """Write the job and its items, visible together or not at all.
+
+        The files of a directory never leave the database. Raises `NoFilesFound` and writes
+        nothing if there is no file at all, `DatabaseUnavailable`.
+        """
+        async with self._database.transaction(self._submit_seconds) as session:
+            row = await session.fetch_one(
+                self._queries["create"],
+                {
+                    "id": str(uuid.uuid4()),
+                    "trees": list(request.trees),
+                    "folders": list(request.folders),
+                    "paths": list(request.paths),
+                    "sizes": list(request.sizes),
+                    "maybe_paths": list(request.maybe),
+                    "maybe_sizes": list(request.maybe.values()),
+                    "file_paths": list(request.listed_files),
+                    "directory_paths": list(request.listed_directories),
+                },
+            )
+        if row is None:
+            raise NoFilesFound
+        return CreatedJob(
+            row.id,
+            JobStatus(row.status),
+            row.total_files,
+            int(row.total_size_bytes),
+            row.created_at,
+        )
+
+    async def get(self, job_id: str) -> Job:
+        """The job with this canonical id. Raises `JobNotFound`."""
+        row = await self._database.fetch_one(self._queries["get"], {"id": job_id})
+        if row is None:
+            raise JobNotFound
+        return await self._with_sizes(row)
+
+    async def list(
+        self, status: JobStatus | None = None, limit: int = 50, offset: int = 0
+    ) -> tuple[list[Job], int]:
+        """A page of jobs, newest first, and how many match in all."""
+        parameters = {"status": status, "limit": limit, "offset": offset}
+        rows = await self._database.fetch(self._queries["list"], parameters)
+        counted = await self._database.fetch_one(self._queries["count"], parameters)
+        return list(await asyncio.gather(*map(self._with_sizes, rows))), counted.total
+
+    async def cancel(self, job_id: str) -> None:
+        """Commit the job's state; its items follow by `cancel_items`.
+
+        Raises `JobNotFound`, or `JobEnded` with the status in its details.
+        """
+        async with self._database.transaction() as session:
+            if await session.fetch_one(self._queries["cancel"], {"id": job_id}):
+                return
+            row = await session.fetch_one(self._queries["status"], {"id": job_id})
+        if row is None:
+            raise JobNotFound
+        raise JobEnded(f"Job has already ended: {row.status}", {"status": row.status})
+
+    async def cancelled_with_pending_items(self) -> Sequence[str]:
+        """The ids of cancelled jobs whose items have not followed yet."""
+        rows = await self._database.fetch(self._queries["cancelled_with_pending_items"])
+        return [row.id for row in rows]
+
+    async def cancel_items(self, job_id: str) -> int:
+        """Cancel the pending items of a cancelled job, batch by batch; returns how many."""
+        total = 0
+        while True:
+            async with self._database.session() as session:
+                cancelled = await session.execute(
+                    self._queries["cancel_items"], {"id": job_id, "limit": CANCEL_BATCH}
+                )
+            total += cancelled
+            if cancelled < CANCEL_BATCH:
+                return total
+
+    async def _with_sizes(self, row: Any) -> Job:
+        """Build the job. Where a backend keeps no sizes, its items are summed up."""
+        completed, failed = int(row.completed_size_bytes or 0), int(row.failed_size_bytes or 0)
+        if _keeps_no_sizes(row):
+            completed, failed = await self._tally.get(row.id, row.status in SETTLED)
+        return _build_job(row, completed, failed)
+
+    async def _sum_item_sizes(self, job_id: str) -> tuple[int, int]:
+        row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": job_id})
+        return int(row.completed_bytes), int(row.failed_bytes)
+
+
+def _keeps_no_sizes(row: Any) -> bool:
+    ended = (row.completed_files or 0) + (row.failed_files or 0)
+    counted = (row.completed_size_bytes or 0) + (row.failed_size_bytes or 0)
+    return bool(ended and row.total_size_bytes and not counted)
+
+
+def _build_job(row: Any, completed_bytes: int, failed_bytes: int) -> Job:
+    return Job(
+        id=row.id,
+        status=JobStatus(row.status),
+        progress=Progress(
+            total_files=row.total_files or 0,
+            completed_files=row.completed_files or 0,
+            failed_files=row.failed_files or 0,
+            total_bytes=int(row.total_size_bytes or 0),
+            completed_bytes=completed_bytes,
+            failed_bytes=failed_bytes,
+        ),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+        error=row.error_message,
+        worker_id=row.worker_id,
+    )

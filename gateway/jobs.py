@@ -1,0 +1,144 @@
+"""A cache job: its states with their legal transitions, its counters, its progress.
+
+::
+
+    pending ──► running ──► completed    at least one file succeeded
+       │ ▲      │  ▲  └───► failed       none did
+       │ │      ▼  │
+       │ └─── paused                     set by TeamCache Manager
+       └──────┴──┴────────► cancelled ──► pending   an administrator's explicit return
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from gateway.errors import InvalidRequest
+
+_CANONICAL_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class JobStatus(StrEnum):
+    """The state of a job, as the database and the API write it."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no worker will touch the job any more."""
+        return self in ENDED
+
+    def may_become(self, other: JobStatus) -> bool:
+        """Whether the transition to ``other`` is legal."""
+        return other in TRANSITIONS[self]
+
+
+ENDED: Final = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+TRANSITIONS: Final[Mapping[JobStatus, frozenset[JobStatus]]] = MappingProxyType(
+    {
+        JobStatus.PENDING: frozenset({JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.CANCELLED}),
+        JobStatus.RUNNING: frozenset(
+            {
+                JobStatus.PENDING,
+                JobStatus.PAUSED,
+                JobStatus.COMPLETED,
+                JobStatus.FAILED,
+                JobStatus.CANCELLED,
+            }
+        ),
+        JobStatus.PAUSED: frozenset({JobStatus.PENDING, JobStatus.RUNNING, JobStatus.CANCELLED}),
+        JobStatus.COMPLETED: frozenset(),
+        JobStatus.FAILED: frozenset(),
+        JobStatus.CANCELLED: frozenset({JobStatus.PENDING}),
+    }
+)
+
+
+def parse_job_id(text: str) -> str:
+    """The job id in its canonical 8-4-4-4-12 form, lower case. Raises `InvalidRequest`."""
+    if not _CANONICAL_ID.fullmatch(text):
+        raise InvalidRequest("Invalid job ID format")
+    return text.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of a job has ended. Sizes are in bytes.
+
+    ``completed_bytes`` are the sizes of succeeded files plus what was read of running ones;
+    ``failed_bytes`` the planned sizes of failed files: they have ended too.
+    """
+
+    total_files: int
+    completed_files: int
+    failed_files: int
+    total_bytes: int
+    completed_bytes: int
+    failed_bytes: int
+
+    @property
+    def is_everything_ended(self) -> bool:
+        """Whether no file is left to read."""
+        return self.completed_files + self.failed_files >= self.total_files
+
+    @property
+    def file_percentage(self) -> int:
+        """Files that ended, of all: 0 to 100."""
+        return self._rounded_down(self._file_ratio)
+
+    @property
+    def size_percentage(self) -> int:
+        """Bytes that ended, of all: 0 to 100. Without known sizes it follows the files'."""
+        return self._rounded_down(self._size_ratio)
+
+    @property
+    def percentage(self) -> int:
+        """The mean of both, rounded down once: 0 to 100."""
+        return self._rounded_down((self._file_ratio + self._size_ratio) / 2)
+
+    @property
+    def _file_ratio(self) -> float:
+        if not self.total_files:
+            return 1.0
+        return (self.completed_files + self.failed_files) / self.total_files
+
+    @property
+    def _size_ratio(self) -> float:
+        if not self.total_bytes:
+            return self._file_ratio
+        return (self.completed_bytes + self.failed_bytes) / self.total_bytes
+
+    def _rounded_down(self, ratio: float) -> int:
+        """100 is kept for the moment when nothing is left: until then 99 at most."""
+        if self.is_everything_ended:
+            return 100
+        return max(0, min(99, int(ratio * 100)))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A cache job as polling shows it; the paths that it lists stay in the database.
+
+    Times are naive and in UTC, as the database keeps them.
+    """
+
+    id: str
+    status: JobStatus
+    progress: Progress
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    error: str | None
+    worker_id: str | None

@@ -1,0 +1,82 @@
+"""Logging: text for people, or JSON for machines, one line an event; and the access log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from gateway.middlewares import REQUEST_ID
+from gateway.settings import Settings
+
+TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message, and what was attached."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record."""
+        milliseconds = int(record.msecs)
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        entry: dict[str, Any] = {
+            "time": f"{moment}.{milliseconds:03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry |= getattr(record, "fields", {})
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(entry, default=str).decode()
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send the logs of the whole process to standard error, as the settings say."""
+    handler = logging.StreamHandler(sys.stderr)
+    if settings.log_format == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter(TEXT))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+
+
+class AccessLogger(AbstractAccessLogger):
+    """One line a request. aiohttp's own costs 47 microseconds each, half of a poll.
+
+    The query is left out: nobody knows what a caller puts there.
+    """
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anybody reads it."""
+        return self.logger.isEnabledFor(logging.INFO)
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Write the line; ``time`` is how long the request took, in seconds."""
+        request_id = request.get(REQUEST_ID, "-")
+        milliseconds = round(time * 1000, 1)
+        self.logger.info(
+            "%s %s %s %d %.1f ms %s",
+            request.remote,
+            request.method,
+            request.rel_url.raw_path,
+            response.status,
+            milliseconds,
+            request_id,
+            extra={
+                "fields": {
+                    "remote": request.remote,
+                    "method": request.method,
+                    "path": request.rel_url.raw_path,
+                    "status": response.status,
+                    "milliseconds": milliseconds,
+                    "requestId": request_id,
+                }
+            },
+        )

@@ -1,0 +1,127 @@
+"""The gate: request id, caller, rate limit and errors, in one middleware.
+
+Each middleware costs some microseconds a request, and these four belong together: an error of any
+of them is answered in the same shape, with the same headers.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway import errors
+from gateway.auth import Access, Caller
+from gateway.handlers.responses import error_response
+from gateway.keys import ACCESS, API_KEYS, LIMITS, READINESS
+from gateway.token_bucket import Decision
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
+DECISION: Final = web.RequestKey("DECISION", Decision)
+CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+# The first class that an error is an instance of decides.
+STATUS_OF_ERROR: Final[Mapping[type[errors.GatewayError], int]] = {
+    errors.PayloadTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.InvalidRequest: 400,
+    errors.Unauthorized: 401,
+    errors.PathNotAllowed: 403,
+    errors.JobNotFound: 404,
+    errors.JobEnded: 409,
+    errors.RateLimited: 429,
+    errors.Unavailable: 503,
+}
+
+
+HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
+
+
+@web.middleware
+async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let a request in, or answer why not. Whatever happens, the answer is JSON and has an id."""
+    request[REQUEST_ID] = _request_id(request)
+    try:
+        _admit(request)
+        response = await handler(request)
+    except errors.GatewayError as error:
+        response = _answer_error(request, error)
+    except web.HTTPException as error:
+        response = _answer_http(error)
+    except Exception:
+        log.exception("request %s failed: %s", request[REQUEST_ID], request.method)
+        response = error_response("Internal server error", 500)
+    if not response.prepared:
+        _add_headers(request, response)
+    return response
+
+
+def _request_id(request: web.Request) -> str:
+    """The caller's own id, so that logs of both sides meet, unless it could forge log lines."""
+    sent = request.headers.get("X-Request-ID")
+    if sent and CALLER_REQUEST_ID.fullmatch(sent):
+        return sent
+    return secrets.token_hex(8)
+
+
+def _admit(request: web.Request) -> None:
+    access = request.app[ACCESS].get(request.match_info.handler, Access.PUBLIC)
+    if access is Access.PUBLIC:
+        return
+    caller = _authenticate(request)
+    _draw(request, request.app[LIMITS].draw(access, caller))
+    request.app[READINESS].check()
+
+
+def _authenticate(request: web.Request) -> Caller:
+    address = request.remote or ""
+    try:
+        return request.app[API_KEYS].authenticate(request.headers.get("X-API-Key"), address)
+    except errors.Unauthorized:
+        _draw(request, request.app[LIMITS].draw_for_bad_key(address))
+        raise
+
+
+def _draw(request: web.Request, decision: Decision | None) -> None:
+    """Keep what the bucket said for the response's headers; refuse if it was empty."""
+    if decision is None:
+        return
+    request[DECISION] = decision
+    if not decision.allowed:
+        raise errors.RateLimited(decision.retry_after)
+
+
+def _answer_error(request: web.Request, error: errors.GatewayError) -> web.Response:
+    for kind, status in STATUS_OF_ERROR.items():
+        if isinstance(error, kind):
+            headers = {}
+            if isinstance(error, errors.RateLimited | errors.Unavailable):
+                headers["Retry-After"] = str(error.retry_after)
+            return error_response(error.message, status, error.details, headers)
+    log.error("request %s failed: %s", request[REQUEST_ID], error, exc_info=error)
+    return error_response("Internal server error", 500)
+
+
+def _answer_http(error: web.HTTPException) -> web.StreamResponse:
+    """aiohttp's own answers (404, 405, a refused CORS preflight) in our shape."""
+    if error.status < 400:
+        return error
+    sentence = HTTP_SENTENCES.get(error.status) or (error.text or error.reason).strip()
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    return error_response(sentence, error.status, headers=headers)
+
+
+def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Request-ID"] = request[REQUEST_ID]
+    if decision := request.get(DECISION):
+        # Fields of the IETF draft "RateLimit header fields for HTTP".
+        policy = f'"{decision.policy}"'
+        response.headers["RateLimit-Policy"] = f"{policy};q={decision.limit};w=60"
+        response.headers["RateLimit"] = f"{policy};r={decision.remaining};t={decision.reset_after}"

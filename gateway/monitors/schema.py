@@ -1,0 +1,54 @@
+"""Brings the schema up to date as soon as PostgreSQL can be reached, then lets requests in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gateway.errors import DatabaseUnavailable, MigrationRequired
+from gateway.migrations import migrate
+from gateway.readiness import Readiness
+from gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class SchemaMonitor:
+    """Tries until it has succeeded once.
+
+    Where only the tables' owner can create what is missing, it says so and goes on trying: the
+    gateway is ready the moment the owner has run the statements.
+    """
+
+    name = "schema"
+    interval = 2.0
+
+    def __init__(self, settings: Settings, readiness: Readiness) -> None:
+        self.wanted = asyncio.Event()
+        self.done = asyncio.Event()
+        self._settings = settings
+        self._readiness = readiness
+
+    async def check_once(self) -> bool:
+        """Migrate. True when the schema is up to date."""
+        try:
+            await migrate(self._settings)
+        except DatabaseUnavailable:
+            self._wait_for("Waiting for the database")
+            return False
+        except MigrationRequired as error:
+            self._wait_for("The database schema must be prepared by its owner", error)
+            return False
+        self._readiness.reached()
+        self.done.set()
+        log.info("ready: the schema is up to date")
+        return True
+
+    def _wait_for(self, reason: str, error: MigrationRequired | None = None) -> None:
+        """Log what we wait for, once: it stays true for many checks."""
+        if self._readiness.reason == reason:
+            return
+        self._readiness.wait_for(reason)
+        log.warning("%s", reason)
+        if error is not None:
+            log.error("%s:\n%s", error.message, "\n".join(error.statements))

@@ -1,0 +1,86 @@
+r"""Where workstations mount a filespace: the roots we know, and the one rule that reads them.
+
+Only the component right after a known root may be a filespace's name, and only if it looks like
+one. Of several roots that leave such a component the longest wins::
+
+    /mnt/lucidlink/tc-east-1/00_Media/v.mp4   /mnt/<any> leaves tc-east-1   → 00_Media/v.mp4
+    /mnt/lucidlink-1/00_Media/v.mp4           /mnt leaves lucidlink-1       → 00_Media/v.mp4
+    C:\dmpfs\tc-east-1\tc-notes\a.txt         X:\<any> leaves tc-east-1     → tc-notes/a.txt
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.paths.normalize import flatten, flatten_any
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRoot:
+    """A folder in which a client's filespaces are mounted, as `read_absolute` writes it.
+
+    ``<any>`` stands for any one component, ``<letter>`` for a component of one letter.
+    """
+
+    system: str
+    folder: str
+
+
+CLIENT_ROOTS: Final = (
+    ClientRoot("macOS", "/Volumes"),
+    ClientRoot("macOS", "/Volumes/<any>"),
+    ClientRoot("macOS", "/Users/<any>"),
+    ClientRoot("Windows", "X:"),
+    ClientRoot("Windows", "X:/<any>"),
+    ClientRoot("Windows share", "//<any>"),
+    ClientRoot("Windows share", "//<any>/<any>"),
+    ClientRoot("Linux", "/mnt"),
+    ClientRoot("Linux", "/mnt/<any>"),
+    ClientRoot("Linux", "/media"),
+    ClientRoot("Linux", "/media/<any>"),
+    ClientRoot("Linux", "/home/<any>"),
+    ClientRoot("WSL", "/mnt/<letter>/<any>"),
+)
+
+PLACEHOLDERS: Final = {"<any>": r"(?!\.\./)[^/]+", "<letter>": "[A-Za-z]"}
+FILESPACE_NAME: Final = r"(?i:tc-[^/]+|lucidlink[^/]*)"
+
+SHARE: Final = re.compile(r"\\\\|//(?!/)")
+DRIVE: Final = re.compile(r"[A-Za-z]:(?=[\\/])")
+
+
+def read_absolute(path: str) -> str | None:
+    r"""Return an absolute ``path`` of any system, flat and with slashes; None if it is relative.
+
+    A drive becomes ``X:/…``, a share ``//server/…``. Elsewhere ``\`` is a letter of a name.
+    """
+    if SHARE.match(path):
+        return f"//{flatten_any(path)}"
+    if DRIVE.match(path):
+        return f"X:/{flatten_any(path[2:])}"
+    return f"/{flatten(path)}" if path.startswith("/") else None
+
+
+def cut_root(path: str) -> str | None:
+    """Return what follows the filespace's name in ``path``, or None if no root fits.
+
+    ``path`` is as `read_absolute` returns it. The rest is flat; of the filespace itself it is "".
+    """
+    match = ROOT_AND_NAME.match(path)
+    return path[match.end() :] if match else None
+
+
+def _compile(roots: tuple[ClientRoot, ...]) -> re.Pattern[str]:
+    folders = sorted((root.folder for root in roots), key=lambda folder: -folder.count("/"))
+    patterns = "|".join(map(_to_pattern, folders))
+    return re.compile(rf"(?:{patterns})/{FILESPACE_NAME}(?:/|$)", re.ASCII)
+
+
+def _to_pattern(folder: str) -> str:
+    return "/".join(PLACEHOLDERS.get(part) or re.escape(part) for part in folder.split("/"))
+
+
+# An alternation takes the first that fits, hence the longest.
+ROOT_AND_NAME: Final = _compile(CLIENT_ROOTS)

@@ -1,0 +1,101 @@
+"""Text → components → one absolute path. What no path may hold is refused here."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gateway.paths.refusal import Refused
+
+MAX_COMPONENT_BYTES: Final = 255
+MAX_PATH_BYTES: Final = 4096
+# A file URL writes each byte as three characters, and a client's root comes on top of it.
+MAX_TYPED_LENGTH: Final = 4 * MAX_PATH_BYTES
+
+NO_LETTER: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def check_text(text: str) -> None:
+    """Refuse what is no path on any system: blank, endless, or with letters no name can have."""
+    if not text or text.isspace():
+        raise Refused("it is empty")
+    if len(text) > MAX_TYPED_LENGTH:
+        raise Refused(f"it is longer than {MAX_PATH_BYTES} bytes")
+    if found := NO_LETTER.search(text):
+        kind = "control character" if found[0].isascii() else "lone surrogate, which is no letter"
+        raise Refused(f"it contains a {kind}")
+
+
+def flatten(path: str) -> str:
+    """Return the components of ``path`` that mean something, joined by one slash.
+
+    ``..`` means something; ``.`` and the void between two slashes do not.
+    """
+    path = path.strip("/")
+    # Most paths are flat as they come, and then there is nothing to take apart.
+    if "//" in path or "/." in path or path.startswith("."):
+        return "/".join([part for part in path.split("/") if part not in ("", ".")])
+    return path
+
+
+def flatten_any(path: str) -> str:
+    """Return what `flatten` does where a backslash separates too, as on Windows."""
+    return flatten(path.replace("\\", "/"))
+
+
+def refuse_nameless(path: str, mount_point: str) -> None:
+    r"""Refuse ``/``, ``\``, ``./`` and the like: a script's empty variable is not a wish."""
+    if not path.strip("./\\") and not flatten_any(path):
+        raise Refused(_whole(mount_point))
+
+
+def below(path: str, base: str) -> str | None:
+    """Return the rest of a flat absolute ``path`` below ``base``, or None if it isn't there.
+
+    Whole components are compared: ``/a/bc`` is not below ``/a/b``. The rest of ``base`` itself
+    is empty.
+    """
+    if path == base:
+        return ""
+    return path[len(base) + 1 :] if path.startswith(f"{base}/") else None
+
+
+def join(mount_point: str, rest: str) -> str:
+    """Return the absolute path of a flat ``rest`` (``..`` may be in it) in the filespace.
+
+    An empty rest is the whole filespace; components that cancel each other are refused.
+    """
+    if not rest:
+        return mount_point
+    folded = _fold(rest.split("/")) if ".." in rest else rest
+    if not folded:
+        raise Refused(_whole(mount_point))
+    return check_size(f"{mount_point}/{folded}")
+
+
+def check_size(path: str) -> str:
+    """Return ``path``, unless the path or one of its components is longer than Linux takes."""
+    encoded = path.encode()
+    if len(encoded) > MAX_PATH_BYTES:
+        raise Refused(f"it is longer than {MAX_PATH_BYTES} bytes")
+    if len(encoded) > MAX_COMPONENT_BYTES and (
+        max(map(len, encoded.split(b"/"))) > MAX_COMPONENT_BYTES
+    ):
+        raise Refused(f"a name in it is longer than {MAX_COMPONENT_BYTES} bytes")
+    return path
+
+
+def _fold(parts: list[str]) -> str:
+    folded: list[str] = []
+    for part in parts:
+        if part != "..":
+            folded.append(part)
+        elif folded:
+            folded.pop()
+        else:
+            raise Refused("its .. leads out of the filespace")
+    return "/".join(folded)
+
+
+def _whole(mount_point: str) -> str:
+    return f"it would name the whole filespace; to cache all of it, write {mount_point}"

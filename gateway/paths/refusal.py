@@ -1,0 +1,71 @@
+"""Why a path is refused, and how that is told: shortened, and with nothing that forges a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.errors import InvalidPath, PathNotAllowed
+
+SHOWN_LENGTH: Final = 120
+ECHOED_LENGTH: Final = 4096
+NOT_ALLOWED: Final = "it is outside the paths that may be cached"
+
+
+class Refused(Exception):
+    """A path cannot be used; ``reason`` is a clause that says why. Never leaves this package."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One path that cannot be used: ``path`` as it was given, ``reason`` a clause.
+
+    ``forbidden``: it lies in the filespace, but may not be cached.
+    """
+
+    path: str
+    reason: str
+    forbidden: bool = False
+
+    def describe(self) -> dict[str, str]:
+        """Return what the caller gets to match it with the list that was sent.
+
+        The path is as given, but for what no JSON can carry (lone surrogates) and for what is
+        longer than any path.
+        """
+        shown = self.path[:ECHOED_LENGTH] + "…" * (len(self.path) > ECHOED_LENGTH)
+        encodable = shown.encode("utf-8", "backslashreplace").decode("utf-8")
+        return {"path": encodable, "error": self.reason}
+
+
+def quote(path: str) -> str:
+    """Return ``path`` in quotes, on one line, in at most about 120 characters."""
+    escaped = "".join(map(_escape, _shorten(path)))
+    mark = '"' if "'" in escaped else "'"
+    return f"{mark}{_shorten(escaped)}{mark}"
+
+
+def to_error(problems: Sequence[Problem]) -> InvalidPath | PathNotAllowed:
+    """Return one error that tells of all ``problems`` (at least one), in their order."""
+    first, more = problems[0], len(problems) - 1
+    tail = f" (and {more} more)" if more else ""
+    kind = InvalidPath if any(not problem.forbidden for problem in problems) else PathNotAllowed
+    return kind(
+        f"Cannot use the path {quote(first.path)}: {first.reason}{tail}",
+        [problem.describe() for problem in problems],
+    )
+
+
+def _escape(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= SHOWN_LENGTH:
+        return text
+    return text[:80] + "…" + text[81 - SHOWN_LENGTH :]

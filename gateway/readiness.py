@@ -1,0 +1,30 @@
+"""Whether the gateway can take jobs yet."""
+
+from __future__ import annotations
+
+from gateway.errors import Starting
+
+
+class Readiness:
+    """Not ready until the schema is; ``reason`` says what it still waits for."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = Starting.default_message
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the schema is up to date."""
+        return self.reason is None
+
+    def wait_for(self, reason: str) -> None:
+        """Say why the gateway is not ready."""
+        self.reason = reason
+
+    def reached(self) -> None:
+        """Let requests in."""
+        self.reason = None
+
+    def check(self) -> None:
+        """Raise `Starting` with the reason while the gateway is not ready."""
+        if self.reason is not None:
+            raise Starting(self.reason)

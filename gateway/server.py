@@ -1,0 +1,97 @@
+"""Serve an application until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from gateway.errors import GatewayError
+from gateway.logs import AccessLogger
+from gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class CannotListen(GatewayError):
+    """The port is taken, or the address is not ours. The message says which."""
+
+
+async def serve(
+    app: web.Application,
+    settings: Settings,
+    stop: asyncio.Event,
+    on_listening: Callable[[str], None] | None = None,
+) -> None:
+    """Serve ``app`` until ``stop`` is set, then let requests in flight end.
+
+    ``on_listening`` gets the URL as soon as the port is open. Raises `CannotListen`.
+    """
+    runner = web.AppRunner(
+        app,
+        access_log_class=AccessLogger,
+        keepalive_timeout=75,
+        shutdown_timeout=settings.shutdown_timeout,
+    )
+    await runner.setup()
+    try:
+        url = await _open_port(runner, settings)
+        log.info("listening on %s", url)
+        if on_listening is not None:
+            on_listening(url)
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await runner.cleanup()
+
+
+async def _open_port(runner: web.AppRunner, settings: Settings) -> str:
+    host, port = settings.listen_host, settings.api_gateway_port
+    try:
+        await web.TCPSite(runner, host, port, reuse_address=True).start()
+    except OSError as error:
+        raise CannotListen(
+            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
+        ) from None
+    address = runner.addresses[0]
+    shown = "127.0.0.1" if address[0] in ("0.0.0.0", "::") else address[0]  # noqa: S104
+    return f"http://{shown}:{address[1]}"
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets; a second signal ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def handle() -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle)
+    return stop
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end, on uvloop where there is one."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(work)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

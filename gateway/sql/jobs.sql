@@ -1,0 +1,128 @@
+-- name: look_up_files
+-- What the index knows of each listed name. A directory may have no row of its own.
+SELECT listed.path,
+       f.size,
+       f.path IS NOT NULL AS indexed,
+       CASE WHEN f.path IS NOT NULL THEN f.is_directory IS TRUE
+            ELSE EXISTS (SELECT FROM files inside
+                         WHERE inside.path ~>=~ (listed.path || '/')
+                           AND inside.path ~<~ (listed.path || '0'))
+       END AS is_directory
+FROM unnest(%(paths)s::text[]) AS listed (path)
+LEFT JOIN files f ON f.path = listed.path
+
+-- name: look_up_directories
+-- '0' follows '/': the range holds what is below the directory, whatever its name contains.
+SELECT listed.path,
+       f.path IS NOT NULL AND f.is_directory IS NOT TRUE AS is_file,
+       CASE WHEN %(recursive)s
+            THEN EXISTS (SELECT FROM files inside
+                         WHERE inside.path ~>=~ (listed.path || '/')
+                           AND inside.path ~<~ (listed.path || '0')
+                           AND inside.is_directory IS NOT TRUE)
+            ELSE EXISTS (SELECT FROM files inside
+                         WHERE inside.parent_path = listed.path
+                           AND inside.is_directory IS NOT TRUE)
+       END AS has_files
+FROM unnest(%(paths)s::text[]) AS listed (path)
+LEFT JOIN files f ON f.path = listed.path
+
+-- name: create
+-- One statement: the job and its items become visible together, and every count is of one
+-- snapshot. 'maybe' are listed files that the index did not know when we asked, inside a listed
+-- directory: if it knows them by now, the directory already holds them.
+WITH wanted AS (
+    SELECT inside.path, coalesce(inside.size, 0) AS size
+    FROM unnest(%(trees)s::text[]) AS listed (path)
+    JOIN files inside ON inside.path ~>=~ (listed.path || '/')
+                     AND inside.path ~<~ (listed.path || '0')
+    WHERE inside.is_directory IS NOT TRUE
+    UNION ALL
+    SELECT inside.path, coalesce(inside.size, 0)
+    FROM unnest(%(folders)s::text[]) AS listed (path)
+    JOIN files inside ON inside.parent_path = listed.path
+    WHERE inside.is_directory IS NOT TRUE
+    UNION ALL
+    SELECT path, size
+    FROM unnest(%(paths)s::text[], %(sizes)s::bigint[]) AS listed (path, size)
+    UNION ALL
+    SELECT path, size
+    FROM unnest(%(maybe_paths)s::text[], %(maybe_sizes)s::bigint[]) AS maybe (path, size)
+    WHERE NOT EXISTS (SELECT FROM files f
+                      WHERE f.path = maybe.path AND f.is_directory IS NOT TRUE)
+),
+items AS (
+    INSERT INTO cache_job_items (job_id, file_path, status, file_size_bytes)
+    SELECT %(id)s::uuid, path, 'pending', size FROM wanted
+    RETURNING file_size_bytes
+)
+INSERT INTO cache_jobs (
+    id, status, file_paths, directory_paths, created_at,
+    total_files, completed_files, failed_files,
+    total_size_bytes, completed_size_bytes, failed_size_bytes
+)
+SELECT %(id)s::uuid, 'pending', %(file_paths)s::text[], %(directory_paths)s::text[],
+       now() AT TIME ZONE 'UTC', count(*), 0, 0, coalesce(sum(file_size_bytes), 0), 0, 0
+FROM items
+HAVING count(*) > 0
+RETURNING id::text, status, total_files, total_size_bytes, created_at
+
+-- name: get
+SELECT id::text, status, total_files, completed_files, failed_files,
+       total_size_bytes, completed_size_bytes, failed_size_bytes,
+       created_at, started_at, completed_at, error_message, worker_id
+FROM cache_jobs
+WHERE id = %(id)s::uuid
+
+-- name: list
+SELECT id::text, status, total_files, completed_files, failed_files,
+       total_size_bytes, completed_size_bytes, failed_size_bytes,
+       created_at, started_at, completed_at, error_message, worker_id
+FROM cache_jobs
+WHERE %(status)s::text IS NULL OR status = %(status)s
+ORDER BY created_at DESC, id DESC
+LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: count
+SELECT count(*) AS total
+FROM cache_jobs
+WHERE %(status)s::text IS NULL OR status = %(status)s
+
+-- name: sum_item_sizes
+SELECT coalesce(sum(file_size_bytes) FILTER (WHERE status = 'completed'), 0)
+       + coalesce(sum(bytes_read) FILTER (WHERE status IN ('pending', 'running')), 0)
+           AS completed_bytes,
+       coalesce(sum(file_size_bytes) FILTER (WHERE status = 'failed'), 0) AS failed_bytes
+FROM cache_job_items
+WHERE job_id = %(id)s::uuid
+
+-- name: cancel
+UPDATE cache_jobs
+SET status = 'cancelled', completed_at = now() AT TIME ZONE 'UTC'
+WHERE id = %(id)s::uuid AND status IN ('pending', 'running', 'paused')
+RETURNING id
+
+-- name: status
+SELECT status FROM cache_jobs WHERE id = %(id)s::uuid
+
+-- name: cancelled_with_pending_items
+SELECT j.id::text
+FROM cache_jobs j
+WHERE j.status = 'cancelled'
+  AND EXISTS (SELECT FROM cache_job_items i WHERE i.job_id = j.id AND i.status = 'pending')
+
+-- name: cancel_items
+-- A batch at a time, so that no lock is held for long on a job of a million files.
+WITH batch AS (
+    SELECT i.id
+    FROM cache_job_items i
+    JOIN cache_jobs j ON j.id = i.job_id AND j.status = 'cancelled'
+    WHERE i.job_id = %(id)s::uuid AND i.status = 'pending'
+    ORDER BY i.id
+    LIMIT %(limit)s
+    FOR UPDATE OF i SKIP LOCKED
+)
+UPDATE cache_job_items i
+SET status = 'cancelled', completed_at = now() AT TIME ZONE 'UTC'
+FROM batch
+WHERE i.id = batch.id

@@ -1,0 +1,130 @@
+"""A caller's files and directories → a cache job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.database import Database
+from gateway.errors import InvalidPath, NoFilesFound
+from gateway.job_store import CreatedJob, JobRequest, JobStore
+from gateway.mount import Kind, Mount
+from gateway.paths import quote
+from gateway.sql import load_queries
+
+# Resolved paths: with their bytes, and with what the caller typed.
+Sizes = Mapping[str, int]
+Typed = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job that was created, and the listed files that the index does not know, as typed."""
+
+    job: CreatedJob
+    unindexed: Sequence[str]
+
+
+class Submission:
+    """Turns resolved paths into a job, or says what is wrong with them in the caller's words."""
+
+    def __init__(self, database: Database, job_store: JobStore, mount: Mount) -> None:
+        self._database = database
+        self._job_store = job_store
+        self._mount = mount
+        self._queries = load_queries("jobs")
+
+    async def submit(self, files: Typed, directories: Typed, recursive: bool) -> Submitted:
+        """Create a job for ``files`` and for what lies in ``directories``.
+
+        A file that also lies inside a directory counts once. Raises `InvalidPath` for a directory
+        among the files or the reverse, `NoFilesFound` for a directory in which nothing is
+        indexed; nothing is created then.
+        """
+        await self._check_directories(directories, recursive)
+        indexed, unknown = await self._look_up(files)
+        unindexed = await self._measure(unknown, files, nothing_else=not (indexed or directories))
+        job = await self._job_store.create(
+            _job_request(indexed, unindexed, list(directories), recursive)
+        )
+        return Submitted(job, [files[path] for path in unindexed])
+
+    async def _check_directories(self, directories: Typed, recursive: bool) -> None:
+        if not directories:
+            return
+        rows = await self._database.fetch(
+            self._queries["look_up_directories"],
+            {"paths": list(directories), "recursive": recursive},
+        )
+        if wrong := [directories[row.path] for row in rows if row.is_file]:
+            raise InvalidPath(f"Listed under directories, but a file: {_name(wrong)}", wrong)
+        if empty := [directories[row.path] for row in rows if not row.has_files]:
+            raise NoFilesFound(f"No files found in {_name(empty)}", empty)
+
+    async def _look_up(self, files: Typed) -> tuple[Sizes, Sequence[str]]:
+        """Split the listed files: those that the index knows, with their bytes, and the others."""
+        if not files:
+            return {}, []
+        rows = await self._database.fetch(self._queries["look_up_files"], {"paths": list(files)})
+        if wrong := [files[row.path] for row in rows if row.is_directory]:
+            raise _listed_as_file(wrong)
+        indexed = {row.path: int(row.size or 0) for row in rows if row.indexed}
+        return indexed, [row.path for row in rows if not row.indexed]
+
+    async def _measure(self, paths: Sequence[str], typed: Typed, *, nothing_else: bool) -> Sizes:
+        """The bytes of files that the index does not know, 0 where the mount cannot tell.
+
+        ``nothing_else``: the job would hold no other file, so one of these has to exist.
+        """
+        if not paths:
+            return {}
+        seen = dict(zip(paths, await self._mount.look_at(paths), strict=True))
+        if wrong := [typed[path] for path, it in seen.items() if it.kind is Kind.DIRECTORY]:
+            raise _listed_as_file(wrong)
+        all_missing = all(it.kind is Kind.MISSING for it in seen.values())
+        # A mount that we cannot see misses every file; the worker may see it.
+        if nothing_else and all_missing and await self._mount.is_visible():
+            missing = [typed[path] for path in paths]
+            raise NoFilesFound(f"No files found: {_name(missing)} does not exist", missing)
+        return {path: it.size for path, it in seen.items()}
+
+
+def _job_request(
+    indexed: Sizes, unindexed: Sizes, directories: Sequence[str], recursive: bool
+) -> JobRequest:
+    """Take out what a listed directory holds anyway, so that each file counts once."""
+    listed = frozenset(directories)
+    loose = {p: n for p, n in indexed.items() if not _is_covered(p, listed, recursive)}
+    maybe = {p: n for p, n in unindexed.items() if _is_covered(p, listed, recursive)}
+    loose |= {p: n for p, n in unindexed.items() if p not in maybe}
+    outermost = [d for d in directories if not (recursive and _is_covered(d, listed, True))]
+    return JobRequest(
+        listed_files=[*indexed, *unindexed],
+        listed_directories=directories,
+        paths=list(loose),
+        sizes=list(loose.values()),
+        trees=outermost if recursive else [],
+        folders=[] if recursive else outermost,
+        maybe=maybe,
+    )
+
+
+def _is_covered(path: str, directories: frozenset[str], recursive: bool) -> bool:
+    """Whether one of the directories holds the path, at any depth if ``recursive``."""
+    if not recursive:
+        return path.rpartition("/")[0] in directories
+    while path := path.rpartition("/")[0]:
+        if path in directories:
+            return True
+    return False
+
+
+def _listed_as_file(paths: Sequence[str]) -> InvalidPath:
+    return InvalidPath(f"Listed under files, but a directory: {_name(paths)}", paths)
+
+
+def _name(paths: Sequence[str]) -> str:
+    """The first of the paths, and how many more there are."""
+    first = quote(paths[0])
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{first}{more}"

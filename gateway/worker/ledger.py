@@ -1,0 +1,119 @@
+"""The ledger of claimed items: what is owed to the database for each of them. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.worker.reader import ReadOutcome, ReadTask
+
+ItemStatus = Literal["running", "completed", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemReport:
+    """How an item and its job's counters change. Sizes are in bytes.
+
+    ``mark`` is the item's new high-water mark; ``completed_bytes`` and ``failed_bytes`` are what
+    its job's sums change by.
+    """
+
+    task: ReadTask
+    status: ItemStatus
+    error: str | None
+    mark: int
+    completed_bytes: int
+    failed_bytes: int
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A claimed item: ``mark`` is what the database has counted of it so far."""
+
+    task: ReadTask
+    mark: int
+    outcome: ReadOutcome | None = None
+
+
+class Ledger:
+    """Claimed items from the claim to the moment when the database knows how they ended.
+
+    The marks only rise while an item runs, also when it was given back by a worker that died and
+    is read again from its beginning: so a job's progress never falls.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[int, _Entry] = {}
+        self.ended = 0
+        """Items that ended and are not reported yet."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def jobs(self) -> set[str]:
+        """The ids of the jobs that have items here."""
+        return {entry.task.job_id for entry in self._entries.values()}
+
+    def claim(self, task: ReadTask, mark: int) -> None:
+        """Enter an item; ``mark`` is what earlier readings have counted for it."""
+        self._entries[task.item_id] = _Entry(task, mark)
+
+    def end(self, outcome: ReadOutcome) -> None:
+        """Note how reading an item ended. One that is no longer here was given up: no matter."""
+        entry = self._entries.get(outcome.task.item_id)
+        if entry is not None and entry.task is outcome.task and entry.outcome is None:
+            entry.outcome = outcome
+            self.ended += 1
+
+    def stop(self, job_ids: Iterable[str]) -> None:
+        """Tell the readers to stop reading the items of these jobs."""
+        stopped = set(job_ids)
+        for entry in self._entries.values():
+            if entry.task.job_id in stopped:
+                entry.task.cancelled = True
+
+    def give_up(self) -> None:
+        """Forget everything, and have the readers stop: the items belong to others now."""
+        self.stop(self.jobs)
+        self._entries.clear()
+        self.ended = 0
+
+    def reports(self) -> Mapping[str, Sequence[ItemReport]]:
+        """What is owed to the database, by job: ends, and marks that have risen."""
+        owed: defaultdict[str, list[ItemReport]] = defaultdict(list)
+        for entry in self._entries.values():
+            if report := _report(entry):
+                owed[entry.task.job_id].append(report)
+        return owed
+
+    def settle(self, reports: Iterable[ItemReport]) -> None:
+        """Note that the database knows these."""
+        for report in reports:
+            entry = self._entries.get(report.task.item_id)
+            if entry is None or entry.task is not report.task:
+                continue  # given up meanwhile
+            entry.mark = report.mark
+            if report.status != "running":
+                del self._entries[report.task.item_id]
+                self.ended -= 1
+
+    def unfinished(self) -> Sequence[int]:
+        """The items whose end is not known: to be given back."""
+        return [item for item, entry in self._entries.items() if entry.outcome is None]
+
+
+def _report(entry: _Entry) -> ItemReport | None:
+    task, outcome = entry.task, entry.outcome
+    if outcome is None:
+        mark = max(entry.mark, min(task.bytes_read, task.size))
+        if mark == entry.mark:
+            return None
+        return ItemReport(task, "running", None, mark, mark - entry.mark, 0)
+    if outcome.cancelled:
+        return ItemReport(task, "cancelled", None, entry.mark, 0, 0)
+    if outcome.error is not None:
+        return ItemReport(task, "failed", outcome.error, 0, -entry.mark, task.size)
+    return ItemReport(task, "completed", None, task.size, task.size - entry.mark, 0)

@@ -1,0 +1,185 @@
+"""One thread that reads files to their end, so that the TeamCache behind the mount keeps them."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Final
+
+from gateway.worker.file_source import FileSource
+
+# A chunk is read into one small buffer over and over: nobody looks at the bytes, and a buffer
+# that stays in the processor's cache is faster and keeps hundreds of readers small.
+BUFFER_SIZE: Final = 256 * 1024
+# Far below every system's IOV_MAX.
+MAX_BUFFERS: Final = 256
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class ReadTask:
+    """A file to be read. Compared by identity: the same file may be read twice."""
+
+    item_id: int
+    job_id: str  # canonical UUID
+    path: str  # absolute, below the pool's root
+    size: int  # planned bytes, 0 if unknown
+    # Written by the reading thread alone, after each chunk; storing a reference is atomic, so
+    # that the loop may look at any time.
+    bytes_read: int = 0
+    # Set by the loop alone; the reading thread looks before it opens and around each chunk.
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOutcome:
+    """How reading a file ended.
+
+    ``error`` is None when it was read to its end or cancelled, else a short reason fit for
+    people. ``seconds`` is the time since the thread took the task.
+    """
+
+    task: ReadTask
+    error: str | None
+    cancelled: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A read under way: how long it takes, and for how long no byte has come (seconds)."""
+
+    task: ReadTask
+    seconds: float
+    silence: float
+
+
+class Reader(threading.Thread):
+    """Takes tasks from ``queue`` and reads them, one at a time, until told to stop.
+
+    ``finish`` receives each outcome; it answers False when the task is no longer this reader's
+    (it hung for too long), which ends the thread. None in the queue ends it too.
+
+    A daemon: a read that hangs in the kernel must not hold up the end of the process.
+    """
+
+    def __init__(
+        self,
+        source: FileSource,
+        queue: SimpleQueue[ReadTask | None],
+        finish: Callable[[ReadOutcome], bool],
+        chunk_size: int,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(name="teamcache-reader", daemon=True)
+        self._source = source
+        self._queue = queue
+        self._finish = finish
+        self._chunk_size = chunk_size
+        self._clock = clock
+        self._buffers = _Buffers(chunk_size)
+        # Set by others, looked at around each chunk.
+        self.stopped = False
+        # Written by this thread alone, looked at by others; each store is atomic.
+        self.bytes_read = 0
+        self.task: ReadTask | None = None
+        self._taken_at = 0.0
+        # Used by the caller of look() alone.
+        self._seen: tuple[ReadTask | None, int] = (None, 0)
+        self._seen_at = 0.0
+
+    def run(self) -> None:
+        """Read until stopped."""
+        while (task := self._queue.get()) is not None and not self.stopped:
+            if not self._serve(task):
+                return
+
+    def look(self, now: float) -> Progress | None:
+        """What is being read, and since when without a byte, as of ``now``; None while idle.
+
+        Only as fine as it is called often: the reader itself keeps no clock while it reads.
+        """
+        # The task first: a time that is too new for it does no harm, one that is too old would.
+        task, taken_at = self.task, self._taken_at
+        if task is None:
+            return None
+        seen = (task, task.bytes_read)
+        if self._seen != seen:
+            self._seen, self._seen_at = seen, now if seen[1] else taken_at
+        return Progress(task, seconds=now - taken_at, silence=now - self._seen_at)
+
+    def _serve(self, task: ReadTask) -> bool:
+        # The time before the task: whoever sees the task sees a time that is not older.
+        self._taken_at = taken_at = self._clock()
+        task.bytes_read = 0
+        self.task = task
+        error, ended = self._attempt(task)
+        self.task = None
+        if not ended and not task.cancelled:
+            return False
+        return self._finish(ReadOutcome(task, error, not ended, self._clock() - taken_at))
+
+    def _attempt(self, task: ReadTask) -> tuple[str | None, bool]:
+        """The reason why the file could not be read, and whether we got to an end at all."""
+        try:
+            return None, not task.cancelled and self._read(task)
+        except OSError as error:
+            return error.strerror or type(error).__name__, True
+        except Exception as error:
+            logger.exception("Reading %r failed unexpectedly", task.path)
+            return type(error).__name__, True
+
+    def _read(self, task: ReadTask) -> bool:
+        """Read the file up to the size it was opened with; False if stopped or cancelled.
+
+        A file that shrinks ends at its new end; one that grows (a live recording) would never
+        end if it were followed.
+        """
+        source = self._source
+        descriptor, size = source.open(task.path)
+        offset = 0
+        try:
+            while offset < size:
+                if task.cancelled or self.stopped:
+                    return False
+                count = source.read(descriptor, self._buffers.for_bytes(size - offset))
+                if not count:
+                    break
+                offset += count
+                task.bytes_read = offset
+                self.bytes_read += count
+                if size > self._chunk_size:
+                    source.forget(descriptor, offset - count, count)
+        finally:
+            source.close(descriptor)
+        return True
+
+
+class _Buffers:
+    """One buffer, listed as often as a chunk needs it."""
+
+    def __init__(self, chunk_size: int) -> None:
+        wanted = max(BUFFER_SIZE, -(-chunk_size // MAX_BUFFERS))
+        self._size = min(chunk_size, wanted)
+        # Unlike a bytearray's, these pages take no memory before they are first read into.
+        self._view = memoryview(mmap.mmap(-1, self._size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        self._chunk_size = chunk_size
+        self._chunk = self._listed(chunk_size)
+
+    def for_bytes(self, count: int) -> list[memoryview]:
+        """Buffers for ``count`` bytes, or for a whole chunk if that is less."""
+        if count >= self._chunk_size:
+            return self._chunk
+        return self._listed(count)
+
+    def _listed(self, count: int) -> list[memoryview]:
+        whole, rest = divmod(count, self._size)
+        listed = [self._view] * whole
+        if rest:
+            listed.append(self._view[:rest])
+        return listed

@@ -1,0 +1,202 @@
+"""The threads that read: as many as wanted, and always that many, whatever hangs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final
+
+from gateway.worker.file_source import FileSource, PosixFiles
+from gateway.worker.reader import Reader, ReadOutcome, ReadTask
+
+# A cancelled file is let go of after this many seconds without a byte, hung or merely slow.
+CANCEL_PATIENCE: Final = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class ReaderPool:
+    """Reads files below ``root``, up to ``concurrency`` at once, in chunks of ``chunk_size`` bytes.
+
+    ``on_outcomes`` is called from a reading thread when there is something to `drain`: once,
+    and not again before the next drain (a call that was under way may come just after one, and
+    finds nothing new). It must not block. A read without a byte for ``read_timeout`` seconds has
+    failed, see `check_stalled`. ``source`` stands in for the real files below ``root``.
+
+    All methods are for one thread, the event loop's; only `close` may also run in another.
+    """
+
+    # Who may settle a task? Whoever removes it from `_unfinished` under the lock: the reader
+    # that read it, check_stalled() that gave it up, or close() that gives it back. So each task
+    # comes out exactly once, and what an abandoned reader says late is not heard.
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        concurrency: int,
+        chunk_size: int,
+        read_timeout: float,
+        on_outcomes: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+        source: FileSource | None = None,
+    ) -> None:
+        self._source = source or PosixFiles(root)
+        self._concurrency = concurrency
+        self._chunk_size = chunk_size
+        self._read_timeout = read_timeout
+        self._on_outcomes = on_outcomes
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._queue: SimpleQueue[ReadTask | None] = SimpleQueue()
+        self._unfinished: dict[ReadTask, None] = {}  # a set that keeps its order
+        self._outcomes: list[ReadOutcome] = []
+        self._told = False
+        self._closed = False
+        self._readers: list[Reader] = []
+        self._abandoned: list[Reader] = []
+        self._abandoned_bytes = 0
+
+    @property
+    def unfinished(self) -> int:
+        """Tasks submitted that have no outcome yet, waiting or being read."""
+        return len(self._unfinished)
+
+    @property
+    def pending(self) -> int:
+        """Tasks that wait for a thread."""
+        return min(self._queue.qsize(), len(self._unfinished))
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks being read."""
+        return sum(reader.task is not None for reader in self._readers)
+
+    @property
+    def hung(self) -> int:
+        """Threads that were given up and still hang in a read."""
+        self._abandoned = [reader for reader in self._abandoned if reader.is_alive()]
+        return len(self._abandoned)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read since the pool was made; never falls."""
+        return self._abandoned_bytes + sum(reader.bytes_read for reader in self._readers)
+
+    def submit(self, task: ReadTask) -> None:
+        """Queue ``task``; never waits. Raises RuntimeError on a closed pool or a task in it."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("The reader pool is closed")
+            if task in self._unfinished:
+                raise RuntimeError("The task is already being read")
+            self._unfinished[task] = None
+        self._queue.put(task)
+        self._staff()
+
+    def drain(self) -> list[ReadOutcome]:
+        """Everything that ended since the last call, in the order in which it ended."""
+        with self._lock:
+            outcomes, self._outcomes = self._outcomes, []
+            self._told = False
+        return outcomes
+
+    def check_stalled(self) -> int:
+        """Give up reads that get no bytes; returns how many. To be called about once a second.
+
+        Such a read ends with "No data for … seconds" and its thread is replaced, so that reads
+        that hang never use up the concurrency. A cancelled one ends as cancelled, within a
+        second or so.
+        """
+        now = self._clock()
+        given_up = sum(self._give_up_if_stalled(reader, now) for reader in tuple(self._readers))
+        self._staff()
+        return given_up
+
+    def close(self, timeout: float = 0.0) -> list[ReadTask]:
+        """Stop reading; returns the tasks that were not read to an end, oldest first.
+
+        Readers stop at their next chunk; they get ``timeout`` seconds (real ones) to do so, and
+        are left to themselves afterwards. What they ended meanwhile is there to `drain`.
+        """
+        with self._lock:
+            self._closed = True
+            readers = tuple(self._readers)
+        for reader in readers:
+            reader.stopped = True
+            self._queue.put(None)
+        deadline = time.monotonic() + timeout
+        for reader in readers:
+            reader.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            unfinished = list(self._unfinished)
+            self._unfinished.clear()
+        return unfinished
+
+    def _staff(self) -> None:
+        """Start the threads that the unfinished tasks can use."""
+        wanted = min(self._concurrency, len(self._unfinished))
+        while len(self._readers) < wanted and not self._closed:
+            try:
+                self._start_reader()
+            except (RuntimeError, OSError):
+                # The system has no more threads or memory; check_stalled() tries again.
+                logger.warning("A thread to read files with could not be started")
+                return
+
+    def _start_reader(self) -> None:
+        reader = Reader(self._source, self._queue, self._settle, self._chunk_size, self._clock)
+        with self._lock:
+            if self._closed:
+                return
+            reader.start()
+            self._readers.append(reader)
+
+    def _settle(self, outcome: ReadOutcome) -> bool:
+        """Take an outcome in, from any thread; False if its task was settled before."""
+        with self._lock:
+            if outcome.task not in self._unfinished:
+                return False
+            del self._unfinished[outcome.task]
+            self._outcomes.append(outcome)
+            tell, self._told = not self._told, True
+        if tell:
+            self._tell()
+        return True
+
+    def _tell(self) -> None:
+        try:
+            self._on_outcomes()
+        except Exception:
+            # At the end of the process the loop may be closed before we are.
+            if not self._closed:
+                logger.exception("Telling of files that were read failed")
+
+    def _give_up_if_stalled(self, reader: Reader, now: float) -> bool:
+        progress = reader.look(now)
+        if progress is None or progress.silence < self._patience(progress.task):
+            return False
+        task, cancelled = progress.task, progress.task.cancelled
+        error = None if cancelled else f"No data for {_seconds(self._read_timeout)}"
+        if not self._settle(ReadOutcome(task, error, cancelled, progress.seconds)):
+            return False
+        # Not before: a reader that ended the task this very moment goes on with another one.
+        self._abandon(reader)
+        logger.warning("A read hangs and was given up: %r", task.path)
+        return True
+
+    def _patience(self, task: ReadTask) -> float:
+        return min(CANCEL_PATIENCE, self._read_timeout) if task.cancelled else self._read_timeout
+
+    def _abandon(self, reader: Reader) -> None:
+        reader.stopped = True
+        self._readers.remove(reader)
+        self._abandoned.append(reader)
+        self._abandoned_bytes += reader.bytes_read
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:g} second" if seconds == 1 else f"{seconds:g} seconds"

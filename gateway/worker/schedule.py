@@ -1,0 +1,73 @@
+"""When a worker checks, reports and claims, and how much. Pure; the clock is injected."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gateway.settings import Settings
+
+# A cancelled job is noticed after this long at the latest, in seconds.
+CHECK_SECONDS = 0.4
+# Reports are at least this far apart, in seconds, however many files end meanwhile: each notifies
+# the gateways, and NOTIFY takes a lock at commit that every other writer waits for.
+REPORT_SECONDS = 0.1
+# Work is claimed ahead for this many seconds at the current pace, and for so many items at most.
+AHEAD_SECONDS = 1.0
+MOST_AHEAD = 4096
+# Without anything to claim the database is asked again after this long, in seconds.
+NOTHING_SECONDS = 1.0
+# The weight of the newest rate in the running average.
+SMOOTHING = 0.5
+
+
+class Schedule:
+    """Keeps the thresholds of the settings: so many files, or so many milliseconds."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._concurrency = settings.worker_concurrency
+        self._file_threshold = settings.cache_progress_file_threshold
+        self._time_threshold = settings.cache_progress_time_threshold / 1000
+        self._checked_at = self._reported_at = clock()
+        self._nothing_until = 0.0
+        self._items_per_second = 0.0
+
+    def is_check_due(self) -> bool:
+        """Whether to look for cancelled jobs and hung reads now; True at most every 0.4 s."""
+        now = self._clock()
+        if now - self._checked_at < CHECK_SECONDS:
+            return False
+        self._checked_at = now
+        return True
+
+    def is_report_due(self, ended: int, *, is_idle: bool) -> bool:
+        """Whether to report, given how many items ended since; ``is_idle``: nothing is read."""
+        elapsed = self._clock() - self._reported_at
+        if elapsed >= self._time_threshold or (ended and is_idle):
+            return True
+        return ended >= self._file_threshold and elapsed >= REPORT_SECONDS
+
+    def reported(self, ended: int) -> None:
+        """Note that a report was written, with so many ended items."""
+        now = self._clock()
+        rate = ended / max(now - self._reported_at, 0.001)
+        self._items_per_second += SMOOTHING * (rate - self._items_per_second)
+        self._reported_at = now
+
+    def room(self, unfinished: int) -> int:
+        """How many items to claim now; 0 while there is enough in stock."""
+        if self._clock() < self._nothing_until:
+            return 0
+        ahead = int(self._items_per_second * AHEAD_SECONDS)
+        target = min(MOST_AHEAD, max(2 * self._concurrency, ahead))
+        # Half a stock at a time: a claim for each item that ends would be a statement each.
+        return target - unfinished if unfinished <= target // 2 else 0
+
+    def found_nothing(self) -> None:
+        """There was nothing to claim: wait a little, unless something is announced."""
+        self._nothing_until = self._clock() + NOTHING_SECONDS
+
+    def look_again(self) -> None:
+        """Something was announced: claim at once."""
+        self._nothing_until = 0.0
