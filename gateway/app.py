@@ -14,6 +14,7 @@ from gateway import keys
 from gateway.auth import Access, ApiKeys
 from gateway.database import Database
 from gateway.handlers import health, jobs, metrics
+from gateway.index_state import IndexState
 from gateway.job_store import JobStore
 from gateway.limits import Limits
 from gateway.middlewares import gate
@@ -60,11 +61,15 @@ ROUTES = (
 )
 
 
-def create_app(settings: Settings | None = None) -> web.Application:
+def create_app(
+    settings: Settings | None = None, *, index: IndexState | None = None
+) -> web.Application:
     """The gateway as an aiohttp application: run it, or mount it with ``add_subapp``.
 
-    Without ``settings`` they are loaded from config.toml and the environment. It opens its
-    connections when it starts up and closes them when it cleans up. Raises `SettingsError`.
+    Without ``settings`` they are loaded from config.toml and the environment. ``index`` is the
+    state of an index of our own, if the process keeps one: health reports it. The application
+    opens its connections when it starts up and closes them when it cleans up. Raises
+    `SettingsError`.
     """
     settings = settings or Settings.load()
     app = web.Application(middlewares=[gate])
@@ -84,6 +89,8 @@ def create_app(settings: Settings | None = None) -> web.Application:
     app[keys.JOB_CANCELLED] = cancelled_items.wanted
     app[keys.API_KEYS] = ApiKeys(settings.api_gateway_key.get_secret_value())
     app[keys.LIMITS] = Limits(settings)
+    if index is not None:
+        app[keys.INDEX_STATE] = index
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
 
     async def contexts(_app: web.Application) -> AsyncIterator[None]:

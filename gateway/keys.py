@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.auth import Access, ApiKeys
 from gateway.database import Database
+from gateway.index_state import IndexState
 from gateway.job_store import JobStore
 from gateway.limits import Limits
 from gateway.paths import Filespace
@@ -26,6 +27,7 @@ READINESS: Final = web.AppKey("READINESS", Readiness)
 JOB_STORE: Final = web.AppKey("JOB_STORE", JobStore)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
+INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 ACCESS: Final = web.AppKey("ACCESS", AccessTable)

@@ -45,7 +45,7 @@ def cli() -> None:
     Try it:           teamcache-gateway demo
     On one machine:   teamcache-gateway standalone --media /mnt/filespace
     Beside Manager:   DB_HOST=postgres API_GATEWAY_KEY=... teamcache-gateway serve
-    """  # noqa: D301
+    """
 
 
 def main() -> None:

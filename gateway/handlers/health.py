@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.errors import DatabaseUnavailable
 from gateway.handlers.responses import iso_now, json_response
-from gateway.keys import DATABASE, READINESS
+from gateway.keys import DATABASE, INDEX_STATE, READINESS
 
 SERVICE = "api-gateway"
 
@@ -26,7 +26,10 @@ async def health(request: web.Request) -> web.Response:
         return _unhealthy("unhealthy", "disconnected", error.message)
     if reason := request.app[READINESS].reason:
         return _unhealthy("starting", "connected", reason)
-    return json_response({"success": True, **_report("healthy", "connected")})
+    report = _report("healthy", "connected")
+    if index := request.app.get(INDEX_STATE):
+        report["index"] = index.report()
+    return json_response({"success": True, **report})
 
 
 def _unhealthy(status: str, database: str, reason: str) -> web.Response:

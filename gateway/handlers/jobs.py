@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
@@ -10,11 +11,12 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr
 
-from gateway.errors import InvalidRequest, PayloadTooLarge
+from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
 from gateway.handlers.requests import query_integer, read_json
 from gateway.handlers.responses import iso_time, json_response, readable_size
+from gateway.index_state import IndexState
 from gateway.jobs import Job, JobStatus, Progress, parse_job_id
-from gateway.keys import FILESPACE, JOB_CANCELLED, JOB_STORE, SUBMISSION
+from gateway.keys import FILESPACE, INDEX_STATE, JOB_CANCELLED, JOB_STORE, SUBMISSION
 from gateway.paths import Filespace, resolve_all
 from gateway.submission import Submitted
 
@@ -38,11 +40,12 @@ async def create(request: web.Request) -> web.Response:
     wanted = await read_json(request, NewJob)
     _check_amount(wanted)
     filespace = request.app[FILESPACE]
-    submitted = await request.app[SUBMISSION].submit(
-        files=_resolve(wanted.files, filespace),
-        directories=_resolve(wanted.directories, filespace),
-        recursive=wanted.recursive,
-    )
+    with _index_remembered(request.app.get(INDEX_STATE)):
+        submitted = await request.app[SUBMISSION].submit(
+            files=_resolve(wanted.files, filespace),
+            directories=_resolve(wanted.directories, filespace),
+            recursive=wanted.recursive,
+        )
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
     return json_response(_created(submitted), 201, {"Location": str(location)})
 
@@ -76,6 +79,20 @@ async def cancel(request: web.Request) -> web.Response:
     await request.app[JOB_STORE].cancel(parse_job_id(request.match_info["job_id"]))
     request.app[JOB_CANCELLED].set()
     return json_response({"success": True, "message": "Job cancelled successfully"})
+
+
+@contextmanager
+def _index_remembered(index: IndexState | None) -> Iterator[None]:
+    """While the first index is being built, what is not found may only be not known yet."""
+    try:
+        yield
+    except NoFilesFound as error:
+        if index is None or index.built:
+            raise
+        seen = f"{index.progress.entries:,} entries so far"
+        raise NoFilesFound(
+            f"{error.message} (the first index is still being built: {seen})", error.details
+        ) from None
 
 
 def _check_amount(wanted: NewJob) -> None:

@@ -12,6 +12,8 @@ from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
 
+OWNER_NEEDED = "The database schema must be prepared by the owner of its tables"
+
 
 class SchemaMonitor:
     """Tries until it has succeeded once.
@@ -33,22 +35,20 @@ class SchemaMonitor:
         """Migrate. True when the schema is up to date."""
         try:
             await migrate(self._settings)
-        except DatabaseUnavailable:
-            self._wait_for("Waiting for the database")
+        except DatabaseUnavailable as error:
+            self._wait_for("Waiting for the database", str(error.__cause__).strip())
             return False
         except MigrationRequired as error:
-            self._wait_for("The database schema must be prepared by its owner", error)
+            statements = "\n".join(error.statements)
+            self._wait_for(OWNER_NEEDED, f"{error.message}:\n{statements}")
             return False
         self._readiness.reached()
         self.done.set()
         log.info("ready: the schema is up to date")
         return True
 
-    def _wait_for(self, reason: str, error: MigrationRequired | None = None) -> None:
-        """Log what we wait for, once: it stays true for many checks."""
-        if self._readiness.reason == reason:
-            return
-        self._readiness.wait_for(reason)
-        log.warning("%s", reason)
-        if error is not None:
-            log.error("%s:\n%s", error.message, "\n".join(error.statements))
+    def _wait_for(self, reason: str, explanation: str) -> None:
+        """Log what we wait for, once: it stays true for many checks. Strangers get the reason."""
+        if self._readiness.reason != reason:
+            self._readiness.wait_for(reason)
+            log.warning("%s: %s", reason, explanation)

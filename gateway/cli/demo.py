@@ -1,0 +1,218 @@
+"""``demo``: a cache job on a sample, from nothing to completed, before one's eyes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from gateway.client import GatewayClient, GatewayClientError, JobView
+from gateway.sample_media import make_sample_media
+from gateway.server import run, stop_on_signals
+from gateway.settings import DEMO_KEY
+from gateway.standalone import default_data_dir
+
+START_SECONDS = 60
+POLL_SECONDS = 0.2
+DEFAULT_PORT = 8095
+
+
+class DemoFailed(click.ClickException):
+    """The demo could not show what it promises."""
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="end when the job has; also without a terminal")
+@click.option("--port", type=click.IntRange(1, 65535), help="port to serve on  [default: 8095]")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="where the sample and the database are kept",
+)
+def command(*, once: bool, port: int | None, data_dir: Path | None) -> None:
+    """Watch a cache job run on a small sample, with nothing installed.
+
+    It makes a few hundred files as a film has them, starts the standalone gateway on them,
+    submits a directory through the API, shows the progress, and goes on serving until Ctrl-C.
+    Ends with code 0 if the job completed.
+    """
+    folder = (data_dir or default_data_dir() / "demo").absolute()
+    keep_serving = not once and sys.stdout.isatty()
+    run(_demo(folder, port or _free_port(), keep_serving))
+
+
+async def _demo(folder: Path, port: int, keep_serving: bool) -> None:
+    console = Console()
+    stop = stop_on_signals()
+    media = folder / "media"
+    console.print(f"Sample files:  [bold]{media}[/]", highlight=False)
+    await asyncio.to_thread(make_sample_media, media)
+    async with _gateway(folder, media, port) as (process, log), _client(port) as client:
+        console.print(
+            f"Gateway:       [bold]http://127.0.0.1:{port}[/]  (log: {log})\n", highlight=False
+        )
+        work = asyncio.create_task(_watch_job(console, client, process, log))
+        await _first(work, stop)
+        if work.done():
+            work.result()
+            # Not wrapped: the lines are to be copied.
+            click.echo(_how_to_go_on(port))
+            if keep_serving:
+                console.print("Serving until Ctrl-C.")
+                await _first(asyncio.create_task(process.wait()), stop)
+    if not work.done():
+        raise DemoFailed("Stopped before the job was completed")
+
+
+async def _watch_job(
+    console: Console, client: GatewayClient, process: asyncio.subprocess.Process, log: Path
+) -> None:
+    """Submit everything in the sample and show how the job runs. Raises unless it completes."""
+    await _wait_until_indexed(client, process, log)
+    # The mount point's own path asks for the whole filespace; here its parts are named.
+    job = await client.submit(directories=["00_Media", "01_VFX", "02_Audio & Edit"])
+    console.print(f"Job [bold]{job.id}[/]: {job.total_files} files", highlight=False)
+    ended = await _show_progress(console, client, job.id)
+    if ended.status != "completed" or ended.failed_files:
+        raise DemoFailed(f"The job is {ended.status}: {ended.error}")
+    console.print(
+        f"[green]Completed:[/] {ended.completed_files} of {ended.total_files} files"
+        " are in the cache.\n",
+        highlight=False,
+    )
+
+
+async def _wait_until_indexed(
+    client: GatewayClient, process: asyncio.subprocess.Process, log: Path
+) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(START_SECONDS):
+            while process.returncode is None:
+                with suppress(GatewayClientError):
+                    if (await client.health())["index"]["status"] == "ready":
+                        return
+                await asyncio.sleep(POLL_SECONDS)
+    raise DemoFailed(f"The gateway did not start: {_last_line(log)}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    return lines[-1] if lines else "no word of why"
+
+
+def _open_log(folder: Path) -> BinaryIO:
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / "gateway.log").open("wb")
+
+
+async def _show_progress(console: Console, client: GatewayClient, job_id: str) -> JobView:
+    columns = (
+        TextColumn("{task.fields[status]}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[files]}"),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=None, status="pending", files="")
+        while True:
+            job = await client.status(job_id)
+            _update(bar, task, job)
+            if job.has_ended:
+                return job
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _update(bar: Progress, task: TaskID, job: JobView) -> None:
+    ended = job.completed_files + job.failed_files
+    bar.update(
+        task,
+        total=job.total_bytes,
+        completed=job.completed_bytes,
+        status=job.status,
+        files=f"{ended}/{job.total_files} files",
+    )
+
+
+@asynccontextmanager
+async def _gateway(
+    folder: Path, media: Path, port: int
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, Path]]:
+    """Run ``standalone`` as a process of its own; gives it, and where it logs to."""
+    with _open_log(folder) as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", "standalone"),
+            *("--media", media, "--data-dir", folder / "data", "--port", str(port)),
+            # Ctrl-C in the terminal is for us: we stop it in order.
+            start_new_session=True,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"API_GATEWAY_KEY": DEMO_KEY, "CACHE_PROGRESS_TIME_THRESHOLD": "100"},
+        )
+    try:
+        yield process, folder / "gateway.log"
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+def _client(port: int) -> GatewayClient:
+    return GatewayClient(f"http://127.0.0.1:{port}", DEMO_KEY)
+
+
+async def _first(work: asyncio.Task[None] | asyncio.Task[int], stop: asyncio.Event) -> None:
+    """Wait for the work, or for a signal, which cancels it."""
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not work.done():
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+
+
+def _free_port() -> int:
+    """The usual port, or any other where somebody listens on it already."""
+    for port in (DEFAULT_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                number: int = probe.getsockname()[1]
+                return number
+    raise DemoFailed("No port is free")
+
+
+def _how_to_go_on(port: int) -> str:
+    url = f"http://127.0.0.1:{port}/api/v1"
+    key = f"-H 'X-API-Key: {DEMO_KEY}'"
+    return f"""Go on with:
+
+  curl {url}/health
+  curl -X POST {url}/cache/jobs {key} \\
+       -H 'Content-Type: application/json' \\
+       -d '{{"directories": ["01_VFX/SEQ_010"]}}'
+  curl {url}/cache/jobs {key}
+"""

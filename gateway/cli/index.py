@@ -1,0 +1,77 @@
+"""``index``: a folder → the index of files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+
+import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from gateway.cli.settings_options import DATABASE, FILESPACE, INDEX, LOGS, settings_options
+from gateway.indexer import Indexer, IndexProgress, IndexResult
+from gateway.server import run, stop_on_signals
+from gateway.settings import Settings
+
+REFRESH_SECONDS = 0.1
+LEFT_OUT = ("allowed_paths", "index_interval")
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--allow-empty", is_flag=True, help="remove rows even if nearly all would go")
+@settings_options(*DATABASE, *FILESPACE, *INDEX, *LOGS, leave_out=LEFT_OUT)
+def command(settings: Settings, directory: str, *, allow_empty: bool) -> None:
+    """Bring the index of files up to date with DIR, the mount point or a folder below it.
+
+    New files are added, changed ones updated, vanished ones removed. Run it again at any time.
+    """
+    result = run(_index(settings, os.path.abspath(directory), allow_empty))
+    if result is None:
+        click.echo("Stopped: nothing was changed.", err=True)
+    else:
+        _report(result)
+
+
+async def _index(settings: Settings, directory: str, allow_empty: bool) -> IndexResult | None:
+    """Index until done, or until a signal: None then, and nothing was changed."""
+    progress = IndexProgress()
+    stopped = asyncio.create_task(stop_on_signals().wait())
+    indexing = asyncio.create_task(
+        Indexer(settings).index(directory, allow_empty=allow_empty, progress=progress)
+    )
+    showing = asyncio.create_task(_show(progress))
+    await asyncio.wait({indexing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (showing, stopped, *(() if indexing.done() else (indexing,))):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    return None if indexing.cancelled() else indexing.result()
+
+
+async def _show(progress: IndexProgress) -> None:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,} entries"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        while True:
+            bar.update(task, description=progress.phase, completed=progress.entries)
+            await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _report(result: IndexResult) -> None:
+    click.echo(
+        f"{result.files:,} files in {result.directories:,} directories: "
+        f"{result.added:,} added, {result.changed:,} changed, {result.removed:,} removed "
+        f"in {result.seconds:.1f} s"
+    )
+    for problem in result.problems:
+        click.echo(f"skipped {problem.path}: {problem.reason}", err=True)
+    if more := result.problem_count - len(result.problems):
+        click.echo(f"skipped {more:,} more", err=True)

@@ -1,0 +1,60 @@
+"""``standalone``: everything on one machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from gateway.cli.settings_options import (
+    API,
+    FILESPACE,
+    INDEX,
+    LOGS,
+    WATCHED,
+    WORKER,
+    settings_options,
+)
+from gateway.server import run, stop_on_signals
+from gateway.settings import Settings
+from gateway.standalone import default_data_dir, run_standalone
+
+REPLACED = ("container_mount_point", "api_gateway_port")
+
+
+@click.command()
+@click.option(
+    "--media",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="the folder whose files can be cached: where the filespace is mounted",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="where the embedded PostgreSQL keeps its data  [default: your data folder; "
+    "for root /var/lib/teamcache-gateway]",
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="port to listen on  [default: 8095]")
+@settings_options(*API, *FILESPACE, *WATCHED, *WORKER, *INDEX, *LOGS, leave_out=REPLACED)
+def command(settings: Settings, media: Path, data_dir: Path | None, port: int | None) -> None:
+    """Run everything on one machine: PostgreSQL, index, worker, API.
+
+    \b
+    Example:
+      teamcache-gateway standalone --media /mnt/filespace --port 8095
+
+    Nothing else has to be installed. It listens on 127.0.0.1 unless --api-gateway-host or
+    API_GATEWAY_HOST says otherwise. Ctrl-C stops all of it; the data is kept.
+    """
+    update: dict[str, str | int] = {"container_mount_point": os.path.abspath(media)}
+    if port is not None:
+        update["api_gateway_port"] = port
+    if "api_gateway_host" not in settings.model_fields_set:
+        update["api_gateway_host"] = "127.0.0.1"
+    run(_run(settings.model_copy(update=update), data_dir or default_data_dir()))
+
+
+async def _run(settings: Settings, data_dir: Path) -> None:
+    await run_standalone(settings, data_dir, stop_on_signals())

@@ -1,0 +1,42 @@
+"""The server's log, kept to a bounded size."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from gateway.embedded_postgres.account import Account
+
+LARGEST: Final = 5 * 1024 * 1024
+TAIL: Final = 16 * 1024
+SEVERE: Final = re.compile(r"(?:FATAL|PANIC|error):\s+(?P<reason>.*)")
+
+
+def open_log(path: Path, account: Account) -> int:
+    """Open the log at ``path`` for appending and return its descriptor.
+
+    One larger than 5 MiB becomes ``<path>.1`` first, in place of the one before.
+    """
+    if path.exists() and path.stat().st_size > LARGEST:
+        path.rename(path.with_name(f"{path.name}.1"))
+    # Not through a link: the folder may belong to somebody else than us.
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    account.take(fd)
+    return fd
+
+
+def find_reason(path: Path, since: int) -> str:
+    """The reason that the log names for an end of the server, after ``since`` bytes of it."""
+    with path.open("rb") as log:
+        end = log.seek(0, os.SEEK_END)
+        log.seek(max(since, end - TAIL))
+        return pick_reason(log.read().decode(errors="replace"))
+
+
+def pick_reason(text: str) -> str:
+    """The last severe message in ``text``, else its last line, else that nothing was said."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    severe = [found["reason"] for line in lines if (found := SEVERE.search(line))]
+    return (severe or lines or ["it said nothing"])[-1]

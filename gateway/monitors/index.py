@@ -1,0 +1,46 @@
+"""Keeps the index of files up to date with the mount, where nobody else does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+
+from gateway.errors import IndexRefused
+from gateway.index_state import IndexState
+from gateway.indexer import Indexer
+from gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PROBLEMS_SHOWN = 5
+
+
+class IndexMonitor:
+    """Indexes the whole filespace at the start, and again after each interval."""
+
+    name = "index"
+
+    def __init__(self, settings: Settings, state: IndexState) -> None:
+        self.wanted = asyncio.Event()
+        self.interval = settings.index_interval or math.inf
+        self._mount_point = settings.container_mount_point
+        self._indexer = Indexer(settings)
+        self._state = state
+
+    async def check_once(self) -> bool:
+        """Index once. True if that is all that was asked for."""
+        try:
+            result = await self._indexer.index(self._mount_point, progress=self._state.progress)
+        except IndexRefused as error:
+            # The mount may come back; what is indexed stays.
+            log.warning("index: %s", error.message)
+            return False
+        self._state.built = True
+        log.info(
+            "index: %d files, %d added, %d changed, %d removed, %.1f s",
+            result.files, result.added, result.changed, result.removed, result.seconds,
+        )  # fmt: skip
+        for problem in result.problems[:PROBLEMS_SHOWN]:
+            log.warning("index: skipped %s: %s", problem.path, problem.reason)
+        return math.isinf(self.interval)

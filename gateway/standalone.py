@@ -1,0 +1,94 @@
+"""Everything in one process: embedded PostgreSQL, index, worker, API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import platformdirs
+
+from gateway.app import create_app
+from gateway.database import Database
+from gateway.embedded_postgres import EmbeddedPostgres
+from gateway.index_state import IndexState
+from gateway.migrations import migrate
+from gateway.monitors.index import IndexMonitor
+from gateway.monitors.loop import running
+from gateway.server import serve
+from gateway.settings import Settings
+from gateway.worker.worker import Worker
+
+log = logging.getLogger(__name__)
+
+# PostgreSQL does not run as root, and its account cannot enter root's home.
+ROOT_DATA_DIR = Path("/var/lib/teamcache-gateway")
+
+
+def default_data_dir() -> Path:
+    """Where the embedded PostgreSQL keeps its data unless told otherwise."""
+    if os.geteuid() == 0:
+        return ROOT_DATA_DIR
+    return platformdirs.user_data_path("teamcache-gateway")
+
+
+async def run_standalone(
+    settings: Settings,
+    data_dir: Path,
+    stop: asyncio.Event,
+    on_listening: Callable[[str], None] | None = None,
+) -> None:
+    """Run until ``stop`` is set; then stop everything, PostgreSQL last.
+
+    The files under ``settings.container_mount_point`` are indexed and read. Raises
+    `EmbeddedPostgresError`, `CannotListen`.
+    """
+    async with _embedded_database(settings, data_dir) as settings:  # noqa: PLR1704
+        await migrate(settings)
+        state = IndexState()
+        async with _worker(settings), running(IndexMonitor(settings, state)):
+            await serve(create_app(settings, index=state), settings, stop, on_listening)
+
+
+@asynccontextmanager
+async def _embedded_database(settings: Settings, data_dir: Path) -> AsyncIterator[Settings]:
+    """Run PostgreSQL as long as the context lasts; gives the settings that lead to it."""
+    server = EmbeddedPostgres(data_dir, database=settings.db_name, user=settings.db_user)
+    try:
+        await asyncio.to_thread(server.start)
+        log.info("PostgreSQL: %s (data in %s)", server.host, data_dir)
+        async with running(_PostgresMonitor(server)):
+            yield settings.model_copy(update={"db_host": server.host, "db_port": server.port})
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+class _PostgresMonitor:
+    """Starts PostgreSQL again if it ends by itself."""
+
+    name = "embedded-postgres"
+    interval = 2.0
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self.wanted = asyncio.Event()
+        self._server = server
+
+    async def check_once(self) -> bool:
+        await asyncio.to_thread(self._server.start)
+        return False
+
+
+@asynccontextmanager
+async def _worker(settings: Settings) -> AsyncIterator[None]:
+    """A worker beside the API. PostgreSQL is ours, so no other worker can have outlived us."""
+    stop = asyncio.Event()
+    async with Database(settings) as database:
+        task = asyncio.create_task(Worker(settings, database, is_alone=True).run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task

@@ -1,0 +1,130 @@
+"""A real PostgreSQL for every test that wants one.
+
+Each worker process of pytest runs one server. The role in `Settings` owns its databases and is no
+superuser; what it may not do is done as `gateway.embedded_postgres.SUPERUSER`, see `administer`.
+TEST_POSTGRES_BIN names another PostgreSQL's ``bin`` folder than the wheel's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
+from gateway.settings import CONFIG_FILE_VARIABLE, Settings
+
+ROLE = "teamcache_user"
+TEMPLATE = "template_gateway"
+WITHOUT_DURABILITY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@contextmanager
+def make_public_folder() -> Iterator[Path]:
+    """A folder that the server's account can reach, unlike pytest's own, which are 0700."""
+    folder = Path(tempfile.mkdtemp(prefix="teamcache-test-")).resolve()
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*Settings.model_fields, CONFIG_FILE_VARIABLE):
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_bin() -> Path | None:
+    """The PostgreSQL to test with; None for the wheel's."""
+    named = os.environ.get("TEST_POSTGRES_BIN")
+    return Path(named) if named else None
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_bin: Path | None) -> Iterator[EmbeddedPostgres]:
+    with (
+        make_public_folder() as folder,
+        EmbeddedPostgres(
+            folder / "data",
+            database="teamcache_db",
+            user=ROLE,
+            bin_dir=postgres_bin,
+            options=WITHOUT_DURABILITY,
+        ) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A fresh folder that other accounts may pass through."""
+    with make_public_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def database_names() -> Iterator[str]:
+    return (f"test_{number}" for number in itertools.count(1))
+
+
+@pytest.fixture
+def empty_database(
+    postgres_server: EmbeddedPostgres, database_names: Iterator[str]
+) -> Iterator[Settings]:
+    """Settings that lead to a fresh database without any table."""
+    name = next(database_names)
+    administer(postgres_server, "CREATE DATABASE {} OWNER {} TEMPLATE template0", name, ROLE)
+    yield make_settings(postgres_server, name)
+    administer(postgres_server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: EmbeddedPostgres) -> str:
+    """The name of a database that the migrations were applied to, and nothing else."""
+    from gateway.migrations import migrate
+
+    administer(postgres_server, "CREATE DATABASE {} OWNER {} TEMPLATE template0", TEMPLATE, ROLE)
+    asyncio.run(migrate(make_settings(postgres_server, TEMPLATE)))
+    # A connection that somebody leaves open would keep it from being cloned.
+    administer(postgres_server, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", TEMPLATE)
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_settings(
+    postgres_server: EmbeddedPostgres, template_database: str, database_names: Iterator[str]
+) -> Iterator[Settings]:
+    """Settings that lead to a fresh database with all tables, empty."""
+    name = next(database_names)
+    administer(
+        postgres_server, "CREATE DATABASE {} OWNER {} TEMPLATE {}", name, ROLE, template_database
+    )
+    yield make_settings(postgres_server, name)
+    administer(postgres_server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def make_settings(server: EmbeddedPostgres, database: str) -> Settings:
+    return Settings(db_host=server.host, db_port=server.port, db_name=database, db_user=ROLE)
+
+
+def administer(server: EmbeddedPostgres, statement: str, *names: str) -> None:
+    """Run one statement as the superuser, its ``{}`` replaced by quoted ``names``."""
+    connection = psycopg2.connect(
+        host=server.host, port=server.port, user=SUPERUSER, dbname="postgres"
+    )
+    with closing(connection):
+        connection.autocommit = True
+        with connection.cursor() as cur:
+            cur.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
