@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from gateway.errors import SettingsError
 
 DEMO_KEY: Final = "demo-api-key-2024"
+ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone narrows it to loopback
 
 # A name in one of these families that is no setting is a typing error, not another program's.
 OWN_FAMILIES: Final = ("API_GATEWAY_", "CACHE_PROGRESS_")
@@ -46,8 +47,7 @@ class Settings(BaseModel):
 
     # API
     api_gateway_host: str = Field(
-        "0.0.0.0",  # noqa: S104 - the demo key alone narrows it to loopback, see `listen_host`
-        description="address to listen on; loopback while the demo key is in use",
+        "", description="address to listen on; empty: all (serve) or 127.0.0.1 (standalone)"
     )
     api_gateway_port: int = Field(8095, ge=0, le=65535, description="port to listen on; 0: any")
     api_gateway_key: SecretStr = Field(
@@ -195,7 +195,7 @@ class Settings(BaseModel):
         """The address to listen on: loopback while anybody may know the key."""
         if self.uses_demo_key and not self.allow_demo_key:
             return "127.0.0.1"
-        return self.api_gateway_host
+        return self.api_gateway_host or ALL_ADDRESSES
 
 
 def _find_config_file(environ: Mapping[str, str]) -> Path | None:

@@ -51,7 +51,7 @@ def command(settings: Settings, media: Path, data_dir: Path | None, port: int | 
     update: dict[str, str | int] = {"container_mount_point": os.path.abspath(media)}
     if port is not None:
         update["api_gateway_port"] = port
-    if "api_gateway_host" not in settings.model_fields_set:
+    if not settings.api_gateway_host:
         update["api_gateway_host"] = "127.0.0.1"
     run(_run(settings.model_copy(update=update), data_dir or default_data_dir()))
 
