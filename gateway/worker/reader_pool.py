@@ -21,10 +21,11 @@ logger = logging.getLogger(__name__)
 class ReaderPool:
     """Reads files below ``root``, up to ``concurrency`` at once, in chunks of ``chunk_size`` bytes.
 
-    ``on_outcomes`` is called from a reading thread when there is something to `drain`: once,
-    and not again before the next drain (a call that was under way may come just after one, and
-    finds nothing new). It must not block. A read without a byte for ``read_timeout`` seconds has
-    failed, see `check_stalled`. ``source`` stands in for the real files below ``root``.
+    ``on_outcomes`` is called from a reading thread (or `check_stalled`) when there is something
+    to `drain`: once, and not again before the next drain (a call that was under way may come
+    just after one, and finds nothing new). It must not block. A read without a byte for
+    ``read_timeout`` seconds has failed, see `check_stalled`. ``source`` stands in for the real
+    files below ``root``.
 
     All methods are for one thread, the event loop's; only `close` may also run in another.
     """
@@ -78,8 +79,7 @@ class ReaderPool:
     @property
     def hung(self) -> int:
         """Threads that were given up and still hang in a read."""
-        self._abandoned = [reader for reader in self._abandoned if reader.is_alive()]
-        return len(self._abandoned)
+        return sum(reader.is_alive() for reader in self._abandoned)
 
     @property
     def bytes_read(self) -> int:
@@ -194,7 +194,7 @@ class ReaderPool:
     def _abandon(self, reader: Reader) -> None:
         reader.stopped = True
         self._readers.remove(reader)
-        self._abandoned.append(reader)
+        self._abandoned = [*filter(Reader.is_alive, self._abandoned), reader]
         self._abandoned_bytes += reader.bytes_read
 
 
