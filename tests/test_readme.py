@@ -34,7 +34,7 @@ def sample_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # PostgreSQL's account may not enter pytest's folders, so its data lies beside them.
-    data = Path("/var/tmp") / f"teamcache-readme-{os.getpid()}"  # noqa: S108
+    data = Path("/var/tmp") / f"teamcache-readme-{os.getpid()}"
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway", "standalone", "--media", media, "--port", str(port),
          "--data-dir", data, "--rate-limit-per-minute", "0"],
