@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aiopg
 import psycopg2
@@ -70,6 +70,13 @@ def translated_errors() -> Iterator[None]:
         raise DatabaseUnavailable from error
     except psycopg2.Error as error:
         raise StatementFailed from error
+
+
+class Notification(NamedTuple):
+    """What NOTIFY sent. Without a channel: listening has begun."""
+
+    channel: str
+    payload: str
 
 
 class Session:
@@ -239,11 +246,12 @@ class Database:
             await connection.close()
         await pool.release(connection)
 
-    async def listen(self, channel: str) -> AsyncGenerator[str, None]:
-        """Yield the payloads of ``channel``, on a connection of its own.
+    async def listen(self, *channels: str) -> AsyncGenerator[Notification, None]:
+        """Yield what is notified on ``channels``, on a connection of its own.
 
-        An empty payload comes first, when listening has begun: what happened before is to be
-        read now. Raises `DatabaseUnavailable` when the connection is lost; call it again then.
+        A notification without a channel comes first, when listening has begun: what happened
+        before is to be read now. Raises `DatabaseUnavailable` when the connection is lost; call
+        it again then.
         """
         with translated_errors():
             async with (
@@ -254,18 +262,19 @@ class Database:
                 ) as connection,
                 connection.cursor() as cursor,
             ):
-                await cursor.execute(f'LISTEN "{channel}"')
-                yield ""
+                for channel in channels:
+                    await cursor.execute(f'LISTEN "{channel}"')
+                yield Notification("", "")
                 while True:
-                    yield await _next_payload(connection, cursor)
+                    yield await _next_notification(connection, cursor)
 
 
-async def _next_payload(connection: aiopg.Connection, cursor: aiopg.Cursor) -> str:
+async def _next_notification(connection: aiopg.Connection, cursor: aiopg.Cursor) -> Notification:
     while True:
         try:
             async with asyncio.timeout(LISTEN_PROBE_SECONDS):
-                notification = await connection.notifies.get()
-                return str(notification.payload)
+                notify = await connection.notifies.get()
+                return Notification(notify.channel, notify.payload)
         except TimeoutError:
             # A network that swallows packets is noticed by asking.
             await cursor.execute("SELECT 1")

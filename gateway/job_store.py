@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -106,6 +106,16 @@ class JobStore:
         counted = await self._database.fetch_one(self._queries["count"], parameters)
         return list(await asyncio.gather(*map(self._with_sizes, rows))), counted.total
 
+    async def recent(self, limit: int) -> Sequence[Job]:
+        """All jobs that have not ended, and the ``limit`` that ended last, newest first."""
+        rows = await self._database.fetch(self._queries["recent"], {"limit": limit})
+        rows.sort(key=lambda row: row.created_at, reverse=True)
+        return [await self._with_sizes(row) for row in rows]
+
+    async def files_by_id(self, item_ids: Sequence[int]) -> Sequence[Any]:
+        """Files that ended: rows of ``path``, ``size`` (bytes), ``error`` (None: it was read)."""
+        return await self._database.fetch(self._queries["files_by_id"], {"items": list(item_ids)})
+
     async def cancel(self, job_id: str) -> None:
         """Commit the job's state; its items follow by `cancel_items`.
 
@@ -138,23 +148,19 @@ class JobStore:
 
     async def _with_sizes(self, row: Any) -> Job:
         """Build the job. Where a backend keeps no sizes, its items are summed up."""
-        completed, failed = int(row.completed_size_bytes or 0), int(row.failed_size_bytes or 0)
-        if _keeps_no_sizes(row):
-            completed, failed = await self._tally.get(row.id, row.status in SETTLED)
-        return _build_job(row, completed, failed)
+        job = _build_job(row)
+        if not job.progress.lacks_sizes:
+            return job
+        completed, failed = await self._tally.get(row.id, job.status in SETTLED)
+        progress = replace(job.progress, completed_bytes=completed, failed_bytes=failed)
+        return replace(job, progress=progress)
 
     async def _sum_item_sizes(self, job_id: str) -> tuple[int, int]:
         row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": job_id})
         return int(row.completed_bytes), int(row.failed_bytes)
 
 
-def _keeps_no_sizes(row: Any) -> bool:
-    ended = (row.completed_files or 0) + (row.failed_files or 0)
-    counted = (row.completed_size_bytes or 0) + (row.failed_size_bytes or 0)
-    return bool(ended and row.total_size_bytes and not counted)
-
-
-def _build_job(row: Any, completed_bytes: int, failed_bytes: int) -> Job:
+def _build_job(row: Any) -> Job:
     return Job(
         id=row.id,
         status=JobStatus(row.status),
@@ -163,8 +169,8 @@ def _build_job(row: Any, completed_bytes: int, failed_bytes: int) -> Job:
             completed_files=row.completed_files or 0,
             failed_files=row.failed_files or 0,
             total_bytes=int(row.total_size_bytes or 0),
-            completed_bytes=completed_bytes,
-            failed_bytes=failed_bytes,
+            completed_bytes=int(row.completed_size_bytes or 0),
+            failed_bytes=int(row.failed_size_bytes or 0),
         ),
         created_at=row.created_at,
         started_at=row.started_at,

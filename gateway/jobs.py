@@ -94,6 +94,12 @@ class Progress:
         return self.completed_files + self.failed_files >= self.total_files
 
     @property
+    def lacks_sizes(self) -> bool:
+        """Whether files have ended but no bytes: the job's worker keeps no sizes."""
+        ended = self.completed_files + self.failed_files
+        return bool(ended and self.total_bytes and not self.completed_bytes + self.failed_bytes)
+
+    @property
     def file_percentage(self) -> int:
         """Files that ended, of all: 0 to 100."""
         return self._rounded_down(self._file_ratio)
@@ -120,11 +126,26 @@ class Progress:
             return self._file_ratio
         return (self.completed_bytes + self.failed_bytes) / self.total_bytes
 
+    @property
+    def ended_share(self) -> float:
+        """The share of the work that has ended, 0 to 1: of bytes, without sizes of files."""
+        return min(1.0, max(0.0, self._size_ratio))
+
     def _rounded_down(self, ratio: float) -> int:
         """100 is kept for the moment when nothing is left: until then 99 at most."""
         if self.is_everything_ended:
             return 100
         return max(0, min(99, int(ratio * 100)))
+
+
+def version_of(status: JobStatus, progress: Progress) -> tuple[int, int, int]:
+    """How far a job is: (begun or ended, files that ended, bytes that ended). It only rises."""
+    begun = 2 if status.has_ended else int(status is not JobStatus.PENDING)
+    return (
+        begun,
+        progress.completed_files + progress.failed_files,
+        progress.completed_bytes + progress.failed_bytes,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +163,21 @@ class Job:
     completed_at: datetime | None
     error: str | None
     worker_id: str | None
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """Orders what is told of a job: see `version_of`."""
+        return version_of(self.status, self.progress)
+
+    def seconds_left(self, now: datetime) -> float | None:
+        """How long the job will still run at its average rate so far, by bytes or else by files.
+
+        None while nothing has ended, or when there is nothing to go by. ``now`` is naive, in UTC.
+        """
+        if self.started_at is None or self.progress.is_everything_ended:
+            return None
+        elapsed = (now - self.started_at).total_seconds()
+        done = self.progress.ended_share
+        if elapsed <= 0 or done <= 0:
+            return None
+        return elapsed * (1 - done) / done

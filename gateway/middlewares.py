@@ -16,15 +16,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway import errors
-from gateway.auth import Access, Caller
+from gateway.admission import authenticate, draw
+from gateway.auth import Access
 from gateway.handlers.responses import error_response
-from gateway.keys import ACCESS, API_KEYS, LIMITS, READINESS
-from gateway.token_bucket import Decision
+from gateway.keys import ACCESS, DECISION, READINESS, REQUEST_ID
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
-DECISION: Final = web.RequestKey("DECISION", Decision)
 CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 # The first class that an error is an instance of decides.
@@ -75,27 +73,8 @@ def _admit(request: web.Request) -> None:
     access = request.app[ACCESS].get(request.match_info.handler, Access.PUBLIC)
     if access is Access.PUBLIC:
         return
-    caller = _authenticate(request)
-    _draw(request, request.app[LIMITS].draw(access, caller))
+    draw(request, access, authenticate(request, request.headers.get("X-API-Key")))
     request.app[READINESS].check()
-
-
-def _authenticate(request: web.Request) -> Caller:
-    address = request.remote or ""
-    try:
-        return request.app[API_KEYS].authenticate(request.headers.get("X-API-Key"), address)
-    except errors.Unauthorized:
-        _draw(request, request.app[LIMITS].draw_for_bad_key(address))
-        raise
-
-
-def _draw(request: web.Request, decision: Decision | None) -> None:
-    """Keep what the bucket said for the response's headers; refuse if it was empty."""
-    if decision is None:
-        return
-    request[DECISION] = decision
-    if not decision.allowed:
-        raise errors.RateLimited(decision.retry_after)
 
 
 def _answer_error(request: web.Request, error: errors.GatewayError) -> web.Response:

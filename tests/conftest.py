@@ -11,13 +11,16 @@ import asyncio
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
+from embedded_postgres_tools import Make
 from psycopg2 import sql
 
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
@@ -72,6 +75,48 @@ def public_folder() -> Iterator[Path]:
     """A fresh folder that other accounts may pass through."""
     with make_public_folder() as folder:
         yield folder
+
+
+@pytest.fixture
+def data_dir(public_folder: Path) -> Path:
+    return public_folder / "data"
+
+
+@pytest.fixture(scope="session")
+def prepared_cluster(postgres_bin: Path | None) -> Iterator[Path]:
+    """A cluster that was made and stopped, to copy: making one takes most of a start's time."""
+    with make_public_folder() as folder:
+        with EmbeddedPostgres(
+            folder, database="db", user="gw", bin_dir=postgres_bin, options=WITHOUT_DURABILITY
+        ):
+            pass
+        yield folder / "postgres"
+
+
+@pytest.fixture
+def make_server(
+    data_dir: Path, postgres_bin: Path | None, prepared_cluster: Path
+) -> Iterator[Make]:
+    """Makes servers, on a cluster that was used before unless ``fresh``; stops them all."""
+    made: list[EmbeddedPostgres] = []
+
+    def make(folder: Path = data_dir, fresh: bool = False, **changes: Any) -> EmbeddedPostgres:
+        if not (fresh or folder.exists() or folder != data_dir or "bin_dir" in changes):
+            folder.mkdir()
+            folder.chmod(0o711)
+            subprocess.run(["cp", "-a", prepared_cluster, folder], check=True)
+        choices = {
+            "database": "db",
+            "user": "gw",
+            "bin_dir": postgres_bin,
+            "options": WITHOUT_DURABILITY,
+        }
+        made.append(EmbeddedPostgres(folder, **(choices | changes)))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
-from gateway.handlers.responses import iso_now, json_response
-from gateway.keys import SETTINGS
+from gateway.handlers.responses import json_response
+from gateway.keys import METRICS
+from gateway.wire import all_metrics, iso_now, s3_health
 
 
 async def metrics(request: web.Request) -> web.Response:
     """All metrics at once."""
-    body = {
-        "lucidLink": {"throughputMbps": 0, "timestamp": None},
-        "s3Health": _s3_health(request),
-    }
-    return json_response({"success": True, "metrics": body, "timestamp": iso_now()})
+    figures = all_metrics(request.app[METRICS])
+    return json_response({"success": True, "metrics": figures, "timestamp": iso_now()})
 
 
 async def s3_metrics(request: web.Request) -> web.Response:
     """S3 health with the history of its latencies, in milliseconds."""
-    health = _s3_health(request)
-    health["latencyHistory"] = []
-    return json_response({"success": True, "s3Health": health, "timestamp": iso_now()})
-
-
-def _s3_health(request: web.Request) -> dict[str, Any]:
-    return {
-        "latency": None,
-        "averageLatency": None,
-        "isHealthy": None,
-        "lastCheck": None,
-        "checkCount": 0,
-        "region": request.app[SETTINGS].s3_region,
-    }
+    health = request.app[METRICS].s3_health
+    body = {**s3_health(health), "latencyHistory": health.latencies}
+    return json_response({"success": True, "s3Health": body, "timestamp": iso_now()})

@@ -14,8 +14,10 @@ class CancelledItemsMonitor:
     name = "cancelled-items"
     interval = 60.0
 
-    def __init__(self, job_store: JobStore, readiness: Readiness) -> None:
-        self.wanted = asyncio.Event()
+    def __init__(
+        self, job_store: JobStore, readiness: Readiness, job_cancelled: asyncio.Event
+    ) -> None:
+        self.wanted = job_cancelled
         self._job_store = job_store
         self._readiness = readiness
 

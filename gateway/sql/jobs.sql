@@ -126,3 +126,27 @@ UPDATE cache_job_items i
 SET status = 'cancelled', completed_at = now() AT TIME ZONE 'UTC'
 FROM batch
 WHERE i.id = batch.id
+
+-- name: recent
+-- All that have not ended, and those that ended last.
+SELECT id::text, status, total_files, completed_files, failed_files,
+       total_size_bytes, completed_size_bytes, failed_size_bytes,
+       created_at, started_at, completed_at, error_message, worker_id
+FROM cache_jobs
+WHERE status IN ('pending', 'running', 'paused')
+UNION ALL
+(SELECT id::text, status, total_files, completed_files, failed_files,
+        total_size_bytes, completed_size_bytes, failed_size_bytes,
+        created_at, started_at, completed_at, error_message, worker_id
+ FROM cache_jobs
+ WHERE status IN ('completed', 'failed', 'cancelled')
+ ORDER BY completed_at DESC NULLS LAST
+ LIMIT %(limit)s)
+
+-- name: files_by_id
+SELECT file_path AS path,
+       coalesce(file_size_bytes, 0) AS size,
+       CASE WHEN status = 'failed' THEN coalesce(error_message, 'Failed') END AS error
+FROM cache_job_items
+WHERE id = ANY(%(items)s::bigint[]) AND status IN ('completed', 'failed')
+ORDER BY id

@@ -199,3 +199,9 @@ SET cached = true, cached_at = now() AT TIME ZONE 'UTC', cache_job_id = %(job)s:
 FROM whole
 WHERE d.id = whole.id
 RETURNING d.parent_path
+
+-- name: announce_files
+-- Ids only, and once a report: a gateway looks the files up if somebody wants to know of them.
+SELECT pg_notify(
+    'teamcache_gateway_files',
+    json_build_object('jobId', %(job)s, 'items', %(items)s::bigint[])::text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.database import Database
@@ -14,6 +14,11 @@ from gateway.worker.ledger import ItemReport
 from gateway.worker.reader import ReadTask
 
 ACTIVE_JOBS = 64
+
+
+ANNOUNCED = ("completed", "failed")
+# A notification holds less than 8,000 bytes; an id has at most 19 digits.
+ANNOUNCED_AT_ONCE = 350
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,10 @@ class ItemStore:
         job's state, or None if it was cancelled or has ended.
         """
         async with self._database.transaction() as session:
+            # Before the counters: whoever watches hears of the last file, then of the job's end.
+            for ids in _batches([r.task.item_id for r in reports if r.status in ANNOUNCED]):
+                files = {"items": ids, "job": job_id}
+                await session.execute(self._queries["announce_files"], files)
             row = await session.fetch_one(
                 self._queries["report"],
                 {
@@ -128,3 +137,8 @@ class ItemStore:
             return await session.execute(
                 self._queries[query], {"worker": self.worker_id, **parameters}
             )
+
+
+def _batches(item_ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(item_ids), ANNOUNCED_AT_ONCE):
+        yield item_ids[start : start + ANNOUNCED_AT_ONCE]
