@@ -261,20 +261,23 @@ class Database:
 
 
 async def _next_payload(connection: aiopg.Connection, cursor: aiopg.Cursor) -> str:
-    while True:
-        try:
-            async with asyncio.timeout(LISTEN_PROBE_SECONDS):
-                notification = await connection.notifies.get()
-                return str(notification.payload)
-        except TimeoutError:
+    # A task, since cancelling the queue's get at the wrong moment loses what it had taken out.
+    payload = asyncio.ensure_future(connection.notifies.get())
+    try:
+        while not (await asyncio.wait([payload], timeout=LISTEN_PROBE_SECONDS))[0]:
             # A network that swallows packets is noticed by asking.
             await cursor.execute("SELECT 1")
+        return str(payload.result().payload)
+    finally:
+        payload.cancel()
 
 
 def connection_arguments(settings: Settings) -> dict[str, Any]:
     """What psycopg2 and aiopg need to connect, in UTC and with bounded statements."""
     options = {
         "timezone": "UTC",
+        # Our statements touch many rows through short plans: compiling costs more than it gains.
+        "jit": "off",
         "statement_timeout": int(settings.db_statement_timeout * 1000),
         "idle_in_transaction_session_timeout": 60_000,
     }
@@ -321,8 +324,13 @@ def blocking_connection(settings: Settings) -> Iterator[Any]:
 
 
 async def _prepare_connection(connection: aiopg.Connection) -> None:
-    async with connection.cursor() as cursor:
-        await cursor.execute(NOTICE_LOST_CLIENTS)
+    try:
+        async with connection.cursor() as cursor:
+            await cursor.execute(NOTICE_LOST_CLIENTS)
+    except BaseException:
+        # The pool does not know it yet, so nobody else would close it.
+        await connection.close()
+        raise
 
 
 def _is_lost_connection(error: DatabaseUnavailable) -> bool:

@@ -1,5 +1,5 @@
--- Look-ups of many names are written with OFFSET 0: each name is then looked up by itself, through
--- an index. Joined in one piece, ten thousand names or two hundred directories would look to the
+-- Look-ups of many rows are written with OFFSET 0: each is then looked up by itself, through an
+-- index. Joined in one piece, ten thousand names or two hundred directories would look to the
 -- planner like a large part of the table, and it would read all of it.
 
 -- name: look_up_files
@@ -121,7 +121,8 @@ SELECT status FROM cache_jobs WHERE id = %(id)s::uuid
 SELECT j.id::text
 FROM cache_jobs j
 WHERE j.status = 'cancelled'
-  AND EXISTS (SELECT FROM cache_job_items i WHERE i.job_id = j.id AND i.status = 'pending')
+  AND EXISTS (SELECT FROM cache_job_items i WHERE i.job_id = j.id AND i.status = 'pending'
+              OFFSET 0)
 
 -- name: cancel_items
 -- A batch at a time, so that no lock is held for long on a job of a million files.
