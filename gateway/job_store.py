@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from gateway.database import Database
+from gateway.database import Database, array_literal
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
 from gateway.jobs import Job, JobStatus, Progress
 from gateway.size_tally import SizeTally
@@ -70,14 +70,14 @@ class JobStore:
                 self._queries["create"],
                 {
                     "id": str(uuid.uuid4()),
-                    "trees": list(request.trees),
-                    "folders": list(request.folders),
-                    "paths": list(request.paths),
-                    "sizes": list(request.sizes),
-                    "maybe_paths": list(request.maybe),
-                    "maybe_sizes": list(request.maybe.values()),
-                    "file_paths": list(request.listed_files),
-                    "directory_paths": list(request.listed_directories),
+                    "trees": array_literal(request.trees),
+                    "folders": array_literal(request.folders),
+                    "paths": array_literal(request.paths),
+                    "sizes": array_literal(request.sizes),
+                    "maybe_paths": array_literal(request.maybe),
+                    "maybe_sizes": array_literal(request.maybe.values()),
+                    "file_paths": array_literal(request.listed_files),
+                    "directory_paths": array_literal(request.listed_directories),
                 },
             )
         if row is None:
