@@ -7,37 +7,51 @@ UPDATE teamcache_gateway.workers
 SET expires_at = now() + %(lease)s * interval '1 second'
 WHERE id = %(worker)s
 
--- name: end_lease
-DELETE FROM teamcache_gateway.workers WHERE id = %(worker)s
+-- name: lock_own_lease
+SELECT id FROM teamcache_gateway.workers WHERE id = %(worker)s FOR UPDATE
 
--- name: give_back_expired
--- Only what workers of ours leased: the backend's workers have no row here.
-WITH expired AS (
-    DELETE FROM teamcache_gateway.workers
-    WHERE expires_at < now() OR (%(everybody)s AND id <> %(worker)s)
-    RETURNING id
-)
-UPDATE cache_job_items i
-SET status = CASE WHEN j.status = 'cancelled' THEN 'cancelled' ELSE 'pending' END,
-    worker_id = NULL,
-    started_at = NULL
-FROM expired, cache_jobs j
-WHERE i.worker_id = expired.id AND i.status = 'running' AND j.id = i.job_id
+-- name: lock_expired_leases
+-- Locked before anybody looks for their items, by a statement of its own: a claim under way holds
+-- its worker's row, and what it claims is not to be seen by a statement that began before.
+SELECT id
+FROM teamcache_gateway.workers
+WHERE id <> %(worker)s AND (%(everybody)s OR expires_at < now())
+FOR UPDATE SKIP LOCKED
 
 -- name: give_back
+-- Only what workers of ours leased: the backend's workers have no row among the leases.
 UPDATE cache_job_items i
 SET status = CASE WHEN j.status = 'cancelled' THEN 'cancelled' ELSE 'pending' END,
+    completed_at = CASE WHEN j.status = 'cancelled' THEN now() AT TIME ZONE 'UTC' END,
     worker_id = NULL,
     started_at = NULL
 FROM cache_jobs j
-WHERE i.id = ANY(%(items)s::bigint[])
-  AND i.worker_id = %(worker)s AND i.status = 'running' AND j.id = i.job_id
+WHERE i.worker_id = ANY(%(workers)s::text[]) AND i.status = 'running' AND j.id = i.job_id
+
+-- name: end_leases
+DELETE FROM teamcache_gateway.workers WHERE id = ANY(%(workers)s::text[])
+
+-- name: give_back_strays
+-- What is claimed in our name and we know nothing of: the answer to the claim was lost.
+UPDATE cache_job_items i
+SET status = CASE WHEN j.status = 'cancelled' THEN 'cancelled' ELSE 'pending' END,
+    completed_at = CASE WHEN j.status = 'cancelled' THEN now() AT TIME ZONE 'UTC' END,
+    worker_id = NULL,
+    started_at = NULL
+FROM cache_jobs j
+WHERE i.worker_id = %(worker)s AND i.status = 'running' AND j.id = i.job_id
+  AND NOT EXISTS (SELECT FROM unnest(%(known)s::bigint[]) AS known (id) WHERE known.id = i.id)
 
 -- name: active_jobs
-SELECT id::text, status
-FROM cache_jobs
-WHERE status IN ('pending', 'running')
-ORDER BY created_at, id
+-- Only jobs with something to claim: however many others wait for their last files (a backend's
+-- worker may have died on them), they keep no newer job from its turn. The subquery is a scalar
+-- one so that it is answered per job from the index of pending items, whatever the statistics.
+SELECT j.id::text
+FROM cache_jobs j
+WHERE j.status IN ('pending', 'running')
+  AND (SELECT true FROM cache_job_items i
+       WHERE i.job_id = j.id AND i.status = 'pending' LIMIT 1)
+ORDER BY j.created_at, j.id
 LIMIT %(limit)s
 
 -- name: claim
@@ -56,20 +70,23 @@ batch AS (
     ORDER BY i.id
     LIMIT %(limit)s
     FOR UPDATE OF i SKIP LOCKED
+),
+claimed AS (
+    UPDATE cache_job_items i
+    SET status = 'running', worker_id = %(worker)s, started_at = now() AT TIME ZONE 'UTC'
+    FROM batch
+    WHERE i.id = batch.id
+    RETURNING i.id, i.file_path, coalesce(i.file_size_bytes, 0) AS size,
+              coalesce(i.bytes_read, 0) AS bytes_read
+),
+started AS (
+    UPDATE cache_jobs
+    SET status = 'running',
+        worker_id = %(worker)s,
+        started_at = coalesce(started_at, now() AT TIME ZONE 'UTC')
+    WHERE id = %(job)s::uuid AND status = 'pending' AND EXISTS (SELECT FROM claimed)
 )
-UPDATE cache_job_items i
-SET status = 'running', worker_id = %(worker)s, started_at = now() AT TIME ZONE 'UTC'
-FROM batch
-WHERE i.id = batch.id
-RETURNING i.id, i.file_path, coalesce(i.file_size_bytes, 0) AS size,
-          coalesce(i.bytes_read, 0) AS bytes_read
-
--- name: start_job
-UPDATE cache_jobs
-SET status = 'running',
-    worker_id = %(worker)s,
-    started_at = coalesce(started_at, now() AT TIME ZONE 'UTC')
-WHERE id = %(job)s::uuid AND status = 'pending'
+SELECT id, file_path, size, bytes_read FROM claimed ORDER BY id
 
 -- name: stopped_jobs
 -- Which of these jobs our worker must stop reading for; one that was deleted counts too.
@@ -80,23 +97,39 @@ WHERE j.id IS NULL OR j.status IN ('cancelled', 'completed', 'failed')
 
 -- name: report
 -- An item counts once: only while it is running, and ours. The job's counters move in the same
--- statement, by what really changed; the last file to end also ends the job.
+-- statement, by what really changed (not by what the worker thinks: a report whose answer was
+-- lost comes a second time); the last file to end also ends the job.
 WITH reported AS (
     SELECT *
-    FROM unnest(%(items)s::bigint[], %(states)s::text[], %(errors)s::text[], %(marks)s::bigint[],
-                %(completed_bytes)s::bigint[], %(failed_bytes)s::bigint[])
-         AS r (id, status, error, mark, completed_bytes, failed_bytes)
+    FROM unnest(%(items)s::bigint[], %(states)s::text[], %(errors)s::text[], %(marks)s::bigint[])
+         AS r (id, status, error, mark)
+),
+held AS (
+    SELECT i.id, coalesce(i.bytes_read, 0) AS mark, coalesce(i.file_size_bytes, 0) AS size
+    FROM cache_job_items i
+    JOIN reported r ON r.id = i.id
+    WHERE i.worker_id = %(worker)s AND i.status = 'running'
+    ORDER BY i.id
+    FOR UPDATE OF i
 ),
 touched AS (
     UPDATE cache_job_items i
     SET status = r.status,
         error_message = r.error,
-        bytes_read = r.mark,
+        bytes_read = CASE r.status
+            WHEN 'completed' THEN h.size
+            WHEN 'running' THEN greatest(h.mark, least(r.mark, h.size))
+            WHEN 'failed' THEN 0
+            ELSE h.mark END,
         completed_at = CASE WHEN r.status = 'running' THEN NULL
                             ELSE now() AT TIME ZONE 'UTC' END
-    FROM reported r
-    WHERE i.id = r.id AND i.worker_id = %(worker)s AND i.status = 'running'
-    RETURNING r.status, r.completed_bytes, r.failed_bytes
+    FROM held h
+    JOIN reported r ON r.id = h.id
+    WHERE i.id = h.id
+    RETURNING i.id,
+              r.status,
+              i.bytes_read - h.mark AS completed_bytes,
+              CASE r.status WHEN 'failed' THEN h.size ELSE 0 END AS failed_bytes
 ),
 tally AS (
     SELECT count(*) FILTER (WHERE status = 'completed') AS completed_files,
@@ -104,6 +137,19 @@ tally AS (
            coalesce(sum(completed_bytes), 0) AS completed_bytes,
            coalesce(sum(failed_bytes), 0) AS failed_bytes
     FROM touched
+),
+ended AS (
+    -- A notification holds less than 8,000 bytes, an id has at most 19 digits.
+    SELECT id, (row_number() OVER (ORDER BY id) - 1) / 350 AS batch
+    FROM touched
+    WHERE status IN ('completed', 'failed')
+),
+announced AS (
+    -- Ids only, once a report: a gateway looks the files up if somebody wants to know of them.
+    SELECT pg_notify('teamcache_gateway_files',
+                     json_build_object('jobId', %(job)s, 'items', json_agg(id ORDER BY id))::text)
+    FROM ended
+    GROUP BY batch
 )
 UPDATE cache_jobs j
 SET completed_files = j.completed_files + t.completed_files,
@@ -124,7 +170,19 @@ SET completed_files = j.completed_files + t.completed_files,
         ELSE format('%%s of %%s files failed', j.failed_files + t.failed_files, j.total_files) END
 FROM tally t
 WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running', 'paused')
-RETURNING j.status
+RETURNING j.status, (SELECT count(*) FROM announced) AS announcements
+
+-- name: exhausted_jobs
+-- Jobs that should have ended: nothing of them is left to claim or to read.
+SELECT j.id::text
+FROM cache_jobs j
+WHERE j.status IN ('pending', 'running')
+  AND (SELECT true FROM cache_job_items i
+       WHERE i.job_id = j.id AND i.status = 'pending' LIMIT 1) IS NULL
+  AND (SELECT true FROM cache_job_items i
+       WHERE i.job_id = j.id AND i.status = 'running' LIMIT 1) IS NULL
+ORDER BY j.created_at, j.id
+LIMIT %(limit)s
 
 -- name: end_exhausted_job
 -- A job that is running with nothing left to run: its counters went astray (another worker wrote
@@ -199,9 +257,3 @@ SET cached = true, cached_at = now() AT TIME ZONE 'UTC', cache_job_id = %(job)s:
 FROM whole
 WHERE d.id = whole.id
 RETURNING d.parent_path
-
--- name: announce_files
--- Ids only, and once a report: a gateway looks the files up if somebody wants to know of them.
-SELECT pg_notify(
-    'teamcache_gateway_files',
-    json_build_object('jobId', %(job)s, 'items', %(items)s::bigint[])::text)

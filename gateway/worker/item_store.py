@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.database import Database
+from gateway.database import Database, Session
 from gateway.jobs import JobStatus
 from gateway.sql import load_queries
 from gateway.worker.ledger import ItemReport
 from gateway.worker.reader import ReadTask
 
-ACTIVE_JOBS = 64
-
-
-ANNOUNCED = ("completed", "failed")
-# A notification holds less than 8,000 bytes; an id has at most 19 digits.
-ANNOUNCED_AT_ONCE = 350
+JOBS_AT_ONCE = 64
+WHOLE_JOB_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +50,36 @@ class ItemStore:
         return bool(await self._execute("renew_lease", lease=self._lease_seconds))
 
     async def end_lease(self) -> None:
-        """Stop being a worker."""
-        await self._execute("end_lease")
+        """Stop being a worker: whatever is claimed in our name goes back."""
+        async with self._database.transaction() as session:
+            await session.execute(self._queries["lock_own_lease"], {"worker": self.worker_id})
+            await self._retire(session, [self.worker_id])
 
     async def give_back_expired(self, *, everybody: bool = False) -> int:
         """Return the items of workers whose lease ran out; ``everybody``: of all workers but us."""
-        return await self._execute("give_back_expired", everybody=everybody)
+        parameters = {"worker": self.worker_id, "everybody": everybody}
+        async with self._database.transaction() as session:
+            rows = await session.fetch(self._queries["lock_expired_leases"], parameters)
+            return await self._retire(session, [row.id for row in rows]) if rows else 0
 
-    async def give_back(self, item_ids: Sequence[int]) -> None:
-        """Return items of ours that were not read."""
-        if item_ids:
-            await self._execute("give_back", items=list(item_ids))
+    async def _retire(self, session: Session, workers: Sequence[str]) -> int:
+        returned = await session.execute(self._queries["give_back"], {"workers": workers})
+        await session.execute(self._queries["end_leases"], {"workers": workers})
+        return returned
 
-    async def active_jobs(self) -> Sequence[tuple[str, JobStatus]]:
-        """Jobs that are pending or running, oldest first: ids with their states."""
-        rows = await self._database.fetch(self._queries["active_jobs"], {"limit": ACTIVE_JOBS})
-        return [(row.id, JobStatus(row.status)) for row in rows]
+    async def give_back_strays(self, known: Sequence[int]) -> int:
+        """Return what is claimed in our name but is not among ``known``; not during a claim."""
+        return await self._execute("give_back_strays", known=list(known))
+
+    async def active_jobs(self) -> Sequence[str]:
+        """The ids of jobs that have something to claim, oldest first."""
+        rows = await self._database.fetch(self._queries["active_jobs"], {"limit": JOBS_AT_ONCE})
+        return [row.id for row in rows]
+
+    async def exhausted_jobs(self) -> Sequence[str]:
+        """The ids of jobs that are to run and have nothing left, neither to claim nor to read."""
+        rows = await self._database.fetch(self._queries["exhausted_jobs"], {"limit": JOBS_AT_ONCE})
+        return [row.id for row in rows]
 
     async def stopped_jobs(self, job_ids: Sequence[str]) -> Sequence[str]:
         """Those of the jobs that were cancelled, ended or deleted."""
@@ -78,13 +88,15 @@ class ItemStore:
         rows = await self._database.fetch(self._queries["stopped_jobs"], {"jobs": list(job_ids)})
         return [row.id for row in rows]
 
-    async def claim(self, job_id: str, limit: int, *, start: bool) -> Sequence[ClaimedItem]:
-        """Claim up to ``limit`` pending items of a job. ``start``: the job itself is pending."""
-        parameters = {"job": job_id, "worker": self.worker_id, "limit": limit}
-        async with self._database.transaction() as session:
-            rows = await session.fetch(self._queries["claim"], parameters)
-            if rows and start:
-                await session.execute(self._queries["start_job"], parameters)
+    async def claim(self, job_id: str, limit: int) -> Sequence[ClaimedItem]:
+        """Claim up to ``limit`` pending items of a job; a pending job is running from now on."""
+        worker = self.worker_id
+        async with self._database.session() as session:
+            rows = await session.fetch(
+                self._queries["claim"], {"job": job_id, "worker": worker, "limit": limit}
+            )
+        if worker != self.worker_id:
+            return []  # the lease was lost meanwhile, and the items with it
         return [
             ClaimedItem(ReadTask(row.id, job_id, row.file_path, row.size), row.bytes_read)
             for row in rows
@@ -93,14 +105,13 @@ class ItemStore:
     async def report(self, job_id: str, reports: Sequence[ItemReport]) -> JobStatus | None:
         """Write how items ended and how far others got, and move the job's counters by that.
 
-        One transaction: each item counts exactly once, whoever else reports it. Returns the
+        Each item counts exactly once, whoever else reports it and however often. Returns the
         job's state, or None if it was cancelled or has ended.
         """
-        async with self._database.transaction() as session:
-            # Before the counters: whoever watches hears of the last file, then of the job's end.
-            for ids in _batches([r.task.item_id for r in reports if r.status in ANNOUNCED]):
-                files = {"items": ids, "job": job_id}
-                await session.execute(self._queries["announce_files"], files)
+        # Before and apart: the job's row must not stay locked while an indexer holds the files'.
+        if read := [r.task.path for r in reports if r.status == "completed"]:
+            await self._execute("mark_cached", paths=read, job=job_id)
+        async with self._database.session() as session:
             row = await session.fetch_one(
                 self._queries["report"],
                 {
@@ -110,35 +121,28 @@ class ItemStore:
                     "states": [r.status for r in reports],
                     "errors": [r.error for r in reports],
                     "marks": [r.mark for r in reports],
-                    "completed_bytes": [r.completed_bytes for r in reports],
-                    "failed_bytes": [r.failed_bytes for r in reports],
                 },
             )
-            if read := [r.task.path for r in reports if r.status == "completed"]:
-                await session.execute(self._queries["mark_cached"], {"paths": read, "job": job_id})
         return None if row is None else JobStatus(row.status)
 
-    async def end_exhausted_job(self, job_id: str) -> None:
-        """End a job that has nothing left to run and did not notice."""
-        await self._execute("end_exhausted_job", job=job_id)
+    async def end_exhausted_job(self, job_id: str) -> bool:
+        """End a job that has nothing left to run and did not notice; False if it has."""
+        return bool(await self._execute("end_exhausted_job", job=job_id))
 
     async def mark_cached_directories(self, job_id: str) -> None:
         """Mark the directories that a job has completed: those with no uncached file below."""
-        rows = await self._database.fetch(self._queries["parents_of_read_files"], {"job": job_id})
-        paths = [row.path for row in rows]
+        paths = await self._column("parents_of_read_files", job=job_id)
         while paths:
-            rows = await self._database.fetch(
-                self._queries["mark_cached_directories"], {"job": job_id, "paths": paths}
-            )
-            paths = list({row.parent_path for row in rows if row.parent_path})
+            parents = await self._column("mark_cached_directories", job=job_id, paths=paths)
+            paths = list({parent for parent in parents if parent})
+
+    async def _column(self, query: str, **parameters: object) -> list[str]:
+        """The first column of a query that may take long: it looks at a whole job."""
+        async with self._database.transaction(WHOLE_JOB_SECONDS) as session:
+            return [row[0] for row in await session.fetch(self._queries[query], parameters)]
 
     async def _execute(self, query: str, **parameters: object) -> int:
         async with self._database.session() as session:
             return await session.execute(
                 self._queries[query], {"worker": self.worker_id, **parameters}
             )
-
-
-def _batches(item_ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(item_ids), ANNOUNCED_AT_ONCE):
-        yield item_ids[start : start + ANNOUNCED_AT_ONCE]

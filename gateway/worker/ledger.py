@@ -14,23 +14,17 @@ ItemStatus = Literal["running", "completed", "failed", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class ItemReport:
-    """How an item and its job's counters change. Sizes are in bytes.
-
-    ``mark`` is the item's new high-water mark; ``completed_bytes`` and ``failed_bytes`` are what
-    its job's sums change by.
-    """
+    """How an item ended, or how far a running one has got: ``mark``, in bytes."""
 
     task: ReadTask
     status: ItemStatus
     error: str | None
     mark: int
-    completed_bytes: int
-    failed_bytes: int
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A claimed item: ``mark`` is what the database has counted of it so far."""
+    """A claimed item: ``mark`` is what the database has counted of it, as far as we know."""
 
     task: ReadTask
     mark: int
@@ -51,6 +45,11 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def items(self) -> Sequence[int]:
+        """The ids of the items here."""
+        return list(self._entries)
 
     @property
     def jobs(self) -> set[str]:
@@ -100,20 +99,14 @@ class Ledger:
                 del self._entries[report.task.item_id]
                 self.ended -= 1
 
-    def unfinished(self) -> Sequence[int]:
-        """The items whose end is not known: to be given back."""
-        return [item for item, entry in self._entries.items() if entry.outcome is None]
-
 
 def _report(entry: _Entry) -> ItemReport | None:
     task, outcome = entry.task, entry.outcome
     if outcome is None:
         mark = max(entry.mark, min(task.bytes_read, task.size))
-        if mark == entry.mark:
-            return None
-        return ItemReport(task, "running", None, mark, mark - entry.mark, 0)
+        return ItemReport(task, "running", None, mark) if mark > entry.mark else None
     if outcome.cancelled:
-        return ItemReport(task, "cancelled", None, entry.mark, 0, 0)
+        return ItemReport(task, "cancelled", None, entry.mark)
     if outcome.error is not None:
-        return ItemReport(task, "failed", outcome.error, 0, -entry.mark, task.size)
-    return ItemReport(task, "completed", None, task.size, task.size - entry.mark, 0)
+        return ItemReport(task, "failed", outcome.error, 0)
+    return ItemReport(task, "completed", None, task.size)

@@ -12,8 +12,12 @@ CHECK_SECONDS = 0.4
 # Reports are at least this far apart, in seconds, however many files end meanwhile: each notifies
 # the gateways, and NOTIFY takes a lock at commit that every other writer waits for.
 REPORT_SECONDS = 0.1
-# Work is claimed ahead for this many seconds at the current pace, and for so many items at most.
+# What should not be needed at all is looked for this often, in seconds.
+TIDY_SECONDS = 5.0
+# Work is claimed ahead for this many seconds at the current pace, and for so many items at most:
+# of large files hardly any, so that a new job need not wait until those of an older one are read.
 AHEAD_SECONDS = 1.0
+LEAST_AHEAD = 2
 MOST_AHEAD = 4096
 # Without anything to claim the database is asked again after this long, in seconds.
 NOTHING_SECONDS = 1.0
@@ -29,7 +33,7 @@ class Schedule:
         self._concurrency = settings.worker_concurrency
         self._file_threshold = settings.cache_progress_file_threshold
         self._time_threshold = settings.cache_progress_time_threshold / 1000
-        self._checked_at = self._reported_at = clock()
+        self._checked_at = self._reported_at = self._tidied_at = clock()
         self._nothing_until = 0.0
         self._items_per_second = 0.0
 
@@ -39,6 +43,14 @@ class Schedule:
         if now - self._checked_at < CHECK_SECONDS:
             return False
         self._checked_at = now
+        return True
+
+    def is_tidying_due(self) -> bool:
+        """Whether to look for what went astray now; True at most every 5 s."""
+        now = self._clock()
+        if now - self._tidied_at < TIDY_SECONDS:
+            return False
+        self._tidied_at = now
         return True
 
     def is_report_due(self, ended: int, *, is_idle: bool) -> bool:
@@ -60,9 +72,10 @@ class Schedule:
         if self._clock() < self._nothing_until:
             return 0
         ahead = int(self._items_per_second * AHEAD_SECONDS)
-        target = min(MOST_AHEAD, max(2 * self._concurrency, ahead))
+        ahead = min(MOST_AHEAD, max(LEAST_AHEAD, ahead))
         # Half a stock at a time: a claim for each item that ends would be a statement each.
-        return target - unfinished if unfinished <= target // 2 else 0
+        waiting = unfinished - self._concurrency
+        return ahead - waiting if waiting <= ahead // 2 else 0
 
     def found_nothing(self) -> None:
         """There was nothing to claim: wait a little, unless something is announced."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
+from itertools import zip_longest
 
 from gateway.database import Database
 from gateway.errors import GatewayError
-from gateway.jobs import JobStatus
 from gateway.settings import Settings
 from gateway.worker.file_source import FileSource
 from gateway.worker.item_store import ItemStore
-from gateway.worker.ledger import Ledger
+from gateway.worker.ledger import ItemReport, Ledger
+from gateway.worker.reader import ReadTask
 from gateway.worker.reader_pool import ReaderPool
 from gateway.worker.schedule import CHECK_SECONDS, Schedule
 
@@ -27,10 +27,10 @@ JOBS_CHANNEL = "teamcache_gateway_jobs"
 IDLE_SECONDS = 5.0
 # Outcomes are gathered for this long, in seconds, so that they are reported in batches.
 GATHER_SECONDS = 0.02
-# A job with nothing left to claim is looked at more closely after this long, in seconds.
-EXHAUSTED_SECONDS = 10.0
 # How long to wait after the database failed, in seconds.
 RETRY_SECONDS = 1.0
+# Directories are marked as cached after a job has ended; this often it is tried.
+FINISH_ATTEMPTS = 30
 
 
 class Worker:
@@ -57,7 +57,7 @@ class Worker:
         self._ledger = Ledger()
         self._schedule = Schedule(settings)
         self._awake = asyncio.Event()
-        self._exhausted_since: dict[str, float] = {}
+        self._exhausted: set[str] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._pool: ReaderPool | None = None
 
@@ -77,12 +77,19 @@ class Worker:
         async with (
             _beside(self._keep_lease()),
             _beside(self._listen()),
-            _beside(self._wake_on(stop)),
+            _beside(self._work(pool, stop)) as work,
         ):
-            while not stop.is_set():
-                await self._survive(self._turn(pool))
-                await self._rest(pool)
+            await stop.wait()
+            self._awake.set()
+            # A round that waits for a database which does not answer is not waited for.
+            await asyncio.wait({work}, timeout=self._settings.shutdown_timeout / 4)
         await self._shut_down(pool)
+
+    async def _work(self, pool: ReaderPool, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._survive(self._turn(pool))
+            if not stop.is_set():
+                await self._rest(pool)
 
     def _start_pool(self) -> ReaderPool:
         loop = asyncio.get_running_loop()
@@ -103,7 +110,11 @@ class Worker:
         self._collect(pool)
         if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.unfinished):
             await self._report()
-        if self._items.has_lease and (room := self._schedule.room(pool.unfinished)):
+        if not self._items.has_lease:
+            return
+        if self._schedule.is_tidying_due():
+            await self._tidy()
+        if room := self._schedule.room(pool.unfinished):
             await self._claim(pool, room)
 
     async def _rest(self, pool: ReaderPool) -> None:
@@ -115,16 +126,21 @@ class Worker:
         if pool.unfinished:
             await asyncio.sleep(GATHER_SECONDS)
 
-    async def _survive(self, work: Coroutine[None, None, None]) -> None:
-        """A database that is away ends no read: what is owed to it is kept, and tried again."""
+    async def _survive(self, work: Coroutine[None, None, None]) -> bool:
+        """A database that is away ends no read: what is owed to it is kept, and tried again.
+
+        False if the work failed, after a rest.
+        """
         try:
             await work
         except GatewayError as error:
             log.warning("worker: %s", error.message)
-            await asyncio.sleep(RETRY_SECONDS)
         except Exception:
             log.exception("worker: a round failed")
-            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return True
+        await asyncio.sleep(RETRY_SECONDS)
+        return False
 
     def _collect(self, pool: ReaderPool) -> None:
         for outcome in pool.drain():
@@ -132,61 +148,73 @@ class Worker:
 
     async def _report(self) -> None:
         ended = self._ledger.ended
+        failures: list[GatewayError] = []
         for job_id, reports in self._ledger.reports().items():
-            status = await self._items.report(job_id, reports)
-            self._ledger.settle(reports)
-            if status is not None and status.has_ended:
-                self._finish(job_id, status)
+            try:
+                await self._report_job(job_id, reports)
+            except GatewayError as error:
+                # One job whose row somebody keeps locked must not hold up the others.
+                failures.append(error)
+        if failures:
+            raise failures[0]
         self._schedule.reported(ended)
 
-    def _finish(self, job_id: str, status: JobStatus) -> None:
-        log.info("job %s %s", job_id, status)
-        task = asyncio.create_task(self._survive(self._items.mark_cached_directories(job_id)))
+    async def _report_job(self, job_id: str, reports: Sequence[ItemReport]) -> None:
+        status = await self._items.report(job_id, reports)
+        self._ledger.settle(reports)
+        if status is not None and status.has_ended:
+            log.info("job %s %s", job_id, status)
+            self._finish(job_id)
+
+    def _finish(self, job_id: str) -> None:
+        task = asyncio.create_task(self._mark_directories(job_id))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
+    async def _mark_directories(self, job_id: str) -> None:
+        for _ in range(FINISH_ATTEMPTS):
+            if await self._survive(self._items.mark_cached_directories(job_id)):
+                return
+
     async def _claim(self, pool: ReaderPool, room: int) -> None:
         jobs = await self._items.active_jobs()
-        claimed = 0
-        for job_id, status in jobs:
-            share = max(1, room // len(jobs))
-            claimed += await self._claim_from(pool, job_id, status, share)
-            if claimed >= room:
-                break
-        if not claimed:
+        batches: list[Sequence[ReadTask]] = []
+        try:
+            for others, job_id in zip(range(len(jobs), 0, -1), jobs, strict=True):
+                if room <= 0:
+                    break
+                batches.append(await self._claim_from(job_id, -(-room // others)))
+                room -= len(batches[-1])
+        finally:
+            for task in _taking_turns(batches):
+                pool.submit(task)
+        if not any(batches):
             self._schedule.found_nothing()
-        self._exhausted_since = {
-            job_id: self._exhausted_since[job_id]
-            for job_id, _ in jobs
-            if job_id in self._exhausted_since
-        }
 
-    async def _claim_from(
-        self, pool: ReaderPool, job_id: str, status: JobStatus, limit: int
-    ) -> int:
-        items = await self._items.claim(job_id, limit, start=status is JobStatus.PENDING)
+    async def _claim_from(self, job_id: str, limit: int) -> Sequence[ReadTask]:
+        items = await self._items.claim(job_id, limit)
         for item in items:
             self._ledger.claim(item.task, item.mark)
-            pool.submit(item.task)
-        if items:
-            self._exhausted_since.pop(job_id, None)
-        else:
-            await self._look_closer(job_id)
-        return len(items)
+        return [item.task for item in items]
 
-    async def _look_closer(self, job_id: str) -> None:
-        """End a job that has been without anything to claim for a while, if it really is done."""
-        now = time.monotonic()
-        since = self._exhausted_since.setdefault(job_id, now)
-        if now - since >= EXHAUSTED_SECONDS and job_id not in self._ledger.jobs:
-            self._exhausted_since[job_id] = now
-            await self._items.end_exhausted_job(job_id)
+    async def _tidy(self) -> None:
+        """Give back what a lost answer left in our name, end jobs that did not notice their end."""
+        if strays := await self._items.give_back_strays(self._ledger.items):
+            log.warning("worker: %d files came back whose claim was not answered", strays)
+            self._announce()
+        exhausted = set(await self._items.exhausted_jobs())
+        # Seen twice: a backend that has just read the last file may yet end its job itself.
+        for job_id in exhausted & self._exhausted:
+            if await self._items.end_exhausted_job(job_id):
+                log.warning("job %s had nothing left and was ended", job_id)
+                self._finish(job_id)
+        self._exhausted = exhausted
 
     async def _keep_lease(self) -> None:
         """Be a worker, and give back what others held who are no more."""
         while True:
-            await self._survive(self._renew_lease())
-            await asyncio.sleep(self._settings.worker_lease / 3)
+            if await self._survive(self._renew_lease()):
+                await asyncio.sleep(self._settings.worker_lease / 3)
 
     async def _renew_lease(self) -> None:
         if not self._items.has_lease:
@@ -195,6 +223,7 @@ class Worker:
         elif not await self._items.renew_lease():
             log.warning("worker: the lease was lost, what was being read is left to others")
             self._ledger.give_up()
+            await self._items.end_lease()
             await self._items.take_lease()
         if returned := await self._items.give_back_expired(everybody=self._is_alone):
             log.warning("worker: %d files came back from a worker that died", returned)
@@ -207,44 +236,44 @@ class Worker:
     async def _follow_announcements(self) -> None:
         async with aclosing(self._database.listen(JOBS_CHANNEL)) as announcements:
             async for _channel, payload in announcements:
-                # Progress is announced too, mostly our own: only a pending job means work.
-                if not payload or '"pending"' in payload:
+                # Progress is announced too, mostly our own: a job means work if it is pending, or
+                # is or was paused.
+                if not payload or '"pending"' in payload or '"paused"' in payload:
                     self._announce()
 
     def _announce(self) -> None:
         self._schedule.look_again()
         self._awake.set()
 
-    async def _wake_on(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self._awake.set()
-
     async def _shut_down(self, pool: ReaderPool) -> None:
         """Write what was read, give back what was not; bounded, whatever hangs."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.shutdown_timeout):
+            async with asyncio.timeout(self._settings.shutdown_timeout / 2):
                 await asyncio.to_thread(pool.close, self._settings.shutdown_timeout / 4)
                 self._collect(pool)
-                await self._survive(self._settle())
+                if await self._survive(self._report()) and self._items.has_lease:
+                    await self._survive(self._items.end_lease())
                 await asyncio.gather(*self._background)
-
-    async def _settle(self) -> None:
-        unfinished: Sequence[int] = self._ledger.unfinished()
-        await self._report()
-        await self._items.give_back(unfinished)
-        await self._items.end_lease()
+        for task in self._background:
+            task.cancel()
 
 
 def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     loop.call_soon_threadsafe(event.set)
 
 
+def _taking_turns(batches: Sequence[Sequence[ReadTask]]) -> Iterator[ReadTask]:
+    """The first of each batch, then the second of each, and so on."""
+    for row in zip_longest(*batches):
+        yield from (task for task in row if task is not None)
+
+
 @asynccontextmanager
-async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[asyncio.Task[None]]:
     """Run something for as long as the context lasts."""
     task = asyncio.create_task(work)
     try:
-        yield
+        yield task
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
