@@ -20,7 +20,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from embedded_postgres_tools import Make
+from embedded_postgres_tools import FAST, Make
 from psycopg2 import sql
 
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
@@ -86,9 +86,7 @@ def data_dir(public_folder: Path) -> Path:
 def prepared_cluster(postgres_bin: Path | None) -> Iterator[Path]:
     """A cluster that was made and stopped, to copy: making one takes most of a start's time."""
     with make_public_folder() as folder:
-        with EmbeddedPostgres(
-            folder, database="db", user="gw", bin_dir=postgres_bin, options=WITHOUT_DURABILITY
-        ):
+        with EmbeddedPostgres(folder, database="db", user="gw", bin_dir=postgres_bin, options=FAST):
             pass
         yield folder / "postgres"
 
@@ -105,12 +103,7 @@ def make_server(
             folder.mkdir()
             folder.chmod(0o711)
             subprocess.run(["cp", "-a", prepared_cluster, folder], check=True)
-        choices = {
-            "database": "db",
-            "user": "gw",
-            "bin_dir": postgres_bin,
-            "options": WITHOUT_DURABILITY,
-        }
+        choices = {"database": "db", "user": "gw", "bin_dir": postgres_bin, "options": FAST}
         made.append(EmbeddedPostgres(folder, **(choices | changes)))
         return made[-1]
 
