@@ -32,6 +32,7 @@ from gateway.monitors.schema import SchemaMonitor
 from gateway.mount import Mount
 from gateway.outbox import Outboxes
 from gateway.paths import Filespace
+from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings
 from gateway.submission import Submission
@@ -109,6 +110,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.HUB] = Hub()
     app[keys.OUTBOXES] = Outboxes()
     app[keys.SOCKETS] = set()
+    app[keys.PROMETHEUS] = PrometheusMetrics(database, app[keys.METRICS], app[keys.OUTBOXES])
     app[keys.API_KEYS] = ApiKeys(settings.api_gateway_key.get_secret_value())
     app[keys.LIMITS] = Limits(settings)
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
@@ -122,6 +124,7 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
         database = app[keys.DATABASE]
         await stack.enter_async_context(database)
         for monitor in make_monitors(app):
+            app[keys.PROMETHEUS].pulses[monitor.name] = monitor.pulse
             await stack.enter_async_context(running(monitor))
         yield
 
@@ -134,7 +137,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
-        JobEventsMonitor(database, job_store, hub, filespace, readiness),
+        JobEventsMonitor(database, job_store, metrics, hub, filespace, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:

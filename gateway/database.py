@@ -147,6 +147,11 @@ class Database:
             self._pool = None
 
     @property
+    def size(self) -> int:
+        """Connections at most."""
+        return self._settings.db_pool_size
+
+    @property
     def in_use(self) -> int:
         """Connections that somebody holds right now."""
         return 0 if self._pool is None else self._pool.size - self._pool.freesize

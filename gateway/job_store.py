@@ -106,6 +106,11 @@ class JobStore:
         counted = await self._database.fetch_one(self._queries["count"], parameters)
         return list(await asyncio.gather(*map(self._with_sizes, rows))), counted.total
 
+    async def count_by_status(self) -> Mapping[JobStatus, int]:
+        """How many jobs there are of each state that any job is in."""
+        rows = await self._database.fetch(self._queries["count_by_status"])
+        return {JobStatus(row.status): row.total for row in rows}
+
     async def recent(self, limit: int) -> Sequence[Job]:
         """All jobs that have not ended, and the ``limit`` that ended last, newest first."""
         rows = await self._database.fetch(self._queries["recent"], {"limit": limit})

@@ -17,6 +17,7 @@ from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.outbox import Outboxes
 from gateway.paths import Filespace
+from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings
 from gateway.submission import Submission
@@ -39,6 +40,7 @@ METRICS: Final = web.AppKey("METRICS", Metrics)
 HUB: Final = web.AppKey("HUB", Hub)
 OUTBOXES: Final = web.AppKey("OUTBOXES", Outboxes)
 SOCKETS: Final = web.AppKey("SOCKETS", set[web.WebSocketResponse])
+PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 ACCESS: Final = web.AppKey("ACCESS", AccessTable)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+MIB = 1024 * 1024
 FRESH_SECONDS = 10.0
 AVERAGED_CHECKS = 3
 LATENCIES_KEPT = 60
@@ -57,11 +58,20 @@ class S3Health:
         )
 
 
+@dataclass(slots=True)
+class Warmed:
+    """What all workers have read since the start: files that ended, and bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+
 class Metrics:
     """The newest of each figure. ``clock`` is monotonic, in seconds."""
 
     def __init__(self, region: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.s3_health = S3Health(region)
+        self.warmed = Warmed()
         self.varnish: Mapping[str, Any] | None = None
         self._clock = clock
         self._throughput: Throughput | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -19,7 +20,7 @@ from gateway import errors
 from gateway.admission import authenticate, draw
 from gateway.auth import Access
 from gateway.handlers.responses import error_response
-from gateway.keys import ACCESS, DECISION, READINESS, REQUEST_ID
+from gateway.keys import ACCESS, DECISION, PROMETHEUS, READINESS, REQUEST_ID
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request in, or answer why not. Whatever happens, the answer is JSON and has an id."""
     request[REQUEST_ID] = _request_id(request)
+    started = time.perf_counter()
     try:
         _admit(request)
         response = await handler(request)
@@ -58,6 +60,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = error_response("Internal server error", 500)
     if not response.prepared:
         _add_headers(request, response)
+        _count(request, response, time.perf_counter() - started)
     return response
 
 
@@ -95,6 +98,12 @@ def _answer_http(error: web.HTTPException) -> web.StreamResponse:
     sentence = HTTP_SENTENCES.get(error.status) or (error.text or error.reason).strip()
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
     return error_response(sentence, error.status, headers=headers)
+
+
+def _count(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "none"
+    request.app[PROMETHEUS].count_request(request.method, route, response.status, seconds)
 
 
 def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -18,7 +18,7 @@ from gateway.index_state import IndexState
 from gateway.keys import HUB, METRICS
 from gateway.migrations import migrate
 from gateway.monitors.index import IndexMonitor
-from gateway.monitors.loop import running
+from gateway.monitors.loop import Monitor, running
 from gateway.monitors.worker_throughput import WorkerThroughputMonitor
 from gateway.server import serve
 from gateway.settings import Settings
@@ -73,14 +73,14 @@ async def _embedded_database(settings: Settings, data_dir: Path) -> AsyncIterato
         await asyncio.to_thread(server.stop)
 
 
-class _PostgresMonitor:
+class _PostgresMonitor(Monitor):
     """Starts PostgreSQL again if it ends by itself."""
 
     name = "embedded-postgres"
     interval = 2.0
 
     def __init__(self, server: EmbeddedPostgres) -> None:
-        self.wanted = asyncio.Event()
+        super().__init__()
         self._server = server
 
     async def check_once(self) -> bool:

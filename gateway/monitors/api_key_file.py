@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 
 from gateway.auth import ApiKeys
+from gateway.monitors.loop import Monitor
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class KeyFile(BaseModel):
     apiKey: str  # noqa: N815 - as it stands in the file
 
 
-class ApiKeyFileMonitor:
+class ApiKeyFileMonitor(Monitor):
     """Takes over the file's key while it is valid; a malformed file keeps the last good key.
 
     Without the file the key of the settings holds.
@@ -32,7 +33,7 @@ class ApiKeyFileMonitor:
     interval = 2.0
 
     def __init__(self, path: str, keys: ApiKeys) -> None:
-        self.wanted = asyncio.Event()
+        super().__init__()
         self._path = Path(path)
         self._keys = keys
         self._seen: tuple[int, int, int] | None = None

@@ -5,7 +5,6 @@ Nothing that it sends may bring us down: what is not understood is ignored and c
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import random
@@ -15,10 +14,11 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, Unavailable
 from gateway.events import Event, Hub, files_topic
 from gateway.jobs import parse_job_id
 from gateway.metrics import Metrics
+from gateway.monitors.loop import Monitor
 from gateway.paths import Filespace
 from gateway.wire import file_message, lucidlink_message, varnish_message
 
@@ -35,14 +35,14 @@ LONGEST_MESSAGE: Final = 32 * 1024 * 1024
 Message = Mapping[str, Any]
 
 
-class BackendMonitor:
+class BackendMonitor(Monitor):
     """Holds one connection; reconnects with exponential backoff and jitter, up to 30 s."""
 
     name = "backend"
+    interval = 1.0
 
     def __init__(self, url: str, metrics: Metrics, hub: Hub, filespace: Filespace) -> None:
-        self.wanted = asyncio.Event()
-        self.is_connected = False
+        super().__init__()
         self.ignored_messages = 0
         self._url = url
         self._metrics = metrics
@@ -56,23 +56,17 @@ class BackendMonitor:
             "cache-file-failed": self._take_file,
         }
 
-    @property
-    def interval(self) -> float:
-        """How long to wait before the next try, in seconds, with full jitter."""
-        longest = min(LONGEST_BACKOFF, 2.0 ** min(self._failures, 6))
-        return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
-
     async def check_once(self) -> bool:
         """Connect, and listen until the connection is lost."""
         self._failures += 1
+        longest = min(LONGEST_BACKOFF, 2.0 ** min(self._failures, 6))
+        # Jitter: gateways that lost the same backend must not all come back at once.
+        self.interval = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
         try:
             await self._listen()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if self._failures == 1:
-                log.warning("the backend at %s cannot be reached: %s", self._url, error)
-        finally:
-            self.is_connected = False
-        return False
+            raise Unavailable(f"the backend at {self._url} cannot be reached: {error}") from None
+        raise Unavailable("the connection to the backend was lost")
 
     async def _listen(self) -> None:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
@@ -82,13 +76,12 @@ class BackendMonitor:
                 self._url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=LONGEST_MESSAGE
             ) as socket,
         ):
-            self.is_connected = True
             self._failures = 0
+            self.pulse.beat()
             log.info("connected to the backend at %s", self._url)
             async for message in socket:
+                self.pulse.beat()
                 self.take(message.data)
-            if not socket.closed or socket.close_code != aiohttp.WSCloseCode.OK:
-                log.warning("the connection to the backend was lost")
 
     def take(self, data: object) -> None:
         """Take in one message. Whatever it is, it raises nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,8 @@ from gateway.errors import DatabaseUnavailable, JobNotFound
 from gateway.events import JOBS, Event, Hub, files_topic, job_topic
 from gateway.job_store import JobStore
 from gateway.jobs import Job, JobStatus, Progress, version_of
+from gateway.metrics import Metrics
+from gateway.monitors.loop import Monitor
 from gateway.paths import Filespace
 from gateway.readiness import Readiness
 from gateway.wire import file_message, job_message
@@ -30,11 +31,8 @@ ENDS: Final = ("job-completed", "job-failed", "job-cancelled")
 State = tuple[JobStatus, tuple[int, int, int]]
 
 
-class JobEventsMonitor:
-    """Publishes job events, and what was missed while the connection was away.
-
-    ``files_warmed`` and ``bytes_warmed`` count what all workers have read since the start.
-    """
+class JobEventsMonitor(Monitor):
+    """Publishes job events, and what was missed while the connection was away."""
 
     name = "job-events"
     interval = 1.0
@@ -43,14 +41,13 @@ class JobEventsMonitor:
         self,
         database: Database,
         job_store: JobStore,
+        metrics: Metrics,
         hub: Hub,
         filespace: Filespace,
         readiness: Readiness,
     ) -> None:
-        self.wanted = asyncio.Event()
-        self.is_connected = False
-        self.files_warmed = 0
-        self.bytes_warmed = 0
+        super().__init__()
+        self._metrics = metrics
         self._database = database
         self._job_store = job_store
         self._hub = hub
@@ -61,16 +58,12 @@ class JobEventsMonitor:
 
     async def check_once(self) -> bool:
         """Listen until the connection is lost."""
-        if not self._readiness.is_ready:
-            return False
-        try:
-            async with aclosing(
-                self._database.listen(JOBS_CHANNEL, FILES_CHANNEL)
-            ) as notifications:
-                async for channel, payload in notifications:
-                    await self._take(channel, payload)
-        finally:
-            self.is_connected = False
+        await self._readiness.wait()
+        listening = self._database.listen(JOBS_CHANNEL, FILES_CHANNEL)
+        async with aclosing(listening) as notifications:
+            async for channel, payload in notifications:
+                await self._take(channel, payload)
+                self.pulse.beat()
         return False
 
     async def _take(self, channel: str, payload: str) -> None:
@@ -80,7 +73,6 @@ class JobEventsMonitor:
             await self._take_files(orjson.loads(payload))
         else:
             await self._catch_up()
-            self.is_connected = True
 
     async def _catch_up(self) -> None:
         """Tell what changed while nobody listened, by one query."""
@@ -134,8 +126,9 @@ class JobEventsMonitor:
 
     def _count(self, before: State | None, progress: Progress) -> None:
         _begun, files, size = before[1] if before else (0, 0, 0)
-        self.files_warmed += max(0, progress.completed_files + progress.failed_files - files)
-        self.bytes_warmed += max(0, progress.completed_bytes + progress.failed_bytes - size)
+        warmed = self._metrics.warmed
+        warmed.files += max(0, progress.completed_files + progress.failed_files - files)
+        warmed.bytes += max(0, progress.completed_bytes + progress.failed_bytes - size)
 
     def _remember(self, job_id: str, status: JobStatus, progress: Progress) -> None:
         self._known[job_id] = (status, version_of(status, progress))

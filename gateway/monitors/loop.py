@@ -1,33 +1,34 @@
-"""The one loop that drives every monitor."""
+"""What every monitor is, and the one loop that drives them all."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import Protocol
 
 from gateway.errors import GatewayError
+from gateway.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
 
-class Monitor(Protocol):
-    """Something that is looked at again and again."""
+class Monitor(ABC):
+    """Something that is looked at again and again.
 
-    @property
-    def name(self) -> str:
-        """What logs and metrics call it."""
+    ``name`` is what logs and metrics call it, ``interval`` the seconds from one check to the
+    next. Set ``wanted`` to have the next check at once.
+    """
 
-    @property
-    def interval(self) -> float:
-        """Seconds from one check to the next."""
+    name: str
+    interval: float
 
-    @property
-    def wanted(self) -> asyncio.Event:
-        """Set it to have the next check at once."""
+    def __init__(self, wanted: asyncio.Event | None = None) -> None:
+        self.wanted = wanted or asyncio.Event()
+        self.pulse = Pulse()
 
+    @abstractmethod
     async def check_once(self) -> bool:
         """Look once. True: that was the last time, there is nothing left to watch."""
 
@@ -65,9 +66,15 @@ async def _drive(monitor: Monitor) -> None:
 
 async def _checked(monitor: Monitor) -> bool:
     try:
-        return await monitor.check_once()
+        is_last = await monitor.check_once()
     except GatewayError as error:
-        log.warning("monitor %s: %s", monitor.name, error.message)
+        # What lasts is told when it begins, not at each check.
+        level = logging.WARNING if monitor.pulse.miss() else logging.DEBUG
+        log.log(level, "%s: %s", monitor.name, error.message)
+        return False
     except Exception:
-        log.exception("monitor %s failed", monitor.name)
-    return False
+        monitor.pulse.miss()
+        log.exception("%s: the check failed", monitor.name)
+        return False
+    monitor.pulse.beat()
+    return is_last

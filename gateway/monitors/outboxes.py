@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from gateway.monitors.loop import Monitor
 from gateway.outbox import Outboxes
 
 
-class OutboxesMonitor:
+class OutboxesMonitor(Monitor):
     """Flushes what is kept for slow clients, twenty times a second."""
 
     name = "outboxes"
     interval = 0.05
 
     def __init__(self, outboxes: Outboxes) -> None:
-        self.wanted = asyncio.Event()
+        super().__init__()
         self._outboxes = outboxes
 
     async def check_once(self) -> bool:

@@ -22,6 +22,7 @@ from botocore.exceptions import (
 
 from gateway.events import Event, Hub
 from gateway.metrics import Metrics
+from gateway.monitors.loop import Monitor
 from gateway.settings import Settings
 from gateway.wire import s3_message
 
@@ -47,7 +48,7 @@ REASONS: Final = {"404": "The bucket does not exist", "NoSuchBucket": "The bucke
 HEALTHY_REFUSALS: Final = ("403", "AccessDenied", "Forbidden")
 
 
-class S3Monitor:
+class S3Monitor(Monitor):
     """Publishes the health of ``settings.s3_health_bucket`` after each check."""
 
     name = "s3"
@@ -59,7 +60,7 @@ class S3Monitor:
         hub: Hub,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.wanted = asyncio.Event()
+        super().__init__()
         self.interval = settings.s3_check_interval / 1000
         self._settings = settings
         self._metrics = metrics

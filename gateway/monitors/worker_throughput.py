@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
 
 from gateway.events import Event, Hub
-from gateway.metrics import Metrics
+from gateway.metrics import MIB, Metrics
+from gateway.monitors.loop import Monitor
 from gateway.wire import lucidlink_message
 from gateway.worker.worker import Worker
 
-MIB: Final = 1024 * 1024
 
-
-class WorkerThroughputMonitor:
+class WorkerThroughputMonitor(Monitor):
     """Publishes the worker's rate in MiB/s, in the form in which the backend's is published."""
 
     name = "worker-throughput"
@@ -28,7 +25,7 @@ class WorkerThroughputMonitor:
         hub: Hub,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.wanted = asyncio.Event()
+        super().__init__()
         self._worker = worker
         self._metrics = metrics
         self._hub = hub

@@ -100,6 +100,9 @@ SELECT count(*) AS total
 FROM cache_jobs
 WHERE %(status)s::text IS NULL OR status = %(status)s
 
+-- name: count_by_status
+SELECT status, count(*) AS total FROM cache_jobs GROUP BY status
+
 -- name: sum_item_sizes
 SELECT coalesce(sum(file_size_bytes) FILTER (WHERE status = 'completed'), 0)
        + coalesce(sum(bytes_read) FILTER (WHERE status IN ('pending', 'running')), 0)
