@@ -1,4 +1,4 @@
-"""When a worker checks, reports and claims, and how much. Pure; the clock is injected."""
+"""When a worker reports and claims, and how much. Pure; the clock is injected."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 from gateway.settings import Settings
 
-# A cancelled job is noticed after this long at the latest, in seconds.
-CHECK_SECONDS = 0.4
 # Reports are at least this far apart, in seconds, however many files end meanwhile: each notifies
 # the gateways, and NOTIFY takes a lock at commit that every other writer waits for.
 REPORT_SECONDS = 0.1
@@ -19,6 +17,7 @@ TIDY_SECONDS = 5.0
 AHEAD_SECONDS = 1.0
 LEAST_AHEAD = 2
 MOST_AHEAD = 4096
+MOST_UNREPORTED = 2 * MOST_AHEAD
 # Without anything to claim the database is asked again after this long, in seconds.
 NOTHING_SECONDS = 1.0
 # The weight of the newest rate in the running average.
@@ -31,19 +30,11 @@ class Schedule:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._concurrency = settings.worker_concurrency
-        self._file_threshold = settings.cache_progress_file_threshold
+        self._file_threshold = min(settings.cache_progress_file_threshold, MOST_AHEAD)
         self._time_threshold = settings.cache_progress_time_threshold / 1000
-        self._checked_at = self._reported_at = self._tidied_at = clock()
+        self._reported_at = self._tidied_at = clock()
         self._nothing_until = 0.0
         self._items_per_second = 0.0
-
-    def is_check_due(self) -> bool:
-        """Whether to look for cancelled jobs and hung reads now; True at most every 0.4 s."""
-        now = self._clock()
-        if now - self._checked_at < CHECK_SECONDS:
-            return False
-        self._checked_at = now
-        return True
 
     def is_tidying_due(self) -> bool:
         """Whether to look for what went astray now; True at most every 5 s."""
@@ -67,9 +58,13 @@ class Schedule:
         self._items_per_second += SMOOTHING * (rate - self._items_per_second)
         self._reported_at = now
 
-    def room(self, unfinished: int) -> int:
-        """How many items to claim now; 0 while there is enough in stock."""
-        if self._clock() < self._nothing_until:
+    def room(self, unfinished: int, ended: int) -> int:
+        """How many items to claim now; 0 while there is enough in stock.
+
+        ``ended``: items whose end is not reported. There is a limit to what is kept of them
+        while reports fail.
+        """
+        if self._clock() < self._nothing_until or ended > MOST_UNREPORTED:
             return 0
         ahead = int(self._items_per_second * AHEAD_SECONDS)
         ahead = min(MOST_AHEAD, max(LEAST_AHEAD, ahead))

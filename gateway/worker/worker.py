@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from itertools import zip_longest
+from typing import TypeVar
 
 from gateway.database import Database
 from gateway.errors import GatewayError
@@ -17,14 +18,18 @@ from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport, Ledger
 from gateway.worker.reader import ReadTask
 from gateway.worker.reader_pool import ReaderPool
-from gateway.worker.schedule import CHECK_SECONDS, Schedule
+from gateway.worker.schedule import Schedule
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 JOBS_CHANNEL = "teamcache_gateway_jobs"
 
 # New jobs are announced by the database; this is for announcements that were lost, in seconds.
 IDLE_SECONDS = 5.0
+# Cancelled jobs and hung reads are looked for this often, in seconds.
+CHECK_SECONDS = 0.4
 # Outcomes are gathered for this long, in seconds, so that they are reported in batches.
 GATHER_SECONDS = 0.02
 # How long to wait after the database failed, in seconds.
@@ -58,6 +63,7 @@ class Worker:
         self._schedule = Schedule(settings)
         self._awake = asyncio.Event()
         self._exhausted: set[str] = set()
+        self._failures: list[GatewayError] = []
         self._background: set[asyncio.Task[None]] = set()
         self._pool: ReaderPool | None = None
 
@@ -77,6 +83,7 @@ class Worker:
         async with (
             _beside(self._keep_lease()),
             _beside(self._listen()),
+            _beside(self._keep_watch(pool)),
             _beside(self._work(pool, stop)) as work,
         ):
             await stop.wait()
@@ -103,19 +110,36 @@ class Worker:
         )
 
     async def _turn(self, pool: ReaderPool) -> None:
-        """One round: stop, collect, report, claim."""
-        if self._schedule.is_check_due():
-            pool.check_stalled()
-            self._ledger.stop(await self._items.stopped_jobs(list(self._ledger.jobs)))
+        """One round: collect, report, claim."""
         self._collect(pool)
         if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.unfinished):
             await self._report()
-        if not self._items.has_lease:
-            return
-        if self._schedule.is_tidying_due():
-            await self._tidy()
-        if room := self._schedule.room(pool.unfinished):
-            await self._claim(pool, room)
+        if self._items.has_lease:
+            if self._schedule.is_tidying_due():
+                await self._tidy()
+            if room := self._schedule.room(pool.unfinished, self._ledger.ended):
+                await self._claim(pool, room)
+        if self._failures:
+            failures, self._failures = self._failures, []
+            raise failures[0]
+
+    async def _attempt(self, work: Coroutine[None, None, Result]) -> Result | None:
+        """Put an error off to the end of the round: one job that is locked holds up no other."""
+        try:
+            return await work
+        except GatewayError as error:
+            self._failures.append(error)
+            return None
+
+    async def _keep_watch(self, pool: ReaderPool) -> None:
+        """Stop reading what is cancelled, let go of what hangs; never behind a slow statement."""
+        while True:
+            pool.check_stalled()
+            await self._survive(self._stop_cancelled())
+            await asyncio.sleep(CHECK_SECONDS)
+
+    async def _stop_cancelled(self) -> None:
+        self._ledger.stop(await self._items.stopped_jobs(list(self._ledger.jobs)))
 
     async def _rest(self, pool: ReaderPool) -> None:
         """Sleep until something happens."""
@@ -148,16 +172,9 @@ class Worker:
 
     async def _report(self) -> None:
         ended = self._ledger.ended
-        failures: list[GatewayError] = []
         for job_id, reports in self._ledger.reports().items():
-            try:
-                await self._report_job(job_id, reports)
-            except GatewayError as error:
-                # One job whose row somebody keeps locked must not hold up the others.
-                failures.append(error)
-        if failures:
-            raise failures[0]
-        self._schedule.reported(ended)
+            await self._attempt(self._report_job(job_id, reports))
+        self._schedule.reported(ended - self._ledger.ended)
 
     async def _report_job(self, job_id: str, reports: Sequence[ItemReport]) -> None:
         status = await self._items.report(job_id, reports)
@@ -183,7 +200,8 @@ class Worker:
             for others, job_id in zip(range(len(jobs), 0, -1), jobs, strict=True):
                 if room <= 0:
                     break
-                batches.append(await self._claim_from(job_id, -(-room // others)))
+                work = self._claim_from(job_id, -(-room // others))
+                batches.append(await self._attempt(work) or [])
                 room -= len(batches[-1])
         finally:
             for task in _taking_turns(batches):

@@ -1,0 +1,137 @@
+"""When a worker reports and claims: with a clock that the tests turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.settings import Settings
+from gateway.worker.schedule import (
+    LEAST_AHEAD,
+    MOST_AHEAD,
+    MOST_UNREPORTED,
+    NOTHING_SECONDS,
+    REPORT_SECONDS,
+    TIDY_SECONDS,
+    Schedule,
+)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def schedule(clock: Clock) -> Schedule:
+    settings = Settings(
+        worker_concurrency=16,
+        cache_progress_file_threshold=10,
+        cache_progress_time_threshold=2000,
+    )
+    return Schedule(settings, clock)
+
+
+def work_at(schedule: Schedule, clock: Clock, items_per_second: int, seconds: int = 20) -> None:
+    for _ in range(seconds):
+        clock.now += 1
+        schedule.reported(items_per_second)
+
+
+def test_what_went_astray_is_looked_for_now_and_then(schedule: Schedule, clock: Clock) -> None:
+    assert not schedule.is_tidying_due()
+    clock.now += TIDY_SECONDS
+    assert schedule.is_tidying_due()
+    assert not schedule.is_tidying_due()
+
+
+def test_so_many_files_are_worth_a_report(schedule: Schedule, clock: Clock) -> None:
+    clock.now += REPORT_SECONDS
+    assert not schedule.is_report_due(9, is_idle=False)
+    assert schedule.is_report_due(10, is_idle=False)
+
+
+def test_reports_keep_their_distance_however_many_files_end(
+    schedule: Schedule, clock: Clock
+) -> None:
+    clock.now += REPORT_SECONDS / 2
+    assert not schedule.is_report_due(100_000, is_idle=False)
+
+
+def test_so_many_milliseconds_are_worth_a_report(schedule: Schedule, clock: Clock) -> None:
+    clock.now += 1.9
+    assert not schedule.is_report_due(1, is_idle=False)
+    clock.now += 0.1
+    assert schedule.is_report_due(0, is_idle=False)
+    schedule.reported(0)
+    assert not schedule.is_report_due(1, is_idle=False)
+
+
+def test_the_last_files_are_reported_at_once(schedule: Schedule) -> None:
+    assert schedule.is_report_due(1, is_idle=True)
+    assert not schedule.is_report_due(0, is_idle=True)
+
+
+def test_every_reader_gets_a_file_and_hardly_any_waits_while_nothing_is_known(
+    schedule: Schedule,
+) -> None:
+    assert schedule.room(0, 0) == 16 + LEAST_AHEAD
+    assert schedule.room(16, 0) == LEAST_AHEAD
+    assert schedule.room(16 + LEAST_AHEAD, 0) == 0
+
+
+def test_a_second_of_small_files_is_claimed_ahead(schedule: Schedule, clock: Clock) -> None:
+    work_at(schedule, clock, items_per_second=1000)
+    assert schedule.room(0, 0) == pytest.approx(16 + 1000, abs=2)
+    assert schedule.room(16 + 501, 0) == 0
+    assert schedule.room(16 + 490, 0) == pytest.approx(510, abs=2)
+
+
+def test_what_is_claimed_ahead_has_a_limit(schedule: Schedule, clock: Clock) -> None:
+    work_at(schedule, clock, items_per_second=1_000_000)
+    assert schedule.room(0, 0) == 16 + MOST_AHEAD
+
+
+def test_a_pace_that_slows_down_is_forgotten(schedule: Schedule, clock: Clock) -> None:
+    work_at(schedule, clock, items_per_second=1000)
+    work_at(schedule, clock, items_per_second=0)
+    assert schedule.room(0, 0) == 16 + LEAST_AHEAD
+
+
+def test_two_reports_at_the_same_moment_do_not_divide_by_zero(schedule: Schedule) -> None:
+    schedule.reported(1)
+    schedule.reported(1)
+    assert schedule.room(0, 0) > 0
+
+
+def test_where_nothing_was_found_nothing_is_asked_for_a_while(
+    schedule: Schedule, clock: Clock
+) -> None:
+    schedule.found_nothing()
+    assert schedule.room(0, 0) == 0
+    clock.now += NOTHING_SECONDS
+    assert schedule.room(0, 0) > 0
+
+
+def test_an_announcement_ends_the_waiting(schedule: Schedule) -> None:
+    schedule.found_nothing()
+    schedule.look_again()
+    assert schedule.room(0, 0) > 0
+
+
+def test_while_reports_fail_there_is_a_limit_to_what_is_claimed(schedule: Schedule) -> None:
+    assert schedule.room(0, MOST_UNREPORTED) > 0
+    assert schedule.room(0, MOST_UNREPORTED + 1) == 0
+
+
+def test_files_are_reported_before_that_limit_whatever_the_settings_say(clock: Clock) -> None:
+    settings = Settings(cache_progress_file_threshold=10**9, cache_progress_time_threshold=60_000)
+    schedule = Schedule(settings, clock)
+    clock.now += REPORT_SECONDS
+    assert schedule.is_report_due(MOST_AHEAD, is_idle=False)
