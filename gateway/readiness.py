@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from gateway.errors import Starting
 
 
@@ -10,11 +12,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self.reason: str | None = Starting.default_message
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the schema is up to date."""
-        return self.reason is None
+        self._is_reached = asyncio.Event()
 
     def wait_for(self, reason: str) -> None:
         """Say why the gateway is not ready."""
@@ -23,6 +21,11 @@ class Readiness:
     def reached(self) -> None:
         """Let requests in."""
         self.reason = None
+        self._is_reached.set()
+
+    async def wait(self) -> None:
+        """Wait until the gateway is ready."""
+        await self._is_reached.wait()
 
     def check(self) -> None:
         """Raise `Starting` with the reason while the gateway is not ready."""

@@ -21,7 +21,7 @@ class CancelledItemsMonitor:
 
     async def check_once(self) -> bool:
         """Cancel the pending items of every cancelled job."""
-        if self._readiness.is_ready:
-            for job_id in await self._job_store.cancelled_with_pending_items():
-                await self._job_store.cancel_items(job_id)
+        await self._readiness.wait()
+        for job_id in await self._job_store.cancelled_with_pending_items():
+            await self._job_store.cancel_items(job_id)
         return False
