@@ -137,10 +137,11 @@ class JobStore:
                 return total
 
     async def _with_sizes(self, row: Any) -> Job:
-        """Build the job. Where a backend keeps no sizes, its items are summed up."""
+        """Build the job. The sizes that a backend does not keep are summed up from its items."""
         completed, failed = int(row.completed_size_bytes or 0), int(row.failed_size_bytes or 0)
-        if _keeps_no_sizes(row):
-            completed, failed = await self._tally.get(row.id, row.status in SETTLED)
+        if _lacks_sizes(row):
+            sums = await self._tally.get(row.id, row.status in SETTLED)
+            completed, failed = completed or sums[0], failed or sums[1]
         return _build_job(row, completed, failed)
 
     async def _sum_item_sizes(self, job_id: str) -> tuple[int, int]:
@@ -148,10 +149,10 @@ class JobStore:
         return int(row.completed_bytes), int(row.failed_bytes)
 
 
-def _keeps_no_sizes(row: Any) -> bool:
-    ended = (row.completed_files or 0) + (row.failed_files or 0)
-    counted = (row.completed_size_bytes or 0) + (row.failed_size_bytes or 0)
-    return bool(ended and row.total_size_bytes and not counted)
+def _lacks_sizes(row: Any) -> bool:
+    lacks_completed = row.completed_files and not row.completed_size_bytes
+    lacks_failed = row.failed_files and not row.failed_size_bytes
+    return bool(row.total_size_bytes and (lacks_completed or lacks_failed))
 
 
 def _build_job(row: Any, completed_bytes: int, failed_bytes: int) -> Job:
