@@ -59,13 +59,16 @@ class Route(NamedTuple):
     name: str | None = None
 
 
+# Whatever stands there is a job's id, be it a wrong one: aiohttp's own pattern leaves out braces.
+JOB = "/api/v1/cache/jobs/{job_id:[^/]+}"
+
 ROUTES = (
     Route("GET", "/livez", health.livez, Access.PUBLIC),
     Route("GET", "/api/v1/health", health.health, Access.PUBLIC),
     Route("POST", "/api/v1/cache/jobs", jobs.create, Access.REQUEST),
     Route("GET", "/api/v1/cache/jobs", jobs.list_, Access.REQUEST),
-    Route("GET", "/api/v1/cache/jobs/{job_id}", jobs.get, Access.POLL, "job"),
-    Route("DELETE", "/api/v1/cache/jobs/{job_id}", jobs.cancel, Access.REQUEST, "job"),
+    Route("GET", JOB, jobs.get, Access.POLL, "job"),
+    Route("DELETE", JOB, jobs.cancel, Access.REQUEST, "job"),
     Route("GET", "/api/v1/metrics", metrics.metrics, Access.PUBLIC),
     Route("GET", "/ws", stream.stream, Access.PUBLIC),
     Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.PUBLIC),

@@ -152,12 +152,16 @@ class JobStore:
                 return total
 
     async def _with_sizes(self, row: Any) -> Job:
-        """Build the job. Where a backend keeps no sizes, its items are summed up."""
+        """Build the job. The sizes that a backend does not keep are summed up from its items."""
         job = _build_job(row)
         if not job.progress.lacks_sizes:
             return job
         completed, failed = await self._tally.get(row.id, job.status in SETTLED)
-        progress = replace(job.progress, completed_bytes=completed, failed_bytes=failed)
+        progress = replace(
+            job.progress,
+            completed_bytes=job.progress.completed_bytes or completed,
+            failed_bytes=job.progress.failed_bytes or failed,
+        )
         return replace(job, progress=progress)
 
     async def _sum_item_sizes(self, job_id: str) -> tuple[int, int]:

@@ -95,47 +95,56 @@ class Progress:
 
     @property
     def lacks_sizes(self) -> bool:
-        """Whether files have ended but no bytes: the job's worker keeps no sizes."""
-        ended = self.completed_files + self.failed_files
-        return bool(ended and self.total_bytes and not self.completed_bytes + self.failed_bytes)
+        """Whether files have ended but not their bytes: the job's worker keeps no sizes."""
+        lacks_completed = self.completed_files and not self.completed_bytes
+        lacks_failed = self.failed_files and not self.failed_bytes
+        return bool(self.total_bytes and (lacks_completed or lacks_failed))
 
     @property
     def file_percentage(self) -> int:
         """Files that ended, of all: 0 to 100."""
-        return self._rounded_down(self._file_ratio)
+        return self._rounded_down(*self._files)
 
     @property
     def size_percentage(self) -> int:
         """Bytes that ended, of all: 0 to 100. Without known sizes it follows the files'."""
-        return self._rounded_down(self._size_ratio)
+        return self._rounded_down(*self._sizes)
 
     @property
     def percentage(self) -> int:
         """The mean of both, rounded down once: 0 to 100."""
-        return self._rounded_down((self._file_ratio + self._size_ratio) / 2)
+        (files, total_files), (size, total_size) = self._files, self._sizes
+        return self._rounded_down(
+            files * total_size + size * total_files, 2 * total_files * total_size
+        )
 
     @property
-    def _file_ratio(self) -> float:
-        if not self.total_files:
-            return 1.0
-        return (self.completed_files + self.failed_files) / self.total_files
+    def _files(self) -> tuple[int, int]:
+        return _part_of(self.completed_files + self.failed_files, self.total_files)
 
     @property
-    def _size_ratio(self) -> float:
+    def _sizes(self) -> tuple[int, int]:
         if not self.total_bytes:
-            return self._file_ratio
-        return (self.completed_bytes + self.failed_bytes) / self.total_bytes
+            return self._files
+        return _part_of(self.completed_bytes + self.failed_bytes, self.total_bytes)
 
     @property
     def ended_share(self) -> float:
         """The share of the work that has ended, 0 to 1: of bytes, without sizes of files."""
-        return min(1.0, max(0.0, self._size_ratio))
+        ended, total = self._sizes
+        return ended / total if total else 1.0
 
-    def _rounded_down(self, ratio: float) -> int:
+    def _rounded_down(self, ended: int, total: int) -> int:
         """100 is kept for the moment when nothing is left: until then 99 at most."""
         if self.is_everything_ended:
             return 100
-        return max(0, min(99, int(ratio * 100)))
+        # In whole numbers: 29 of 100 are 28.999999999999996 percent to a float.
+        return min(99, ended * 100 // total)
+
+
+def _part_of(ended: int, total: int) -> tuple[int, int]:
+    """What has ended of a total, within bounds: a file may have grown since it was indexed."""
+    return min(max(0, ended), total), total
 
 
 def version_of(status: JobStatus, progress: Progress) -> tuple[int, int, int]:

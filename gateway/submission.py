@@ -87,7 +87,8 @@ class Submission:
         # A mount that we cannot see misses every file; the worker may see it.
         if nothing_else and all_missing and await self._mount.is_visible():
             missing = [typed[path] for path in paths]
-            raise NoFilesFound(f"No files found: {_name(missing)} does not exist", missing)
+            verb = "does" if len(missing) == 1 else "do"
+            raise NoFilesFound(f"No files found: {_name(missing)} {verb} not exist", missing)
         return {path: it.size for path, it in seen.items()}
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any
 
 from aiohttp import ETag, web
 from aiohttp.helpers import ETAG_ANY
-from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr
+from pydantic import BaseModel, FailFast, StrictBool, StrictStr
 
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
 from gateway.handlers.requests import query_integer, read_json
@@ -27,13 +27,15 @@ PAGE_LIMIT = 100
 OFFSET_LIMIT = 1_000_000_000
 
 
+# Ten megabytes hold millions of wrong names: the first one is enough to say.
+Names = Annotated[list[StrictStr], FailFast()]
+
+
 class NewJob(BaseModel):
     """The body of a submit: at least one file or directory, as any operating system writes it."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    files: list[StrictStr] = []
-    directories: list[StrictStr] = []
+    files: Names = []
+    directories: Names = []
     recursive: StrictBool = True
 
 
