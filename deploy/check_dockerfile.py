@@ -85,7 +85,7 @@ def check(path: Path, extras: str) -> None:
         if "embedded" in extras:
             run_standalone(dockerfile, image, scratch)
         for instruction in image.left_out:
-            print(f"Left out, for want of root: {instruction}")
+            print(f"Left out, for want of root: {instruction.keyword} on line {instruction.line}")
     print(NOT_RUN.format(python=python, base=dockerfile.stages[-1].base))
     print("The Dockerfile's steps work.")
 
