@@ -16,6 +16,9 @@ SELECT set_config('statement_timeout', '0', false),
 -- name: try_lock
 SELECT pg_try_advisory_lock(hashtext('teamcache_gateway.indexer'))
 
+-- name: unlock
+SELECT pg_advisory_unlock(hashtext('teamcache_gateway.indexer'))
+
 -- name: create_tables
 -- The time stays a number until here: timestamps have bounds, and Python is slow at them.
 CREATE TEMPORARY TABLE index_seen (
