@@ -2,8 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
+# Two pips at once would spoil each other's work.
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format bench clean
 
@@ -32,18 +35,22 @@ bench: $(VENV)/installed ## Measure against bare floors (comes with the bench it
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# --clear: a half-made or moved folder is made anew.
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	@echo "Installing into $(VENV), which takes up to a minute the first time"
+	@$(INSTALL) --editable '.[embedded]'
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@echo "Installing the tests' programs into $(VENV)"
+	@$(INSTALL) --editable '.[test]'
 	@touch $@ $(VENV)/installed
 
 $(VENV)/installed-lint: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	@echo "Installing the checkers into $(VENV)"
+	@$(INSTALL) --editable '.[lint]'
 	@touch $@

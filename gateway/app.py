@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
@@ -13,16 +14,25 @@ from aiohttp import web
 from gateway import keys
 from gateway.auth import Access, ApiKeys
 from gateway.database import Database
-from gateway.handlers import health, jobs, metrics
+from gateway.events import Hub
+from gateway.handlers import health, jobs, metrics, stream
 from gateway.index_state import IndexState
 from gateway.job_store import JobStore
 from gateway.limits import Limits
+from gateway.metrics import Metrics
 from gateway.middlewares import gate
+from gateway.monitors.api_key_file import ApiKeyFileMonitor
+from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.cancelled_items import CancelledItemsMonitor
-from gateway.monitors.loop import running
+from gateway.monitors.job_events import JobEventsMonitor
+from gateway.monitors.loop import Monitor, running
+from gateway.monitors.outboxes import OutboxesMonitor
+from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
 from gateway.mount import Mount
+from gateway.outbox import Outboxes
 from gateway.paths import Filespace
+from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings
 from gateway.submission import Submission
@@ -49,14 +59,18 @@ class Route(NamedTuple):
     name: str | None = None
 
 
+# Whatever stands there is a job's id, be it a wrong one: aiohttp's own pattern leaves out braces.
+JOB = "/api/v1/cache/jobs/{job_id:[^/]+}"
+
 ROUTES = (
     Route("GET", "/livez", health.livez, Access.PUBLIC),
     Route("GET", "/api/v1/health", health.health, Access.PUBLIC),
     Route("POST", "/api/v1/cache/jobs", jobs.create, Access.REQUEST),
     Route("GET", "/api/v1/cache/jobs", jobs.list_, Access.REQUEST),
-    Route("GET", "/api/v1/cache/jobs/{job_id}", jobs.get, Access.POLL, "job"),
-    Route("DELETE", "/api/v1/cache/jobs/{job_id}", jobs.cancel, Access.REQUEST, "job"),
+    Route("GET", JOB, jobs.get, Access.POLL, "job"),
+    Route("DELETE", JOB, jobs.cancel, Access.REQUEST, "job"),
     Route("GET", "/api/v1/metrics", metrics.metrics, Access.PUBLIC),
+    Route("GET", "/ws", stream.stream, Access.PUBLIC),
     Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.PUBLIC),
 )
 
@@ -73,38 +87,69 @@ def create_app(
     """
     settings = settings or Settings.load()
     app = web.Application(middlewares=[gate])
+    add_collaborators(app, settings)
+    if index is not None:
+        app[keys.INDEX_STATE] = index
+    add_routes(app, settings)
+    app.cleanup_ctx.append(contexts)
+    app.on_shutdown.append(stream.close_all)
+    return app
 
+
+def add_collaborators(app: web.Application, settings: Settings) -> None:
+    """Everything that handlers and monitors work with. Nothing is opened yet."""
     database = Database(settings)
-    readiness = Readiness()
     job_store = JobStore(database, settings.db_submit_timeout)
     mount = Mount(settings.container_mount_point)
-    cancelled_items = CancelledItemsMonitor(job_store, readiness)
 
     app[keys.SETTINGS] = settings
     app[keys.FILESPACE] = Filespace.create(settings.container_mount_point, settings.allowed_paths)
     app[keys.DATABASE] = database
-    app[keys.READINESS] = readiness
+    app[keys.READINESS] = Readiness()
     app[keys.JOB_STORE] = job_store
     app[keys.SUBMISSION] = Submission(database, job_store, mount)
-    app[keys.JOB_CANCELLED] = cancelled_items.wanted
+    app[keys.JOB_CANCELLED] = asyncio.Event()
+    app[keys.METRICS] = Metrics(settings.s3_region)
+    app[keys.HUB] = Hub()
+    app[keys.OUTBOXES] = Outboxes()
+    app[keys.SOCKETS] = set()
+    app[keys.PROMETHEUS] = PrometheusMetrics(database, app[keys.METRICS], app[keys.OUTBOXES])
     app[keys.API_KEYS] = ApiKeys(settings.api_gateway_key.get_secret_value())
     app[keys.LIMITS] = Limits(settings)
-    if index is not None:
-        app[keys.INDEX_STATE] = index
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
 
-    async def contexts(_app: web.Application) -> AsyncIterator[None]:
-        # One stack: a start-up that fails half-way still closes what it opened.
-        async with AsyncExitStack() as stack:
-            warn_of_demo_key(settings)
-            await stack.enter_async_context(database)
-            await stack.enter_async_context(running(SchemaMonitor(settings, readiness)))
-            await stack.enter_async_context(running(cancelled_items))
-            yield
 
-    app.cleanup_ctx.append(contexts)
-    add_routes(app, settings)
-    return app
+async def contexts(app: web.Application) -> AsyncIterator[None]:
+    """What runs as long as the application: entered in order, left in reverse."""
+    # One stack: a start-up that fails half-way still closes what it opened.
+    async with AsyncExitStack() as stack:
+        warn_of_demo_key(app[keys.SETTINGS])
+        database = app[keys.DATABASE]
+        await stack.enter_async_context(database)
+        for monitor in make_monitors(app):
+            app[keys.PROMETHEUS].pulses[monitor.name] = monitor.pulse
+            await stack.enter_async_context(running(monitor))
+        yield
+
+
+def make_monitors(app: web.Application) -> Sequence[Monitor]:
+    """What is watched, given the settings."""
+    settings, metrics, hub = app[keys.SETTINGS], app[keys.METRICS], app[keys.HUB]
+    filespace, readiness = app[keys.FILESPACE], app[keys.READINESS]
+    database, job_store = app[keys.DATABASE], app[keys.JOB_STORE]
+    monitors: list[Monitor] = [
+        SchemaMonitor(settings, readiness),
+        CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
+        JobEventsMonitor(database, job_store, metrics, hub, filespace, readiness),
+        OutboxesMonitor(app[keys.OUTBOXES]),
+    ]
+    if settings.api_key_file:
+        monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[keys.API_KEYS]))
+    if settings.backend_ws_url:
+        monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespace))
+    if settings.s3_health_bucket:
+        monitors.append(S3Monitor(settings, metrics, hub))
+    return monitors
 
 
 def add_routes(app: web.Application, settings: Settings) -> None:

@@ -36,7 +36,15 @@ class ApiKeys:
     """The keys that open the API, held as SHA-256 digests: keys are random, not passwords."""
 
     def __init__(self, key: str) -> None:
+        self._own_digest = self._digest = _digest(key)
+
+    def replace(self, key: str) -> None:
+        """Let another key take the place of the first one."""
         self._digest = _digest(key)
+
+    def restore(self) -> None:
+        """Let the first key hold again."""
+        self._digest = self._own_digest
 
     def authenticate(self, sent: str | None, address: str) -> Caller:
         """The caller that ``sent`` (the X-API-Key header) proves. Raises `Unauthorized`."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aiopg
 import psycopg2
@@ -70,6 +70,13 @@ def translated_errors() -> Iterator[None]:
         raise DatabaseUnavailable from error
     except psycopg2.Error as error:
         raise StatementFailed from error
+
+
+class Notification(NamedTuple):
+    """What NOTIFY sent. Without a channel: listening has begun."""
+
+    channel: str
+    payload: str
 
 
 class Session:
@@ -138,6 +145,11 @@ class Database:
                 async with asyncio.timeout(GRACE_SECONDS):
                     await self._pool.wait_closed()
             self._pool = None
+
+    @property
+    def size(self) -> int:
+        """Connections at most."""
+        return self._settings.db_pool_size
 
     @property
     def in_use(self) -> int:
@@ -239,11 +251,12 @@ class Database:
             await connection.close()
         await pool.release(connection)
 
-    async def listen(self, channel: str) -> AsyncGenerator[str, None]:
-        """Yield the payloads of ``channel``, on a connection of its own.
+    async def listen(self, *channels: str) -> AsyncGenerator[Notification, None]:
+        """Yield what is notified on ``channels``, on a connection of its own.
 
-        An empty payload comes first, when listening has begun: what happened before is to be
-        read now. Raises `DatabaseUnavailable` when the connection is lost; call it again then.
+        A notification without a channel comes first, when listening has begun: what happened
+        before is to be read now. Raises `DatabaseUnavailable` when the connection is lost; call
+        it again then.
         """
         with translated_errors():
             async with (
@@ -254,27 +267,31 @@ class Database:
                 ) as connection,
                 connection.cursor() as cursor,
             ):
-                await cursor.execute(f'LISTEN "{channel}"')
-                yield ""
+                for channel in channels:
+                    await cursor.execute(f'LISTEN "{channel}"')
+                yield Notification("", "")
                 while True:
-                    yield await _next_payload(connection, cursor)
+                    yield await _next_notification(connection, cursor)
 
 
-async def _next_payload(connection: aiopg.Connection, cursor: aiopg.Cursor) -> str:
-    while True:
-        try:
-            async with asyncio.timeout(LISTEN_PROBE_SECONDS):
-                notification = await connection.notifies.get()
-                return str(notification.payload)
-        except TimeoutError:
+async def _next_notification(connection: aiopg.Connection, cursor: aiopg.Cursor) -> Notification:
+    # A task, since cancelling the queue's get at the wrong moment loses what it had taken out.
+    notify = asyncio.ensure_future(connection.notifies.get())
+    try:
+        while not (await asyncio.wait([notify], timeout=LISTEN_PROBE_SECONDS))[0]:
             # A network that swallows packets is noticed by asking.
             await cursor.execute("SELECT 1")
+        return Notification(notify.result().channel, notify.result().payload)
+    finally:
+        notify.cancel()
 
 
 def connection_arguments(settings: Settings) -> dict[str, Any]:
     """What psycopg2 and aiopg need to connect, in UTC and with bounded statements."""
     options = {
         "timezone": "UTC",
+        # Our statements touch many rows through short plans: compiling costs more than it gains.
+        "jit": "off",
         "statement_timeout": int(settings.db_statement_timeout * 1000),
         "idle_in_transaction_session_timeout": 60_000,
     }
@@ -294,6 +311,16 @@ def connection_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
+def array_literal(values: Iterable[str | int]) -> str:
+    """Write an array's text, ``{"a","b"}``, for a parameter that is cast: ``%(names)s::text[]``.
+
+    The driver writes a list as ``ARRAY['a', 'b']``, of which PostgreSQL parses each element as an
+    expression: for ten thousand paths that costs more than looking them up.
+    """
+    quoted = [str(v).replace("\\", r"\\").replace('"', r"\"") for v in values]
+    return '{"' + '","'.join(quoted) + '"}' if quoted else "{}"
+
+
 @contextmanager
 def blocking_connection(settings: Settings) -> Iterator[Any]:
     """A psycopg2 connection for use in a thread, which COPY needs; statements have no timeout.
@@ -311,8 +338,13 @@ def blocking_connection(settings: Settings) -> Iterator[Any]:
 
 
 async def _prepare_connection(connection: aiopg.Connection) -> None:
-    async with connection.cursor() as cursor:
-        await cursor.execute(NOTICE_LOST_CLIENTS)
+    try:
+        async with connection.cursor() as cursor:
+            await cursor.execute(NOTICE_LOST_CLIENTS)
+    except BaseException:
+        # The pool does not know it yet, so nobody else would close it.
+        await connection.close()
+        raise
 
 
 def _is_lost_connection(error: DatabaseUnavailable) -> bool:

@@ -28,8 +28,8 @@ LAST_NS = 253_402_300_799 * 10**9
 
 # Losing more than half of more rows than this looks like an accident.
 FEW_ROWS = 1_000
-LOCK_SECONDS = 0.25
-WRITE_ATTEMPTS = 240
+LOCK_SECONDS = 0.1
+WRITE_ATTEMPTS = 600
 # Autovacuum counts rows as well, but minutes later; until then joins would be planned blindly.
 ANALYZE_FROM_ROWS = 10_000
 
@@ -74,6 +74,10 @@ class IndexTable:
             self._connection.commit()
             self._pause(LOCK_SECONDS)
         self._connection.commit()
+
+    def unlock(self) -> None:
+        """Let the next indexer begin: the server takes its time to notice a closed connection."""
+        self._execute("unlock")
 
     def load(self) -> None:
         """Read what is known below the root: 16 bytes for each folder."""

@@ -158,6 +158,7 @@ class _Run:
             tally = self._fill(table, mount)
             self._progress.phase = "writing"
             changes = table.apply(found_nothing=tally.found_nothing, allow_empty=self._allow_empty)
+            table.unlock()
         self._progress.phase = "done"
         return tally.result(changes, time.monotonic() - started)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from gateway.database import Database
+from gateway.database import Database, array_literal
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
 from gateway.jobs import Job, JobStatus, Progress
 from gateway.size_tally import SizeTally
@@ -70,14 +70,14 @@ class JobStore:
                 self._queries["create"],
                 {
                     "id": str(uuid.uuid4()),
-                    "trees": list(request.trees),
-                    "folders": list(request.folders),
-                    "paths": list(request.paths),
-                    "sizes": list(request.sizes),
-                    "maybe_paths": list(request.maybe),
-                    "maybe_sizes": list(request.maybe.values()),
-                    "file_paths": list(request.listed_files),
-                    "directory_paths": list(request.listed_directories),
+                    "trees": array_literal(request.trees),
+                    "folders": array_literal(request.folders),
+                    "paths": array_literal(request.paths),
+                    "sizes": array_literal(request.sizes),
+                    "maybe_paths": array_literal(request.maybe),
+                    "maybe_sizes": array_literal(request.maybe.values()),
+                    "file_paths": array_literal(request.listed_files),
+                    "directory_paths": array_literal(request.listed_directories),
                 },
             )
         if row is None:
@@ -105,6 +105,21 @@ class JobStore:
         rows = await self._database.fetch(self._queries["list"], parameters)
         counted = await self._database.fetch_one(self._queries["count"], parameters)
         return list(await asyncio.gather(*map(self._with_sizes, rows))), counted.total
+
+    async def count_by_status(self) -> Mapping[JobStatus, int]:
+        """How many jobs there are of each state that any job is in."""
+        rows = await self._database.fetch(self._queries["count_by_status"])
+        return {JobStatus(row.status): row.total for row in rows}
+
+    async def recent(self, limit: int) -> Sequence[Job]:
+        """All jobs that have not ended, and the ``limit`` that ended last, newest first."""
+        rows = await self._database.fetch(self._queries["recent"], {"limit": limit})
+        rows.sort(key=lambda row: row.created_at, reverse=True)
+        return [await self._with_sizes(row) for row in rows]
+
+    async def files_by_id(self, item_ids: Sequence[int]) -> Sequence[Any]:
+        """Files that ended: rows of ``path``, ``size`` (bytes), ``error`` (None: it was read)."""
+        return await self._database.fetch(self._queries["files_by_id"], {"items": list(item_ids)})
 
     async def cancel(self, job_id: str) -> None:
         """Commit the job's state; its items follow by `cancel_items`.
@@ -137,24 +152,24 @@ class JobStore:
                 return total
 
     async def _with_sizes(self, row: Any) -> Job:
-        """Build the job. Where a backend keeps no sizes, its items are summed up."""
-        completed, failed = int(row.completed_size_bytes or 0), int(row.failed_size_bytes or 0)
-        if _keeps_no_sizes(row):
-            completed, failed = await self._tally.get(row.id, row.status in SETTLED)
-        return _build_job(row, completed, failed)
+        """Build the job. The sizes that a backend does not keep are summed up from its items."""
+        job = _build_job(row)
+        if not job.progress.lacks_sizes:
+            return job
+        completed, failed = await self._tally.get(row.id, job.status in SETTLED)
+        progress = replace(
+            job.progress,
+            completed_bytes=job.progress.completed_bytes or completed,
+            failed_bytes=job.progress.failed_bytes or failed,
+        )
+        return replace(job, progress=progress)
 
     async def _sum_item_sizes(self, job_id: str) -> tuple[int, int]:
         row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": job_id})
         return int(row.completed_bytes), int(row.failed_bytes)
 
 
-def _keeps_no_sizes(row: Any) -> bool:
-    ended = (row.completed_files or 0) + (row.failed_files or 0)
-    counted = (row.completed_size_bytes or 0) + (row.failed_size_bytes or 0)
-    return bool(ended and row.total_size_bytes and not counted)
-
-
-def _build_job(row: Any, completed_bytes: int, failed_bytes: int) -> Job:
+def _build_job(row: Any) -> Job:
     return Job(
         id=row.id,
         status=JobStatus(row.status),
@@ -163,8 +178,8 @@ def _build_job(row: Any, completed_bytes: int, failed_bytes: int) -> Job:
             completed_files=row.completed_files or 0,
             failed_files=row.failed_files or 0,
             total_bytes=int(row.total_size_bytes or 0),
-            completed_bytes=completed_bytes,
-            failed_bytes=failed_bytes,
+            completed_bytes=int(row.completed_size_bytes or 0),
+            failed_bytes=int(row.failed_size_bytes or 0),
         ),
         created_at=row.created_at,
         started_at=row.started_at,

@@ -94,37 +94,67 @@ class Progress:
         return self.completed_files + self.failed_files >= self.total_files
 
     @property
+    def lacks_sizes(self) -> bool:
+        """Whether files have ended but not their bytes: the job's worker keeps no sizes."""
+        lacks_completed = self.completed_files and not self.completed_bytes
+        lacks_failed = self.failed_files and not self.failed_bytes
+        return bool(self.total_bytes and (lacks_completed or lacks_failed))
+
+    @property
     def file_percentage(self) -> int:
         """Files that ended, of all: 0 to 100."""
-        return self._rounded_down(self._file_ratio)
+        return self._rounded_down(*self._files)
 
     @property
     def size_percentage(self) -> int:
         """Bytes that ended, of all: 0 to 100. Without known sizes it follows the files'."""
-        return self._rounded_down(self._size_ratio)
+        return self._rounded_down(*self._sizes)
 
     @property
     def percentage(self) -> int:
         """The mean of both, rounded down once: 0 to 100."""
-        return self._rounded_down((self._file_ratio + self._size_ratio) / 2)
+        (files, total_files), (size, total_size) = self._files, self._sizes
+        return self._rounded_down(
+            files * total_size + size * total_files, 2 * total_files * total_size
+        )
 
     @property
-    def _file_ratio(self) -> float:
-        if not self.total_files:
-            return 1.0
-        return (self.completed_files + self.failed_files) / self.total_files
+    def _files(self) -> tuple[int, int]:
+        return _part_of(self.completed_files + self.failed_files, self.total_files)
 
     @property
-    def _size_ratio(self) -> float:
+    def _sizes(self) -> tuple[int, int]:
         if not self.total_bytes:
-            return self._file_ratio
-        return (self.completed_bytes + self.failed_bytes) / self.total_bytes
+            return self._files
+        return _part_of(self.completed_bytes + self.failed_bytes, self.total_bytes)
 
-    def _rounded_down(self, ratio: float) -> int:
+    @property
+    def ended_share(self) -> float:
+        """The share of the work that has ended, 0 to 1: of bytes, without sizes of files."""
+        ended, total = self._sizes
+        return ended / total if total else 1.0
+
+    def _rounded_down(self, ended: int, total: int) -> int:
         """100 is kept for the moment when nothing is left: until then 99 at most."""
         if self.is_everything_ended:
             return 100
-        return max(0, min(99, int(ratio * 100)))
+        # In whole numbers: 29 of 100 are 28.999999999999996 percent to a float.
+        return min(99, ended * 100 // total)
+
+
+def _part_of(ended: int, total: int) -> tuple[int, int]:
+    """What has ended of a total, within bounds: a file may have grown since it was indexed."""
+    return min(max(0, ended), total), total
+
+
+def version_of(status: JobStatus, progress: Progress) -> tuple[int, int, int]:
+    """How far a job is: (begun or ended, files that ended, bytes that ended). It only rises."""
+    begun = 2 if status.has_ended else int(status is not JobStatus.PENDING)
+    return (
+        begun,
+        progress.completed_files + progress.failed_files,
+        progress.completed_bytes + progress.failed_bytes,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +172,21 @@ class Job:
     completed_at: datetime | None
     error: str | None
     worker_id: str | None
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """Orders what is told of a job: see `version_of`."""
+        return version_of(self.status, self.progress)
+
+    def seconds_left(self, now: datetime) -> float | None:
+        """How long the job will still run at its average rate so far, by bytes or else by files.
+
+        None while nothing has ended, or when there is nothing to go by. ``now`` is naive, in UTC.
+        """
+        if self.started_at is None or self.progress.is_everything_ended:
+            return None
+        elapsed = (now - self.started_at).total_seconds()
+        done = self.progress.ended_share
+        if elapsed <= 0 or done <= 0:
+            return None
+        return elapsed * (1 - done) / done

@@ -10,15 +10,23 @@ from aiohttp import web
 
 from gateway.auth import Access, ApiKeys
 from gateway.database import Database
+from gateway.events import Hub
 from gateway.index_state import IndexState
 from gateway.job_store import JobStore
 from gateway.limits import Limits
+from gateway.metrics import Metrics
+from gateway.outbox import Outboxes
 from gateway.paths import Filespace
+from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings
 from gateway.submission import Submission
+from gateway.token_bucket import Decision
 
 AccessTable = Mapping[Callable[..., Any], Access]
+
+REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
+DECISION: Final = web.RequestKey("DECISION", Decision)
 
 SETTINGS: Final = web.AppKey("SETTINGS", Settings)
 FILESPACE: Final = web.AppKey("FILESPACE", Filespace)
@@ -28,6 +36,11 @@ JOB_STORE: Final = web.AppKey("JOB_STORE", JobStore)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
+METRICS: Final = web.AppKey("METRICS", Metrics)
+HUB: Final = web.AppKey("HUB", Hub)
+OUTBOXES: Final = web.AppKey("OUTBOXES", Outboxes)
+SOCKETS: Final = web.AppKey("SOCKETS", set[web.WebSocketResponse])
+PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 ACCESS: Final = web.AppKey("ACCESS", AccessTable)

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from gateway.middlewares import REQUEST_ID
+from gateway.keys import REQUEST_ID
 from gateway.settings import Settings
 
 TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,15 +17,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway import errors
-from gateway.auth import Access, Caller
+from gateway.admission import authenticate, draw
+from gateway.auth import Access
 from gateway.handlers.responses import error_response
-from gateway.keys import ACCESS, API_KEYS, LIMITS, READINESS
-from gateway.token_bucket import Decision
+from gateway.keys import ACCESS, DECISION, PROMETHEUS, READINESS, REQUEST_ID
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
-DECISION: Final = web.RequestKey("DECISION", Decision)
 CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 # The first class that an error is an instance of decides.
@@ -48,6 +47,7 @@ HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request in, or answer why not. Whatever happens, the answer is JSON and has an id."""
     request[REQUEST_ID] = _request_id(request)
+    started = time.perf_counter()
     try:
         _admit(request)
         response = await handler(request)
@@ -60,6 +60,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = error_response("Internal server error", 500)
     if not response.prepared:
         _add_headers(request, response)
+        _count(request, response, time.perf_counter() - started)
     return response
 
 
@@ -75,27 +76,8 @@ def _admit(request: web.Request) -> None:
     access = request.app[ACCESS].get(request.match_info.handler, Access.PUBLIC)
     if access is Access.PUBLIC:
         return
-    caller = _authenticate(request)
-    _draw(request, request.app[LIMITS].draw(access, caller))
+    draw(request, access, authenticate(request, request.headers.get("X-API-Key")))
     request.app[READINESS].check()
-
-
-def _authenticate(request: web.Request) -> Caller:
-    address = request.remote or ""
-    try:
-        return request.app[API_KEYS].authenticate(request.headers.get("X-API-Key"), address)
-    except errors.Unauthorized:
-        _draw(request, request.app[LIMITS].draw_for_bad_key(address))
-        raise
-
-
-def _draw(request: web.Request, decision: Decision | None) -> None:
-    """Keep what the bucket said for the response's headers; refuse if it was empty."""
-    if decision is None:
-        return
-    request[DECISION] = decision
-    if not decision.allowed:
-        raise errors.RateLimited(decision.retry_after)
 
 
 def _answer_error(request: web.Request, error: errors.GatewayError) -> web.Response:
@@ -116,6 +98,12 @@ def _answer_http(error: web.HTTPException) -> web.StreamResponse:
     sentence = HTTP_SENTENCES.get(error.status) or (error.text or error.reason).strip()
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
     return error_response(sentence, error.status, headers=headers)
+
+
+def _count(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "none"
+    request.app[PROMETHEUS].count_request(request.method, route, response.status, seconds)
 
 
 def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

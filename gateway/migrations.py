@@ -21,7 +21,7 @@ from gateway.database import (
     connection_arguments,
     translated_errors,
 )
-from gateway.errors import MigrationRequired
+from gateway.errors import MigrationRequired, SettingsError
 from gateway.settings import Settings
 from gateway.sql import Migration, Step, load_migrations, load_queries
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 # An index on a large table takes long, waiting for a busy table must not: everybody queues behind.
 STATEMENT_SECONDS = 24 * 3600
 LOCK_SECONDS = 5
+# Behind CREATE INDEX CONCURRENTLY nobody queues, and it waits for every older transaction.
+CONCURRENT_LOCK_SECONDS = 600
 LOCK_ATTEMPTS = 60
 POLL_SECONDS = 0.25
 
@@ -45,8 +47,13 @@ async def migrate(settings: Settings) -> list[str]:
 
 
 async def pending_statements(settings: Settings, role: str) -> list[str]:
-    """The SQL statements that are missing, grants to ``role`` included; nothing is changed."""
+    """The SQL statements that are missing, grants to ``role`` included; nothing is changed.
+
+    Raises `SettingsError` if there is no such role, `MigrationRequired` if what is there already
+    may not be looked at, `DatabaseUnavailable`.
+    """
     async with _migrator(settings) as migrator:
+        await migrator.check_role(role)
         return await migrator.pending(role)
 
 
@@ -56,14 +63,13 @@ async def _migrator(settings: Settings) -> AsyncIterator[_Migrator]:
         async with (
             aiopg.connect(
                 **connection_arguments(settings),
-                timeout=STATEMENT_SECONDS,
+                timeout=settings.db_connect_timeout,
                 enable_hstore=False,
             ) as connection,
-            connection.cursor(cursor_factory=NamedTupleCursor) as cursor,
+            connection.cursor(cursor_factory=NamedTupleCursor, timeout=STATEMENT_SECONDS) as cursor,
         ):
             session = Session(cursor)
             await session.execute("SET statement_timeout = 0")
-            await session.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
             yield _Migrator(session, settings.db_user)
 
 
@@ -82,6 +88,7 @@ class _Migrator:
         yield
 
     async def apply(self) -> list[str]:
+        await self._check_powers()
         ran: list[str] = []
         for migration in await self._unrecorded():
             for step in migration.steps:
@@ -94,15 +101,27 @@ class _Migrator:
 
     async def pending(self, role: str) -> list[str]:
         statements: list[str] = []
-        for migration in await self._unrecorded():
-            for step in migration.steps:
-                if await self._is_missing(step):
-                    statements += _printable(step)
+        for migration, steps in await self._missing():
+            for step in steps:
+                statements += _printable(step)
             statements.append(self._queries["record"] % {"name": f"'{migration.name}'"} + ";")
         return statements + await self._grants(role)
 
+    async def check_role(self, role: str) -> None:
+        if not (await self._session.fetch_one(self._queries["role_exists"], {"role": role})).found:
+            raise SettingsError(f'There is no role "{role}" to grant anything to')
+
+    async def _missing(self) -> list[tuple[Migration, list[Step]]]:
+        return [
+            (migration, [step for step in migration.steps if await self._is_missing(step)])
+            for migration in await self._unrecorded()
+        ]
+
     async def _unrecorded(self) -> Sequence[Migration]:
-        if not (await self._session.fetch_one(self._queries["has_records"])).found:
+        records = await self._session.fetch_one(self._queries["records"])
+        if not records.readable:
+            await self._check_rights()
+        if not records.found:
             return load_migrations()
         applied = {row.name for row in await self._session.fetch(self._queries["applied"])}
         return [m for m in load_migrations() if m.name not in applied]
@@ -110,22 +129,35 @@ class _Migrator:
     async def _is_missing(self, step: Step) -> bool:
         return not (await self._session.fetch_one(f"SELECT {step.unless} AS found")).found
 
-    async def _run(self, step: Step) -> None:
-        for statement in step.statements:
-            await self._run_when_unlocked(statement)
-        log.info("migrated: %s", step.title)
+    async def _check_powers(self) -> None:
+        """Begin nothing that only the owner could end: half of it would be ours, and in his way."""
+        if any(steps for _migration, steps in await self._missing()):
+            obstacles = await self._session.fetch(self._queries["obstacles"])
+            if obstacles:
+                await self._hand_to_owner("; ".join(row.reason for row in obstacles))
 
-    async def _run_when_unlocked(self, statement: str) -> None:
+    async def _run(self, step: Step) -> None:
+        """Run a step; all of it again if a lock was not to be had, since it may leave a ruin."""
+        seconds = CONCURRENT_LOCK_SECONDS if step.concurrent else LOCK_SECONDS
+        await self._session.execute(f"SET lock_timeout = '{seconds}s'")
         for _ in range(LOCK_ATTEMPTS):
             try:
-                with translated_errors():
-                    return await self._session.run(statement)
+                await self._run_once(step)
             except LockTimeout:
                 log.warning("a busy table delays the migration, trying again")
                 await asyncio.sleep(POLL_SECONDS)
-            except PermissionDenied as error:
-                await self._hand_to_owner(error.message)
-        raise LockTimeout(f"A table stayed locked, the migration could not run: {statement}")
+            else:
+                log.info("migrated: %s", step.title)
+                return
+        raise LockTimeout(f"A table stayed locked, so this could not be made: {step.title}")
+
+    async def _run_once(self, step: Step) -> None:
+        try:
+            with translated_errors():
+                for statement in step.statements:
+                    await self._session.run(statement)
+        except PermissionDenied as error:
+            await self._hand_to_owner(error.message)
 
     async def _record(self, migration: Migration) -> None:
         try:
@@ -154,4 +186,5 @@ class _Migrator:
 
 
 def _printable(step: Step) -> list[str]:
-    return [f"-- {step.title}", *step.statements]
+    first, *others = step.statements
+    return [f"-- {step.title}\n{first}", *others]

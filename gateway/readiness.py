@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from gateway.errors import Starting
 
 
@@ -9,12 +11,13 @@ class Readiness:
     """Not ready until the schema is; ``reason`` says what it still waits for."""
 
     def __init__(self) -> None:
+        self._reached = asyncio.Event()
         self.reason: str | None = Starting.default_message
 
     @property
     def is_ready(self) -> bool:
         """Whether the schema is up to date."""
-        return self.reason is None
+        return self._reached.is_set()
 
     def wait_for(self, reason: str) -> None:
         """Say why the gateway is not ready."""
@@ -23,6 +26,11 @@ class Readiness:
     def reached(self) -> None:
         """Let requests in."""
         self.reason = None
+        self._reached.set()
+
+    async def wait(self) -> None:
+        """Wait until the gateway is ready."""
+        await self._reached.wait()
 
     def check(self) -> None:
         """Raise `Starting` with the reason while the gateway is not ready."""

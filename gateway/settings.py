@@ -56,6 +56,10 @@ class Settings(BaseModel):
     allow_demo_key: bool = Field(
         False, description="accept the demo key from other machines too (never in production)"
     )
+    api_key_file: str = Field(
+        "/config/api-gateway.json",
+        description="JSON file whose apiKey replaces the key while it is there; empty: none",
+    )
     cors_origins: tuple[str, ...] = Field(
         ("*",), description="origins whose pages may call the API; * for any"
     )

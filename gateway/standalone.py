@@ -15,9 +15,11 @@ from gateway.app import create_app
 from gateway.database import Database
 from gateway.embedded_postgres import EmbeddedPostgres
 from gateway.index_state import IndexState
+from gateway.keys import HUB, METRICS
 from gateway.migrations import migrate
 from gateway.monitors.index import IndexMonitor
-from gateway.monitors.loop import running
+from gateway.monitors.loop import Monitor, running
+from gateway.monitors.worker_throughput import WorkerThroughputMonitor
 from gateway.server import serve
 from gateway.settings import Settings
 from gateway.worker.worker import Worker
@@ -49,8 +51,13 @@ async def run_standalone(
     async with _embedded_database(settings, data_dir) as settings:  # noqa: PLR1704
         await migrate(settings)
         state = IndexState()
-        async with _worker(settings), running(IndexMonitor(settings, state)):
-            await serve(create_app(settings, index=state), settings, stop, on_listening)
+        app = create_app(settings, index=state)
+        async with (
+            _worker(settings) as worker,
+            running(WorkerThroughputMonitor(worker, app[METRICS], app[HUB])),
+            running(IndexMonitor(settings, state)),
+        ):
+            await serve(app, settings, stop, on_listening)
 
 
 @asynccontextmanager
@@ -66,14 +73,14 @@ async def _embedded_database(settings: Settings, data_dir: Path) -> AsyncIterato
         await asyncio.to_thread(server.stop)
 
 
-class _PostgresMonitor:
+class _PostgresMonitor(Monitor):
     """Starts PostgreSQL again if it ends by itself."""
 
     name = "embedded-postgres"
     interval = 2.0
 
     def __init__(self, server: EmbeddedPostgres) -> None:
-        self.wanted = asyncio.Event()
+        super().__init__()
         self._server = server
 
     async def check_once(self) -> bool:
@@ -82,13 +89,14 @@ class _PostgresMonitor:
 
 
 @asynccontextmanager
-async def _worker(settings: Settings) -> AsyncIterator[None]:
+async def _worker(settings: Settings) -> AsyncIterator[Worker]:
     """A worker beside the API. PostgreSQL is ours, so no other worker can have outlived us."""
     stop = asyncio.Event()
     async with Database(settings) as database:
-        task = asyncio.create_task(Worker(settings, database, is_alone=True).run(stop))
+        worker = Worker(settings, database, is_alone=True)
+        task = asyncio.create_task(worker.run(stop))
         try:
-            yield
+            yield worker
         finally:
             stop.set()
             await task

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.database import Database
+from gateway.database import Database, array_literal
 from gateway.errors import InvalidPath, NoFilesFound
 from gateway.job_store import CreatedJob, JobRequest, JobStore
 from gateway.mount import Kind, Mount
@@ -54,7 +54,7 @@ class Submission:
             return
         rows = await self._database.fetch(
             self._queries["look_up_directories"],
-            {"paths": list(directories), "recursive": recursive},
+            {"paths": array_literal(directories), "recursive": recursive},
         )
         if wrong := [directories[row.path] for row in rows if row.is_file]:
             raise InvalidPath(f"Listed under directories, but a file: {_name(wrong)}", wrong)
@@ -65,7 +65,9 @@ class Submission:
         """Split the listed files: those that the index knows, with their bytes, and the others."""
         if not files:
             return {}, []
-        rows = await self._database.fetch(self._queries["look_up_files"], {"paths": list(files)})
+        rows = await self._database.fetch(
+            self._queries["look_up_files"], {"paths": array_literal(files)}
+        )
         if wrong := [files[row.path] for row in rows if row.is_directory]:
             raise _listed_as_file(wrong)
         indexed = {row.path: int(row.size or 0) for row in rows if row.indexed}
@@ -85,7 +87,8 @@ class Submission:
         # A mount that we cannot see misses every file; the worker may see it.
         if nothing_else and all_missing and await self._mount.is_visible():
             missing = [typed[path] for path in paths]
-            raise NoFilesFound(f"No files found: {_name(missing)} does not exist", missing)
+            verb = "does" if len(missing) == 1 else "do"
+            raise NoFilesFound(f"No files found: {_name(missing)} {verb} not exist", missing)
         return {path: it.size for path, it in seen.items()}
 
 
@@ -111,6 +114,8 @@ def _job_request(
 
 def _is_covered(path: str, directories: frozenset[str], recursive: bool) -> bool:
     """Whether one of the directories holds the path, at any depth if ``recursive``."""
+    if not directories:
+        return False
     if not recursive:
         return path.rpartition("/")[0] in directories
     while path := path.rpartition("/")[0]:

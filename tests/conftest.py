@@ -11,21 +11,30 @@ import asyncio
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
+from aiohttp.test_utils import TestClient
+from embedded_postgres_tools import FAST, Make
 from psycopg2 import sql
 
+from gateway.app import create_app
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from gateway.settings import CONFIG_FILE_VARIABLE, Settings
 
 ROLE = "teamcache_user"
 TEMPLATE = "template_gateway"
+HEALTH = "/api/v1/health"
+UNLIMITED = {"rate_limit_per_minute": 0, "poll_limit_per_minute": 0}
 WITHOUT_DURABILITY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+StartApi = Callable[..., Awaitable[TestClient[Any, Any]]]
 
 
 @contextmanager
@@ -74,6 +83,41 @@ def public_folder() -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def data_dir(public_folder: Path) -> Path:
+    return public_folder / "data"
+
+
+@pytest.fixture(scope="session")
+def prepared_cluster(postgres_bin: Path | None) -> Iterator[Path]:
+    """A cluster that was made and stopped, to copy: making one takes most of a start's time."""
+    with make_public_folder() as folder:
+        with EmbeddedPostgres(folder, database="db", user="gw", bin_dir=postgres_bin, options=FAST):
+            pass
+        yield folder / "postgres"
+
+
+@pytest.fixture
+def make_server(
+    data_dir: Path, postgres_bin: Path | None, prepared_cluster: Path
+) -> Iterator[Make]:
+    """Makes servers, on a cluster that was used before unless ``fresh``; stops them all."""
+    made: list[EmbeddedPostgres] = []
+
+    def make(folder: Path = data_dir, fresh: bool = False, **changes: Any) -> EmbeddedPostgres:
+        if not (fresh or folder.exists() or folder != data_dir or "bin_dir" in changes):
+            folder.mkdir()
+            folder.chmod(0o711)
+            subprocess.run(["cp", "-a", prepared_cluster, folder], check=True)
+        choices = {"database": "db", "user": "gw", "bin_dir": postgres_bin, "options": FAST}
+        made.append(EmbeddedPostgres(folder, **(choices | changes)))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def database_names() -> Iterator[str]:
     return (f"test_{number}" for number in itertools.count(1))
@@ -107,12 +151,24 @@ def database_settings(
     postgres_server: EmbeddedPostgres, template_database: str, database_names: Iterator[str]
 ) -> Iterator[Settings]:
     """Settings that lead to a fresh database with all tables, empty."""
-    name = next(database_names)
-    administer(
-        postgres_server, "CREATE DATABASE {} OWNER {} TEMPLATE {}", name, ROLE, template_database
-    )
-    yield make_settings(postgres_server, name)
-    administer(postgres_server, "DROP DATABASE {} WITH (FORCE)", name)
+    with cloned_database(postgres_server, template_database, next(database_names)) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def shared_database(
+    postgres_server: EmbeddedPostgres, template_database: str, database_names: Iterator[str]
+) -> Iterator[Settings]:
+    """The same for a whole module, for tests that leave nothing behind: a clone takes time."""
+    with cloned_database(postgres_server, template_database, next(database_names)) as settings:
+        yield settings
+
+
+@contextmanager
+def cloned_database(server: EmbeddedPostgres, template: str, name: str) -> Iterator[Settings]:
+    administer(server, "CREATE DATABASE {} OWNER {} TEMPLATE {}", name, ROLE, template)
+    yield make_settings(server, name)
+    administer(server, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 def make_settings(server: EmbeddedPostgres, database: str) -> Settings:
@@ -128,3 +184,37 @@ def administer(server: EmbeddedPostgres, statement: str, *names: str) -> None:
         connection.autocommit = True
         with connection.cursor() as cur:
             cur.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@pytest.fixture
+def start_api(aiohttp_client: Any, database_settings: Settings) -> StartApi:
+    """Start the API with these settings changed; gives an HTTP client that shows the key.
+
+    Nothing is limited unless the test says so. The API is ready when this returns.
+    """
+
+    async def start(**changes: Any) -> TestClient[Any, Any]:
+        settings = change(database_settings, UNLIMITED | changes)
+        headers = {"X-API-Key": settings.api_gateway_key.get_secret_value()}
+        client: TestClient[Any, Any] = await aiohttp_client(create_app(settings), headers=headers)
+        await wait_until_ready(client)
+        return client
+
+    return start
+
+
+@pytest.fixture
+async def api(start_api: StartApi) -> TestClient[Any, Any]:
+    """An HTTP client of a ready API on an empty database; the mount cannot be seen."""
+    return await start_api()
+
+
+def change(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with some changed, validated anew."""
+    return Settings(**settings.model_dump() | changes)
+
+
+async def wait_until_ready(client: TestClient[Any, Any], health: str = HEALTH) -> None:
+    async with asyncio.timeout(30):
+        while (await client.get(health)).status != 200:
+            pass

@@ -7,8 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from gateway.errors import DatabaseUnavailable
-from gateway.handlers.responses import iso_now, json_response
+from gateway.handlers.responses import json_response
 from gateway.keys import DATABASE, INDEX_STATE, READINESS
+from gateway.wire import iso_now
 
 SERVICE = "api-gateway"
 

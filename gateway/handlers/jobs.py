@@ -4,34 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any
 
-import orjson
-from aiohttp import web
-from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr
+from aiohttp import ETag, web
+from aiohttp.helpers import ETAG_ANY
+from pydantic import BaseModel, FailFast, StrictBool, StrictStr
 
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
 from gateway.handlers.requests import query_integer, read_json
-from gateway.handlers.responses import iso_time, json_response, readable_size
+from gateway.handlers.responses import json_response
 from gateway.index_state import IndexState
-from gateway.jobs import Job, JobStatus, Progress, parse_job_id
-from gateway.keys import FILESPACE, INDEX_STATE, JOB_CANCELLED, JOB_STORE, SUBMISSION
+from gateway.jobs import JobStatus, parse_job_id
+from gateway.keys import FILESPACE, INDEX_STATE, JOB_CANCELLED, JOB_STORE, METRICS, SUBMISSION
 from gateway.paths import Filespace, resolve_all
 from gateway.submission import Submitted
+from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size
 
 LISTED_NAMES_LIMIT = 100_000
 PAGE_LIMIT = 100
 OFFSET_LIMIT = 1_000_000_000
 
 
+# Ten megabytes hold millions of wrong names: the first one is enough to say.
+Names = Annotated[list[StrictStr], FailFast()]
+
+
 class NewJob(BaseModel):
     """The body of a submit: at least one file or directory, as any operating system writes it."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    files: list[StrictStr] = []
-    directories: list[StrictStr] = []
+    files: Names = []
+    directories: Names = []
     recursive: StrictBool = True
 
 
@@ -53,13 +57,15 @@ async def create(request: web.Request) -> web.Response:
 async def get(request: web.Request) -> web.Response:
     """A job's state and progress; 304 when the caller's ETag still holds."""
     job = await request.app[JOB_STORE].get(parse_job_id(request.match_info["job_id"]))
-    body = orjson.dumps({"success": True, "job": _detailed(job)})
-    etag = blake2b(body, digest_size=12).hexdigest()
-    if any(known.value in (etag, "*") for known in request.if_none_match or ()):
+    # The tag is of the job alone: throughput and ETA move by themselves, every second.
+    tag = ETag(blake2b(repr(job).encode(), digest_size=12).hexdigest(), is_weak=True)
+    if any(known.value in (tag.value, ETAG_ANY) for known in request.if_none_match or ()):
         response = web.Response(status=304)
     else:
-        response = web.Response(body=body, content_type="application/json")
-    response.etag = etag
+        throughput = request.app[METRICS].fresh_throughput
+        shown = job_in_full(job, throughput, datetime.now(UTC).replace(tzinfo=None))
+        response = json_response({"success": True, "job": shown})
+    response.etag = tag
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
@@ -71,7 +77,9 @@ async def list_(request: web.Request) -> web.Response:
         limit=query_integer(request, "limit", default=50, least=1, most=PAGE_LIMIT),
         offset=query_integer(request, "offset", default=0, least=0, most=OFFSET_LIMIT),
     )
-    return json_response({"success": True, "jobs": [_brief(job) for job in jobs], "total": total})
+    return json_response(
+        {"success": True, "jobs": [job_in_brief(job) for job in jobs], "total": total}
+    )
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -129,57 +137,4 @@ def _created(submitted: Submitted) -> dict[str, Any]:
         "unindexed": submitted.unindexed,
         "message": "Cache job created successfully",
         "createdAt": iso_time(job.created_at),
-    }
-
-
-def _detailed(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "status": job.status,
-        "totalFiles": job.progress.total_files,
-        "progress": _progress(job.progress),
-        "throughput": None,
-        "createdAt": iso_time(job.created_at),
-        "startedAt": iso_time(job.started_at),
-        "completedAt": iso_time(job.completed_at),
-        "error": job.error,
-    }
-
-
-def _progress(progress: Progress) -> dict[str, Any]:
-    return {
-        "files": {
-            "completed": progress.completed_files,
-            "failed": progress.failed_files,
-            "total": progress.total_files,
-            "percentage": progress.file_percentage,
-        },
-        "size": {
-            "completedBytes": progress.completed_bytes,
-            "totalBytes": progress.total_bytes,
-            "completedReadable": readable_size(progress.completed_bytes),
-            "totalReadable": readable_size(progress.total_bytes),
-            "percentage": progress.size_percentage,
-        },
-        "percentage": progress.percentage,
-    }
-
-
-def _brief(job: Job) -> dict[str, Any]:
-    progress = job.progress
-    return {
-        "id": job.id,
-        "status": job.status,
-        "totalFiles": progress.total_files,
-        "totalSizeBytes": progress.total_bytes,
-        "totalSizeReadable": readable_size(progress.total_bytes),
-        "completedFiles": progress.completed_files,
-        "failedFiles": progress.failed_files,
-        "completedSizeBytes": progress.completed_bytes,
-        "completedSizeReadable": readable_size(progress.completed_bytes),
-        "percentage": progress.percentage,
-        "createdAt": iso_time(job.created_at),
-        "startedAt": iso_time(job.started_at),
-        "completedAt": iso_time(job.completed_at),
-        "error": job.error,
     }

@@ -1,37 +1,54 @@
-"""Throughput and S3 health. Nulls inside: clients read the fields without looking first."""
+"""Throughput and S3 health as JSON, or everything that is counted as Prometheus's text.
+
+In JSON there are nulls inside: clients read the fields without looking first.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from gateway.handlers.responses import iso_now, json_response
-from gateway.keys import SETTINGS
+from gateway.errors import DatabaseUnavailable
+from gateway.handlers.responses import json_response
+from gateway.job_store import JobStore
+from gateway.jobs import JobStatus
+from gateway.keys import JOB_STORE, METRICS, PROMETHEUS, READINESS
+from gateway.prometheus import prefers_prometheus
+from gateway.wire import all_metrics, iso_now, s3_health
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """All metrics at once."""
-    body = {
-        "lucidLink": {"throughputMbps": 0, "timestamp": None},
-        "s3Health": _s3_health(request),
-    }
-    return json_response({"success": True, "metrics": body, "timestamp": iso_now()})
+    """All metrics at once, in the format that the Accept header prefers."""
+    accept = request.headers.get(hdrs.ACCEPT, "")
+    if prefers_prometheus(accept):
+        response = await _prometheus(request, accept)
+    else:
+        figures = all_metrics(request.app[METRICS])
+        response = json_response({"success": True, "metrics": figures, "timestamp": iso_now()})
+    response.headers[hdrs.VARY] = hdrs.ACCEPT
+    return response
 
 
 async def s3_metrics(request: web.Request) -> web.Response:
     """S3 health with the history of its latencies, in milliseconds."""
-    health = _s3_health(request)
-    health["latencyHistory"] = []
-    return json_response({"success": True, "s3Health": health, "timestamp": iso_now()})
+    health = request.app[METRICS].s3_health
+    body = {**s3_health(health), "latencyHistory": health.latencies}
+    return json_response({"success": True, "s3Health": body, "timestamp": iso_now()})
 
 
-def _s3_health(request: web.Request) -> dict[str, Any]:
-    return {
-        "latency": None,
-        "averageLatency": None,
-        "isHealthy": None,
-        "lastCheck": None,
-        "checkCount": 0,
-        "region": request.app[SETTINGS].s3_region,
-    }
+async def _prometheus(request: web.Request, accept: str) -> web.Response:
+    jobs: Mapping[JobStatus, int] = {}
+    if request.app[READINESS].is_ready:
+        jobs = await _count_jobs(request.app[JOB_STORE])
+    body, content_type = request.app[PROMETHEUS].render(accept, jobs)
+    # As a header: it names a version, which aiohttp's content_type would not take.
+    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
+
+
+async def _count_jobs(store: JobStore) -> Mapping[JobStatus, int]:
+    """Jobs by state; nothing while the database is away, the other figures are still wanted."""
+    try:
+        return await store.count_by_status()
+    except DatabaseUnavailable:
+        return {}

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from gateway.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 BODY_LIMIT = 10 * 1024 * 1024
+UNKNOWN_SHOWN = 20
+NAME_SHOWN = 100
 
 Model = TypeVar("Model", bound=BaseModel)
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -30,10 +32,16 @@ async def read_json(request: web.Request, model: type[Model]) -> Model:
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
     if not isinstance(body, dict):
         raise InvalidRequest("The request body must be a JSON object")
+    unknown = [name for name in body if name not in model.model_fields]
+    known = {name: value for name, value in body.items() if name in model.model_fields}
+    problems = [f"Unknown field: {_shorten(name)}" for name in unknown[:UNKNOWN_SHOWN]]
     try:
-        return model.model_validate(body)
+        wanted = model.model_validate(known)
     except ValidationError as error:
-        raise _explain(error) from None
+        problems = [*_explain(error), *problems]
+    if problems:
+        raise InvalidRequest(problems[0], problems if len(problems) > 1 else None)
+    return wanted
 
 
 async def _read_limited(request: web.Request) -> bytes:
@@ -46,24 +54,27 @@ async def _read_limited(request: web.Request) -> bytes:
             body += chunk
             if len(body) > BODY_LIMIT:
                 raise PayloadTooLarge
-    except (ClientPayloadError, ConnectionError):
-        raise InvalidRequest("The request body ended early") from None
+    except (web.RequestPayloadError, ClientPayloadError, ConnectionError):
+        raise InvalidRequest("The request body is cut off or damaged") from None
     return bytes(body)
 
 
-def _explain(error: ValidationError) -> InvalidRequest:
-    problems = [
-        _sentence(".".join(map(str, item["loc"])), item["type"], item["msg"])
+def _explain(error: ValidationError) -> list[str]:
+    return [
+        _sentence(".".join(map(str, item["loc"])), item["msg"])
         for item in error.errors(include_input=False, include_url=False)
     ]
-    return InvalidRequest(problems[0], problems if len(problems) > 1 else None)
 
 
-def _sentence(field: str, kind: str, reason: str) -> str:
-    if kind == "extra_forbidden":
-        return f"Unknown field: {field}"
+def _sentence(field: str, reason: str) -> str:
     reason = reason.removeprefix("Value error, ").removeprefix("Input ")
     return f"{field}: {reason}" if field else reason
+
+
+def _shorten(name: str) -> str:
+    """A name that a stranger chose, on one line and no longer than a name needs to be."""
+    shown = name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}…"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)
 
 
 def query_integer(request: web.Request, name: str, default: int, least: int, most: int) -> int:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 
 from gateway.job_store import JobStore
+from gateway.monitors.loop import Monitor
 from gateway.readiness import Readiness
 
 
-class CancelledItemsMonitor:
+class CancelledItemsMonitor(Monitor):
     """Woken by each cancel; by itself it finds what a gateway that died left half done."""
 
     name = "cancelled-items"
     interval = 60.0
 
-    def __init__(self, job_store: JobStore, readiness: Readiness) -> None:
-        self.wanted = asyncio.Event()
+    def __init__(
+        self, job_store: JobStore, readiness: Readiness, job_cancelled: asyncio.Event
+    ) -> None:
+        super().__init__(job_cancelled)
         self._job_store = job_store
         self._readiness = readiness
 
     async def check_once(self) -> bool:
         """Cancel the pending items of every cancelled job."""
-        if self._readiness.is_ready:
-            for job_id in await self._job_store.cancelled_with_pending_items():
-                await self._job_store.cancel_items(job_id)
+        await self._readiness.wait()
+        for job_id in await self._job_store.cancelled_with_pending_items():
+            await self._job_store.cancel_items(job_id)
         return False

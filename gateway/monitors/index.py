@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 
 from gateway.errors import IndexRefused
 from gateway.index_state import IndexState
 from gateway.indexer import Indexer
+from gateway.monitors.loop import Monitor
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 PROBLEMS_SHOWN = 5
 
 
-class IndexMonitor:
+class IndexMonitor(Monitor):
     """Indexes the whole filespace at the start, and again after each interval."""
 
     name = "index"
 
     def __init__(self, settings: Settings, state: IndexState) -> None:
-        self.wanted = asyncio.Event()
+        super().__init__()
         self.interval = settings.index_interval or math.inf
         self._mount_point = settings.container_mount_point
         self._indexer = Indexer(settings)

@@ -1,57 +1,80 @@
-"""The one loop that drives every monitor."""
+"""What every monitor is, and the one loop that drives them all."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 from gateway.errors import GatewayError
+from gateway.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
 
-class Monitor(Protocol):
-    """Something that is looked at again and again."""
+class Monitor(ABC):
+    """Something that is looked at again and again.
+
+    ``name`` is what logs and metrics call it, ``interval`` the seconds from one check to the
+    next. Set ``wanted`` to have the next check at once.
+    """
 
     name: str
     interval: float
-    """Seconds between two checks."""
-    wanted: asyncio.Event
-    """Set it to have the next check at once."""
 
+    def __init__(self, wanted: asyncio.Event | None = None) -> None:
+        self.wanted = wanted or asyncio.Event()
+        self.pulse = Pulse()
+
+    @abstractmethod
     async def check_once(self) -> bool:
         """Look once. True: that was the last time, there is nothing left to watch."""
 
 
 @asynccontextmanager
 async def running(monitor: Monitor) -> AsyncIterator[None]:
-    """Drive a monitor for as long as the context lasts."""
-    task = asyncio.create_task(_drive(monitor), name=f"monitor {monitor.name}")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    """Drive a monitor for as long as the context lasts; inside its own context, if it has one."""
+    async with AsyncExitStack() as stack:
+        if isinstance(monitor, AbstractAsyncContextManager):
+            await stack.enter_async_context(monitor)
+        task = asyncio.create_task(_drive(monitor), name=f"monitor {monitor.name}")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 async def _drive(monitor: Monitor) -> None:
-    """Check, wait, check: a check that fails is logged, and never ends the loop."""
-    while not await _checked(monitor):
+    """Check on the beat; a check that fails is logged, and never ends the loop.
+
+    Checks never overlap: one that takes longer than the interval is followed by the next at once.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        started = loop.time()
+        if await _checked(monitor):
+            return
         with suppress(TimeoutError):
-            async with asyncio.timeout(monitor.interval):
+            async with asyncio.timeout_at(started + monitor.interval):
                 await monitor.wanted.wait()
         monitor.wanted.clear()
 
 
 async def _checked(monitor: Monitor) -> bool:
     try:
-        return await monitor.check_once()
+        is_last = await monitor.check_once()
     except GatewayError as error:
-        log.warning("monitor %s: %s", monitor.name, error.message)
+        # What lasts is told when it begins, not at each check.
+        level = logging.WARNING if monitor.pulse.miss() else logging.DEBUG
+        log.log(level, "%s: %s", monitor.name, error.message)
+        return False
     except Exception:
-        log.exception("monitor %s failed", monitor.name)
-    return False
+        monitor.pulse.miss()
+        log.exception("%s: the check failed", monitor.name)
+        return False
+    monitor.pulse.beat()
+    return is_last

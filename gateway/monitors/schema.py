@@ -7,6 +7,7 @@ import logging
 
 from gateway.errors import DatabaseUnavailable, MigrationRequired
 from gateway.migrations import migrate
+from gateway.monitors.loop import Monitor
 from gateway.readiness import Readiness
 from gateway.settings import Settings
 
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 OWNER_NEEDED = "The database schema must be prepared by the owner of its tables"
 
 
-class SchemaMonitor:
+class SchemaMonitor(Monitor):
     """Tries until it has succeeded once.
 
     Where only the tables' owner can create what is missing, it says so and goes on trying: the
@@ -26,7 +27,7 @@ class SchemaMonitor:
     interval = 2.0
 
     def __init__(self, settings: Settings, readiness: Readiness) -> None:
-        self.wanted = asyncio.Event()
+        super().__init__()
         self.done = asyncio.Event()
         self._settings = settings
         self._readiness = readiness

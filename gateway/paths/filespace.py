@@ -47,6 +47,10 @@ class Filespace:
         """The folder that holds the mount point; empty if that is the root of all."""
         return self.mount_point.rpartition("/")[0]
 
+    def relative(self, path: str) -> str:
+        """``path`` (absolute) as it is named inside the filespace; one outside stays as it is."""
+        return path.removeprefix(f"{self.mount_point}/")
+
     def allows(self, path: str) -> bool:
         """Whether ``path`` (absolute, resolved) may be cached."""
         return not self.allowed_prefixes or any(

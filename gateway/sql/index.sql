@@ -6,6 +6,7 @@
 -- PostgreSQL 13 does not know idle_session_timeout; the session is idle while a slow folder is read.
 SELECT set_config('statement_timeout', '0', false),
        set_config('jit', 'off', false),
+       set_config('work_mem', '64MB', false),
        set_config('tcp_keepalives_idle', '15', false),
        set_config('tcp_keepalives_interval', '5', false),
        set_config('tcp_keepalives_count', '3', false),
@@ -14,6 +15,9 @@ SELECT set_config('statement_timeout', '0', false),
 
 -- name: try_lock
 SELECT pg_try_advisory_lock(hashtext('teamcache_gateway.indexer'))
+
+-- name: unlock
+SELECT pg_advisory_unlock(hashtext('teamcache_gateway.indexer'))
 
 -- name: create_tables
 -- The time stays a number until here: timestamps have bounds, and Python is slow at them.

@@ -1,3 +1,7 @@
+-- Look-ups of many rows are written with OFFSET 0: each is then looked up by itself, through an
+-- index. Joined in one piece, ten thousand names or two hundred directories would look to the
+-- planner like a large part of the table, and it would read all of it.
+
 -- name: look_up_files
 -- What the index knows of each listed name. A directory may have no row of its own.
 SELECT listed.path,
@@ -9,7 +13,9 @@ SELECT listed.path,
                            AND inside.path ~<~ (listed.path || '0'))
        END AS is_directory
 FROM unnest(%(paths)s::text[]) AS listed (path)
-LEFT JOIN files f ON f.path = listed.path
+LEFT JOIN LATERAL (
+    SELECT path, size, is_directory FROM files WHERE path = listed.path OFFSET 0
+) AS f ON true
 
 -- name: look_up_directories
 -- '0' follows '/': the range holds what is below the directory, whatever its name contains.
@@ -22,10 +28,13 @@ SELECT listed.path,
                            AND inside.is_directory IS NOT TRUE)
             ELSE EXISTS (SELECT FROM files inside
                          WHERE inside.parent_path = listed.path
-                           AND inside.is_directory IS NOT TRUE)
+                           AND inside.is_directory IS NOT TRUE
+                         OFFSET 0)
        END AS has_files
 FROM unnest(%(paths)s::text[]) AS listed (path)
-LEFT JOIN files f ON f.path = listed.path
+LEFT JOIN LATERAL (
+    SELECT path, is_directory FROM files WHERE path = listed.path OFFSET 0
+) AS f ON true
 
 -- name: create
 -- One statement: the job and its items become visible together, and every count is of one
@@ -33,15 +42,17 @@ LEFT JOIN files f ON f.path = listed.path
 -- directory: if it knows them by now, the directory already holds them.
 WITH wanted AS (
     SELECT inside.path, coalesce(inside.size, 0) AS size
-    FROM unnest(%(trees)s::text[]) AS listed (path)
-    JOIN files inside ON inside.path ~>=~ (listed.path || '/')
-                     AND inside.path ~<~ (listed.path || '0')
-    WHERE inside.is_directory IS NOT TRUE
+    FROM unnest(%(trees)s::text[]) AS listed (path),
+         LATERAL (SELECT path, size FROM files
+                  WHERE path ~>=~ (listed.path || '/') AND path ~<~ (listed.path || '0')
+                    AND is_directory IS NOT TRUE
+                  OFFSET 0) AS inside
     UNION ALL
     SELECT inside.path, coalesce(inside.size, 0)
-    FROM unnest(%(folders)s::text[]) AS listed (path)
-    JOIN files inside ON inside.parent_path = listed.path
-    WHERE inside.is_directory IS NOT TRUE
+    FROM unnest(%(folders)s::text[]) AS listed (path),
+         LATERAL (SELECT path, size FROM files
+                  WHERE parent_path = listed.path AND is_directory IS NOT TRUE
+                  OFFSET 0) AS inside
     UNION ALL
     SELECT path, size
     FROM unnest(%(paths)s::text[], %(sizes)s::bigint[]) AS listed (path, size)
@@ -49,7 +60,8 @@ WITH wanted AS (
     SELECT path, size
     FROM unnest(%(maybe_paths)s::text[], %(maybe_sizes)s::bigint[]) AS maybe (path, size)
     WHERE NOT EXISTS (SELECT FROM files f
-                      WHERE f.path = maybe.path AND f.is_directory IS NOT TRUE)
+                      WHERE f.path = maybe.path AND f.is_directory IS NOT TRUE
+                      OFFSET 0)
 ),
 items AS (
     INSERT INTO cache_job_items (job_id, file_path, status, file_size_bytes)
@@ -88,6 +100,9 @@ SELECT count(*) AS total
 FROM cache_jobs
 WHERE %(status)s::text IS NULL OR status = %(status)s
 
+-- name: count_by_status
+SELECT status, count(*) AS total FROM cache_jobs GROUP BY status
+
 -- name: sum_item_sizes
 SELECT coalesce(sum(file_size_bytes) FILTER (WHERE status = 'completed'), 0)
        + coalesce(sum(bytes_read) FILTER (WHERE status IN ('pending', 'running')), 0)
@@ -109,7 +124,8 @@ SELECT status FROM cache_jobs WHERE id = %(id)s::uuid
 SELECT j.id::text
 FROM cache_jobs j
 WHERE j.status = 'cancelled'
-  AND EXISTS (SELECT FROM cache_job_items i WHERE i.job_id = j.id AND i.status = 'pending')
+  AND EXISTS (SELECT FROM cache_job_items i WHERE i.job_id = j.id AND i.status = 'pending'
+              OFFSET 0)
 
 -- name: cancel_items
 -- A batch at a time, so that no lock is held for long on a job of a million files.
@@ -126,3 +142,27 @@ UPDATE cache_job_items i
 SET status = 'cancelled', completed_at = now() AT TIME ZONE 'UTC'
 FROM batch
 WHERE i.id = batch.id
+
+-- name: recent
+-- All that have not ended, and those that ended last.
+SELECT id::text, status, total_files, completed_files, failed_files,
+       total_size_bytes, completed_size_bytes, failed_size_bytes,
+       created_at, started_at, completed_at, error_message, worker_id
+FROM cache_jobs
+WHERE status IN ('pending', 'running', 'paused')
+UNION ALL
+(SELECT id::text, status, total_files, completed_files, failed_files,
+        total_size_bytes, completed_size_bytes, failed_size_bytes,
+        created_at, started_at, completed_at, error_message, worker_id
+ FROM cache_jobs
+ WHERE status IN ('completed', 'failed', 'cancelled')
+ ORDER BY completed_at DESC NULLS LAST
+ LIMIT %(limit)s)
+
+-- name: files_by_id
+SELECT file_path AS path,
+       coalesce(file_size_bytes, 0) AS size,
+       CASE WHEN status = 'failed' THEN coalesce(error_message, 'Failed') END AS error
+FROM cache_job_items
+WHERE id = ANY(%(items)s::bigint[]) AND status IN ('completed', 'failed')
+ORDER BY id

@@ -126,7 +126,8 @@ touched AS (
     FROM held h
     JOIN reported r ON r.id = h.id
     WHERE i.id = h.id
-    RETURNING r.status,
+    RETURNING i.id,
+              r.status,
               i.bytes_read - h.mark AS completed_bytes,
               CASE r.status WHEN 'failed' THEN h.size ELSE 0 END AS failed_bytes
 ),
@@ -136,6 +137,19 @@ tally AS (
            coalesce(sum(completed_bytes), 0) AS completed_bytes,
            coalesce(sum(failed_bytes), 0) AS failed_bytes
     FROM touched
+),
+ended AS (
+    -- A notification holds less than 8,000 bytes, an id has at most 19 digits.
+    SELECT id, (row_number() OVER (ORDER BY id) - 1) / 350 AS batch
+    FROM touched
+    WHERE status IN ('completed', 'failed')
+),
+announced AS (
+    -- Ids only, once a report: a gateway looks the files up if somebody wants to know of them.
+    SELECT pg_notify('teamcache_gateway_files',
+                     json_build_object('jobId', %(job)s, 'items', json_agg(id ORDER BY id))::text)
+    FROM ended
+    GROUP BY batch
 )
 UPDATE cache_jobs j
 SET completed_files = j.completed_files + t.completed_files,
@@ -156,7 +170,7 @@ SET completed_files = j.completed_files + t.completed_files,
         ELSE format('%%s of %%s files failed', j.failed_files + t.failed_files, j.total_files) END
 FROM tally t
 WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running', 'paused')
-RETURNING j.status
+RETURNING j.status, (SELECT count(*) FROM announced) AS announcements
 
 -- name: exhausted_jobs
 -- Jobs that should have ended: nothing of them is left to claim or to read.

@@ -65,10 +65,21 @@ class Worker:
         self._exhausted: set[str] = set()
         self._failures: list[GatewayError] = []
         self._background: set[asyncio.Task[None]] = set()
+        self._pool: ReaderPool | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has files to read, or to report."""
+        return len(self._ledger) > 0
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read since the start; it only rises."""
+        return self._pool.bytes_read if self._pool else 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then give back what is not read, within the shutdown time."""
-        pool = self._start_pool()
+        pool = self._pool = self._start_pool()
         async with (
             _beside(self._keep_lease()),
             _beside(self._listen()),
@@ -242,7 +253,7 @@ class Worker:
 
     async def _follow_announcements(self) -> None:
         async with aclosing(self._database.listen(JOBS_CHANNEL)) as announcements:
-            async for payload in announcements:
+            async for _channel, payload in announcements:
                 # Progress is announced too, mostly our own: a job means work if it is pending, or
                 # is or was paused.
                 if not payload or '"pending"' in payload or '"paused"' in payload:

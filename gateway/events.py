@@ -1,0 +1,172 @@
+"""The hub: what happens is published once, and every subscriber is offered it.
+
+Bounded for slow subscribers: of what can be replaced, the newest wins (`Backlog`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Protocol
+
+import orjson
+
+METRICS: Final = "metrics"
+"""The topic of what everybody gets: throughput, S3 health."""
+JOBS: Final = "jobs"
+"""The topic of every job's events."""
+
+BACKLOG_LIMIT: Final = 1000
+
+
+def job_topic(job_id: str) -> str:
+    """The topic of one job's events."""
+    return f"job/{job_id}"
+
+
+def files_topic(job_id: str) -> str:
+    """The topic of the events of one job's files."""
+    return f"files/{job_id}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, as the message that tells of it.
+
+    ``topics`` say who is told. Of a slow subscriber's events the newest of each ``type`` and
+    ``job_id`` replaces the older, unless it is ``kept``: ends of jobs, failed files. ``version``
+    orders a job's events against a snapshot of the job: what is not newer is old news.
+    """
+
+    message: dict[str, Any]
+    topics: tuple[str, ...] = (METRICS,)
+    job_id: str | None = None
+    kept: bool = False
+    version: tuple[int, ...] = ()
+
+    @property
+    def type(self) -> str:
+        """The kind of event: the message's ``type``."""
+        kind: str = self.message["type"]
+        return kind
+
+    @cached_property
+    def body(self) -> bytes:
+        """The message as JSON, serialised once however many are told."""
+        return orjson.dumps(self.message)
+
+    @cached_property
+    def frame(self) -> bytes:
+        """The message as an unmasked WebSocket text frame (RFC 6455, section 5.2)."""
+        return text_frame(self.body)
+
+
+def text_frame(body: bytes) -> bytes:
+    """A whole text frame as a server sends it: not fragmented, not masked, not compressed."""
+    size = len(body)
+    if size < 126:
+        return bytes((0x81, size)) + body
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + body
+    return b"\x81\x7f" + size.to_bytes(8, "big") + body
+
+
+class Subscriber(Protocol):
+    """Somebody who is told of events. Must not block, and must not raise."""
+
+    def offer(self, event: Event) -> None:
+        """Take the event, or keep it for later."""
+
+
+class Hub:
+    """Passes events from those who publish to those who subscribed. One thread, no waiting."""
+
+    def __init__(self) -> None:
+        self._subscribers: defaultdict[str, dict[Subscriber, None]] = defaultdict(dict)
+
+    def subscribe(self, subscriber: Subscriber, topic: str) -> None:
+        """Tell ``subscriber`` of the topic's events from now on."""
+        self._subscribers[topic][subscriber] = None
+
+    def unsubscribe(self, subscriber: Subscriber, topic: str) -> None:
+        """Tell it no more. Without effect if it was not subscribed."""
+        told = self._subscribers.get(topic)
+        if told is not None:
+            told.pop(subscriber, None)
+            if not told:
+                del self._subscribers[topic]
+
+    def has_subscribers(self, topic: str) -> bool:
+        """Whether anybody is told: an event that takes work to make may not be worth it."""
+        return topic in self._subscribers
+
+    def publish(self, event: Event) -> None:
+        """Offer the event to each subscriber of its topics, once."""
+        for subscriber in self._told(event.topics):
+            subscriber.offer(event)
+
+    def _told(self, topics: tuple[str, ...]) -> Iterable[Subscriber]:
+        groups = [self._subscribers[topic] for topic in topics if topic in self._subscribers]
+        if len(groups) == 1:
+            return tuple(groups[0])
+        return {subscriber: None for group in groups for subscriber in group}
+
+
+@dataclass(slots=True)
+class Backlog:
+    """What a slow subscriber still has to be told, in order, at most ``limit`` events.
+
+    The newest of what can be replaced wins and moves to the end. When it is full the oldest
+    replaceable event is dropped, or the new one if none is; ``dropped`` counts them.
+    """
+
+    limit: int = BACKLOG_LIMIT
+    dropped: int = 0
+    _events: OrderedDict[Hashable, Event] = field(default_factory=OrderedDict)
+    _sequence: int = 0
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def add(self, event: Event) -> None:
+        """Keep an event, in place of an older one of its kind."""
+        key = self._key(event)
+        if self._events.pop(key, None) is None and len(self._events) >= self.limit:
+            self.dropped += 1
+            if not self._drop_oldest_replaceable():
+                return
+        self._events[key] = event
+
+    def peek(self) -> Event | None:
+        """The event that is due next."""
+        return next(iter(self._events.values()), None)
+
+    def pop(self) -> Event:
+        """Take out the event that is due next."""
+        return self._events.popitem(last=False)[1]
+
+    def discard_old(self, job_id: str, version: tuple[int, ...]) -> None:
+        """Drop events of a job that a snapshot of this version has overtaken."""
+        for key, event in list(self._events.items()):
+            if event.job_id == job_id and event.version and event.version <= version:
+                del self._events[key]
+
+    def take_dropped(self) -> int:
+        """How many events were dropped since the last call."""
+        dropped, self.dropped = self.dropped, 0
+        return dropped
+
+    def _key(self, event: Event) -> Hashable:
+        if not event.kept:
+            return (event.type, event.job_id)
+        self._sequence += 1
+        return self._sequence
+
+    def _drop_oldest_replaceable(self) -> bool:
+        for key, event in self._events.items():
+            if not event.kept:
+                del self._events[key]
+                return True
+        return False

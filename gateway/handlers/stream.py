@@ -1,0 +1,200 @@
+"""``/ws``: metrics for everybody; job events for those who show a key and subscribe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import orjson
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from gateway.admission import authenticate, draw
+from gateway.auth import Access, Caller
+from gateway.errors import GatewayError, InvalidRequest, RateLimited, Unauthorized
+from gateway.events import JOBS, Event, files_topic, job_topic
+from gateway.events import METRICS as METRICS_TOPIC
+from gateway.jobs import parse_job_id
+from gateway.keys import HUB, JOB_STORE, METRICS, OUTBOXES, REQUEST_ID, SOCKETS
+from gateway.outbox import Outbox
+from gateway.wire import job_in_brief, job_in_full, metrics_message
+
+HEARTBEAT_SECONDS: Final = 30.0
+MESSAGE_LIMIT: Final = 64 * 1024
+CLOSE_SECONDS: Final = 2.0
+SNAPSHOT_JOBS: Final = 1000
+SUBSCRIPTIONS_LIMIT: Final = 1000
+
+Message = Mapping[str, Any]
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Upgrade to a WebSocket and serve it until either side closes it."""
+    key = request.headers.get("X-API-Key")
+    caller = authenticate(request, key) if key is not None else None
+    socket = web.WebSocketResponse(
+        heartbeat=HEARTBEAT_SECONDS,
+        max_msg_size=MESSAGE_LIMIT,
+        compress=False,
+        timeout=CLOSE_SECONDS,
+    )
+    socket.headers["X-Request-ID"] = request[REQUEST_ID]
+    await socket.prepare(request)
+    if request.transport is None:
+        return socket
+    await _Connection(request, socket, request.transport, caller).serve()
+    return socket
+
+
+async def close_all(app: web.Application) -> None:
+    """Close every WebSocket at once, as going away: one by one would take seconds each."""
+    sockets: set[web.WebSocketResponse] = app[SOCKETS]
+    goodbyes = [s.close(code=WSCloseCode.GOING_AWAY, message=b"Server shutdown") for s in sockets]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await asyncio.gather(*goodbyes, return_exceptions=True)
+
+
+class _Connection:
+    """One client: what it may ask for, and what it is subscribed to."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        caller: Caller | None,
+    ) -> None:
+        self._request = request
+        self._app = request.app
+        self._socket = socket
+        self._caller = caller
+        self._outbox: Outbox = self._app[OUTBOXES].open(transport)
+        self._topics: set[str] = set()
+        self._answers: Mapping[str, Callable[[Message], Awaitable[None]]] = {
+            "auth": self._authenticate,
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+            "ping": self._ping,
+        }
+
+    async def serve(self) -> None:
+        self._app[SOCKETS].add(self._socket)
+        try:
+            self._outbox.send(metrics_message(self._app[METRICS]))
+            self._join(METRICS_TOPIC)
+            async for message in self._socket:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    await self._answer(message.data)
+        finally:
+            self._app[SOCKETS].discard(self._socket)
+            for topic in tuple(self._topics):
+                self._leave(topic)
+            self._app[OUTBOXES].close(self._outbox)
+
+    async def _answer(self, data: str | bytes) -> None:
+        """Do what the client asks for; whatever is wrong with it is told, and ends nothing."""
+        try:
+            message = _parse(data)
+            await self._answers[message["type"]](message)
+        except GatewayError as error:
+            answer: dict[str, Any] = {"type": "error", "error": error.message}
+            if isinstance(error, RateLimited):
+                answer["retryAfter"] = error.retry_after
+            self._outbox.send(answer)
+
+    async def _ping(self, _message: Message) -> None:
+        self._outbox.send({"type": "pong"})
+
+    async def _authenticate(self, message: Message) -> None:
+        key = message.get("apiKey")
+        self._caller = authenticate(self._request, key if isinstance(key, str) else None)
+        self._outbox.send({"type": "authenticated"})
+
+    async def _subscribe(self, message: Message) -> None:
+        if self._caller is None:
+            raise Unauthorized
+        if self._outbox.is_full:
+            raise InvalidRequest("The connection does not keep up with what it gets")
+        wanted = _channel(message)
+        if len(self._topics | wanted.topics) > SUBSCRIPTIONS_LIMIT:
+            raise InvalidRequest(f"At most {SUBSCRIPTIONS_LIMIT} subscriptions a connection")
+        draw(self._request, Access.POLL, self._caller)
+        before = frozenset(self._topics)
+        # Listen first, look then: what happens in between is held back until the snapshot is told.
+        self._outbox.hold()
+        snapshot: Event | None = None
+        try:
+            for topic in wanted.topics:
+                self._join(topic)
+            snapshot = await self._snapshot(wanted)
+        finally:
+            if snapshot is None:
+                for topic in wanted.topics - before:
+                    self._leave(topic)
+            self._outbox.release(snapshot)
+
+    async def _unsubscribe(self, message: Message) -> None:
+        wanted = _channel(message)
+        for topic in wanted.topics | wanted.narrower:
+            self._leave(topic)
+        self._outbox.send({"type": "unsubscribed", **wanted.named})
+
+    async def _snapshot(self, wanted: _Channel) -> Event:
+        store = self._app[JOB_STORE]
+        if wanted.job_id is None:
+            jobs, _total = await store.list(limit=SNAPSHOT_JOBS)
+            return Event(
+                {"type": "snapshot", **wanted.named, "jobs": [job_in_brief(j) for j in jobs]}
+            )
+        job = await store.get(wanted.job_id)
+        shown = job_in_full(
+            job, self._app[METRICS].fresh_throughput, datetime.now(UTC).replace(tzinfo=None)
+        )
+        return Event(
+            {"type": "snapshot", **wanted.named, "job": shown},
+            job_id=job.id,
+            version=job.version,
+        )
+
+    def _join(self, topic: str) -> None:
+        self._topics.add(topic)
+        self._app[HUB].subscribe(self._outbox, topic)
+
+    def _leave(self, topic: str) -> None:
+        self._topics.discard(topic)
+        self._app[HUB].unsubscribe(self._outbox, topic)
+
+
+class _Channel(NamedTuple):
+    """What a subscription is about. ``narrower``: what goes with it when it is given up."""
+
+    named: dict[str, str]
+    topics: frozenset[str]
+    job_id: str | None = None
+    narrower: frozenset[str] = frozenset()
+
+
+def _parse(data: str | bytes) -> Message:
+    try:
+        message = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise InvalidRequest("The message is not valid JSON") from None
+    kinds = ("auth", "subscribe", "unsubscribe", "ping")
+    if not isinstance(message, dict) or message.get("type") not in kinds:
+        raise InvalidRequest(f"A message must be an object whose type is {', '.join(kinds)}")
+    return message
+
+
+def _channel(message: Message) -> _Channel:
+    if message.get("channel") == "jobs":
+        return _Channel({"channel": "jobs"}, frozenset({JOBS}))
+    if message.get("channel") != "job":
+        raise InvalidRequest("channel must be jobs or job")
+    job_id = message.get("jobId")
+    job_id = parse_job_id(job_id if isinstance(job_id, str) else "")
+    files = frozenset({files_topic(job_id)})
+    topics = frozenset({job_topic(job_id)}) | (files if message.get("files") is True else set())
+    return _Channel({"channel": "job", "jobId": job_id}, topics, job_id, files)

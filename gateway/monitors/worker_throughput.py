@@ -1,0 +1,44 @@
+"""Where our own worker reads, its rate is the throughput: measured once a second while it works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gateway.events import Event, Hub
+from gateway.metrics import MIB, Metrics
+from gateway.monitors.loop import Monitor
+from gateway.wire import lucidlink_message
+from gateway.worker.worker import Worker
+
+
+class WorkerThroughputMonitor(Monitor):
+    """Publishes the worker's rate in MiB/s, in the form in which the backend's is published."""
+
+    name = "worker-throughput"
+    interval = 1.0
+
+    def __init__(
+        self,
+        worker: Worker,
+        metrics: Metrics,
+        hub: Hub,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._worker = worker
+        self._metrics = metrics
+        self._hub = hub
+        self._clock = clock
+        self._bytes_before = 0
+        self._measured_at = clock()
+
+    async def check_once(self) -> bool:
+        """Measure what was read since the last check."""
+        now, read = self._clock(), self._worker.bytes_read
+        elapsed, delta = now - self._measured_at, read - self._bytes_before
+        self._measured_at, self._bytes_before = now, read
+        if elapsed > 0 and (delta or self._worker.is_busy):
+            throughput = self._metrics.measure_throughput(delta / elapsed / MIB)
+            self._hub.publish(Event(lucidlink_message(throughput)))
+        return False

@@ -1,0 +1,147 @@
+"""What goes out to one WebSocket client: written at once while it keeps up, else kept for it.
+
+Prepared frames are written straight to the transport: nothing ever waits for a client. What a
+slow one holds up is bounded by its `Backlog`, and one that takes nothing at all is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from gateway.events import Backlog, Event
+
+log = logging.getLogger(__name__)
+
+# What may lie in a client's transport, in bytes, before events are kept back; the kernel's own
+# buffers, some megabytes, come on top and are not ours.
+BUFFER_LIMIT: Final = 64 * 1024
+# A client that has taken nothing for this long, in seconds, is cut off.
+STALLED_SECONDS: Final = 30.0
+
+
+class Outbox:
+    """A subscriber that writes to a transport. ``clock`` is monotonic, in seconds.
+
+    ``on_behind`` is called when events had to be kept back: `flush` it from then on, until it is
+    no longer `is_behind`.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        on_behind: Callable[[Outbox], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._transport = transport
+        self._on_behind = on_behind
+        self._clock = clock
+        self._backlog = Backlog()
+        self._is_held = False
+        self._buffered = 0
+        self._taken_at = clock()
+        self.dropped = 0
+        """Events that this client was never told of."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is something that it still has to be told."""
+        return len(self._backlog) > 0
+
+    def offer(self, event: Event) -> None:
+        """Write the event now, or keep it for later."""
+        if self._is_held or len(self._backlog) or self.is_full:
+            if not len(self._backlog):
+                self._fall_behind()
+            self._backlog.add(event)
+        else:
+            self._write(event.frame)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Tell it something that is meant for it alone; of each type the newest wins."""
+        self.offer(Event(message))
+
+    def hold(self) -> None:
+        """Keep everything back: a snapshot is being made, and has to come first."""
+        self._is_held = True
+
+    def release(self, snapshot: Event | None) -> None:
+        """Tell the snapshot, then what was kept back and is newer."""
+        self._is_held = False
+        if snapshot is None:
+            return
+        if snapshot.job_id is not None:
+            self._backlog.discard_old(snapshot.job_id, snapshot.version)
+        self._write(snapshot.frame)
+
+    def flush(self) -> None:
+        """Write what was kept back, as far as the client takes it; cut off one that does not."""
+        now = self._clock()
+        size = self._transport.get_write_buffer_size()
+        if size < self._buffered or not size:
+            self._taken_at = now
+        while len(self._backlog) and not self._is_held and not self.is_full:
+            if dropped := self._backlog.take_dropped():
+                self.dropped += dropped
+                self._write(Event({"type": "events-dropped", "count": dropped}).frame)
+            self._write(self._backlog.pop().frame)
+        self._buffered = self._transport.get_write_buffer_size()
+        if now - self._taken_at >= STALLED_SECONDS:
+            log.warning("a WebSocket client took nothing for %d s, cut off", STALLED_SECONDS)
+            self._transport.abort()
+
+    def _fall_behind(self) -> None:
+        self._taken_at = self._clock()
+        self._buffered = self._transport.get_write_buffer_size()
+        self._on_behind(self)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much lies in its transport as may."""
+        return self._transport.get_write_buffer_size() > BUFFER_LIMIT
+
+    def _write(self, frame: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(frame)
+
+
+class Outboxes:
+    """All clients' outboxes; flushes those that are behind."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._open: set[Outbox] = set()
+        self._behind: set[Outbox] = set()
+        self._dropped_before = 0
+
+    @property
+    def count(self) -> int:
+        """Clients that are connected."""
+        return len(self._open)
+
+    @property
+    def dropped(self) -> int:
+        """Events that were dropped for slow clients since the start."""
+        return self._dropped_before + sum(outbox.dropped for outbox in self._open)
+
+    def open(self, transport: asyncio.WriteTransport) -> Outbox:
+        """The outbox of a new client."""
+        outbox = Outbox(transport, self._behind.add, self._clock)
+        self._open.add(outbox)
+        return outbox
+
+    def close(self, outbox: Outbox) -> None:
+        """Forget a client that is gone."""
+        self._open.discard(outbox)
+        self._behind.discard(outbox)
+        self._dropped_before += outbox.dropped
+
+    def flush(self) -> None:
+        """Flush those that are behind."""
+        for outbox in tuple(self._behind):
+            outbox.flush()
+            if not outbox.is_behind:
+                self._behind.discard(outbox)

@@ -1,0 +1,148 @@
+"""The metrics in Prometheus's text format: https://prometheus.io/docs/instrumenting/exposition_formats/
+
+Requests are counted as they happen; everything else is looked up when somebody scrapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+
+from gateway.database import Database
+from gateway.jobs import JobStatus
+from gateway.metrics import MIB, Metrics, Warmed
+from gateway.outbox import Outboxes
+from gateway.pulse import Pulse
+
+TEXT_FORMATS: Final = ("text/plain", "application/openmetrics-text")
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+PREFIX: Final = "teamcache_gateway"
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class PrometheusMetrics:
+    """What a scrape answers. ``pulses`` are the monitors' by name, filled as they start."""
+
+    def __init__(self, database: Database, metrics: Metrics, outboxes: Outboxes) -> None:
+        self.pulses: dict[str, Pulse] = {}
+        self._database = database
+        self._metrics = metrics
+        self._outboxes = outboxes
+        self._jobs: Mapping[JobStatus, int] = {}
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            f"{PREFIX}_requests",
+            "Requests answered",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._durations = Histogram(
+            f"{PREFIX}_request_duration_seconds",
+            "How long requests took",
+            ("route",),
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        self._registry.register(self)
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request; ``route`` is the pattern that it matched, not its path."""
+        # A stranger may invent methods; each would be a series for ever.
+        method = method if method in METHODS else "other"
+        self._requests.labels(method, route, status).inc()
+        self._durations.labels(route).observe(seconds)
+
+    def render(self, accept: str, jobs: Mapping[JobStatus, int]) -> tuple[bytes, str]:
+        """The text and its content type, in the form that the Accept header prefers.
+
+        ``jobs`` counts the jobs of each state; empty if that is not known.
+        """
+        self._jobs = jobs
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def collect(self) -> Iterable[Metric]:
+        """Everything that is looked up: called by the registry for each scrape."""
+        yield from self._collect_jobs()
+        yield from self._collect_connections()
+        yield from self._collect_monitors()
+        yield from self._collect_figures()
+
+    def _collect_jobs(self) -> Iterable[Metric]:
+        if self._jobs:
+            jobs = _gauge("jobs", "Jobs by state", ("status",))
+            for status in JobStatus:
+                jobs.add_metric((status,), self._jobs.get(status, 0))
+            yield jobs
+        warmed: Warmed = self._metrics.warmed
+        yield _counter("warmed_files", "Files of jobs that ended, by all workers", warmed.files)
+        yield _counter("warmed_bytes", "Bytes of jobs that ended, by all workers", warmed.bytes)
+
+    def _collect_connections(self) -> Iterable[Metric]:
+        yield _value("websocket_clients", "WebSocket clients", self._outboxes.count)
+        yield _counter(
+            "websocket_dropped_events",
+            "Events that slow WebSocket clients were never told of",
+            self._outboxes.dropped,
+        )
+        yield _value("database_connections", "Connections in use", self._database.in_use)
+        yield _value("database_connections_limit", "Connections at most", self._database.size)
+
+    def _collect_monitors(self) -> Iterable[Metric]:
+        healthy = _gauge("monitor_healthy", "Whether a monitor sees what it watches", ("monitor",))
+        age = _gauge("monitor_age_seconds", "Time since its last sign of life", ("monitor",))
+        for name, pulse in self.pulses.items():
+            healthy.add_metric((name,), bool(pulse.is_healthy))
+            age.add_metric((name,), pulse.age)
+        yield healthy
+        yield age
+
+    def _collect_figures(self) -> Iterable[Metric]:
+        health, throughput = self._metrics.s3_health, self._metrics.fresh_throughput
+        if health.is_healthy is not None:
+            yield _value("s3_healthy", "Whether the bucket can be reached", health.is_healthy)
+        if health.latency is not None:
+            yield _value("s3_latency_seconds", "Of the last check", health.latency / 1000)
+        if throughput is not None:
+            yield _value(
+                "lucidlink_throughput_bytes_per_second",
+                "What is read from the filespace",
+                throughput.mbps * MIB,
+            )
+
+
+def prefers_prometheus(accept: str) -> bool:
+    """Whether an Accept header names a text format before JSON; wildcards mean JSON."""
+    weights = _weights(accept)
+    text = max((q for kind, q in weights if kind in TEXT_FORMATS), default=0.0)
+    json = max((q for kind, q in weights if kind == "application/json"), default=0.0)
+    return text > json
+
+
+def _weights(accept: str) -> Sequence[tuple[str, float]]:
+    """Media types with their weights (RFC 9110, section 12.5.1)."""
+    weights = []
+    for part in accept.lower().split(","):
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        try:
+            weights.append((kind, float(quality)))
+        except ValueError:
+            weights.append((kind, 0.0))
+    return weights
+
+
+def _gauge(name: str, text: str, labels: Sequence[str]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+
+
+def _value(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(f"{PREFIX}_{name}", text, value=value)

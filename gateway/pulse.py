@@ -1,0 +1,31 @@
+"""A sign of life, and how long ago it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Pulse:
+    """Whether a monitor sees what it watches, and since when it has not. ``clock`` in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.is_healthy: bool | None = None
+        """None until there was a sign of life, or none where one was due."""
+        self._clock = clock
+        self._beat_at = clock()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last sign of life; since the start if there was none."""
+        return self._clock() - self._beat_at
+
+    def beat(self) -> None:
+        """There was a sign of life."""
+        self.is_healthy = True
+        self._beat_at = self._clock()
+
+    def miss(self) -> bool:
+        """There was none where one was due. Whether that is news."""
+        was, self.is_healthy = self.is_healthy, False
+        return was is not False

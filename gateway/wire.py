@@ -1,0 +1,197 @@
+"""How values look on the wire: times, sizes, jobs, metrics. One form for REST and WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gateway.jobs import Job, JobStatus, Progress
+from gateway.metrics import Metrics, S3Health, Throughput
+
+SIZE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+
+Json = dict[str, Any]
+
+
+def iso_time(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds and Z. A naive ``moment`` is in UTC already."""
+    if moment is None:
+        return None
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return moment.isoformat(timespec="milliseconds") + "Z"
+
+
+def iso_now() -> str:
+    """The current time as `iso_time` writes it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def readable_size(size: int) -> str:
+    """A size in bytes for people, by powers of 1024: ``512 B``, ``60.0 GB``, ``966.69 MB``."""
+    value, exponent = float(size), 0
+    # What rounds to 1024.0 is 1.0 of the next unit.
+    while round(value, 2) >= 1024 and exponent < len(SIZE_UNITS) - 1:
+        value, exponent = value / 1024, exponent + 1
+    unit = SIZE_UNITS[exponent]
+    if not exponent:
+        return f"{size} {unit}"
+    text = f"{value:.2f}"
+    return f"{text[:-1] if text.endswith('0') else text} {unit}"
+
+
+def job_in_full(job: Job, throughput: Throughput | None, now: datetime) -> Json:
+    """A job as reading it shows it. ``now`` is naive, in UTC."""
+    is_running = job.status is JobStatus.RUNNING
+    return {
+        "id": job.id,
+        "status": job.status,
+        "totalFiles": job.progress.total_files,
+        "progress": progress(job.progress),
+        "throughput": _job_throughput(throughput) if is_running and throughput else None,
+        "eta": _eta(job, now) if is_running else None,
+        "createdAt": iso_time(job.created_at),
+        "startedAt": iso_time(job.started_at),
+        "completedAt": iso_time(job.completed_at),
+        "error": job.error,
+    }
+
+
+def job_in_brief(job: Job) -> Json:
+    """A job as a list shows it."""
+    counters = job.progress
+    return {
+        "id": job.id,
+        "status": job.status,
+        "totalFiles": counters.total_files,
+        "totalSizeBytes": counters.total_bytes,
+        "totalSizeReadable": readable_size(counters.total_bytes),
+        "completedFiles": counters.completed_files,
+        "failedFiles": counters.failed_files,
+        "completedSizeBytes": counters.completed_bytes,
+        "completedSizeReadable": readable_size(counters.completed_bytes),
+        "percentage": counters.percentage,
+        "createdAt": iso_time(job.created_at),
+        "startedAt": iso_time(job.started_at),
+        "completedAt": iso_time(job.completed_at),
+        "error": job.error,
+    }
+
+
+def progress(counters: Progress) -> Json:
+    """Progress in files and in bytes, with percentages."""
+    return {
+        "files": {
+            "completed": counters.completed_files,
+            "failed": counters.failed_files,
+            "total": counters.total_files,
+            "percentage": counters.file_percentage,
+        },
+        "size": {
+            "completedBytes": counters.completed_bytes,
+            "totalBytes": counters.total_bytes,
+            "completedReadable": readable_size(counters.completed_bytes),
+            "totalReadable": readable_size(counters.total_bytes),
+            "percentage": counters.size_percentage,
+        },
+        "percentage": counters.percentage,
+    }
+
+
+def job_message(
+    kind: str, job_id: str, status: JobStatus, counters: Progress, error: str | None
+) -> Json:
+    """A change of a job."""
+    return {
+        "type": kind,
+        "jobId": job_id,
+        "status": status,
+        "totalFiles": counters.total_files,
+        "progress": progress(counters),
+        "error": error,
+        "timestamp": iso_now(),
+    }
+
+
+def file_message(job_id: str, path: str, size: int | None, error: str | None) -> Json:
+    """How a file of a job ended; ``path`` is relative to its filespace."""
+    return {
+        "type": "file-completed" if error is None else "file-failed",
+        "jobId": job_id,
+        "filePath": path,
+        "sizeBytes": size,
+        "error": error,
+        "timestamp": iso_now(),
+    }
+
+
+def lucidlink(throughput: Throughput | None) -> Json:
+    """The throughput in MiB/s, under the names that clients know; 0 before any sample."""
+    if throughput is None:
+        return {"throughputMbps": 0, "timestamp": None}
+    return {
+        "throughputMbps": round(throughput.mbps, 2),
+        "timestamp": iso_time(throughput.timestamp),
+    }
+
+
+def s3_health(health: S3Health) -> Json:
+    """S3 health; what was not measured yet is null."""
+    return {
+        "latency": health.latency,
+        "averageLatency": health.average_latency,
+        "isHealthy": health.is_healthy,
+        "lastCheck": iso_time(health.last_check),
+        "checkCount": health.check_count,
+        "region": health.region,
+        "error": health.error,
+    }
+
+
+def all_metrics(metrics: Metrics) -> Json:
+    """Everything that is measured."""
+    figures: Json = {
+        "lucidLink": lucidlink(metrics.throughput),
+        "s3Health": s3_health(metrics.s3_health),
+    }
+    if metrics.varnish is not None:
+        figures["varnish"] = dict(metrics.varnish)
+    return figures
+
+
+def metrics_message(metrics: Metrics) -> Json:
+    """The first message on a WebSocket."""
+    return {"type": "metrics", **all_metrics(metrics)}
+
+
+def lucidlink_message(throughput: Throughput) -> Json:
+    """A new sample of the throughput."""
+    return {"type": "lucidlink-stats", "lucidLink": lucidlink(throughput)}
+
+
+def s3_message(health: S3Health) -> Json:
+    """The outcome of a check."""
+    return {"type": "s3-health", "s3Health": s3_health(health)}
+
+
+def varnish_message(varnish: Mapping[str, Any]) -> Json:
+    """How full the cache is, as the backend says it."""
+    return {"type": "varnish-stats", "varnish": dict(varnish)}
+
+
+def _job_throughput(throughput: Throughput) -> Json:
+    mbps = round(throughput.mbps, 2)
+    return {
+        "mbps": mbps,
+        "readable": f"{mbps:g} MB/s",
+        "timestamp": iso_time(throughput.timestamp),
+    }
+
+
+def _eta(job: Job, now: datetime) -> Json | None:
+    """When the job will be done at the rate that it had so far; None while that is unknown."""
+    seconds = job.seconds_left(now)
+    if seconds is None:
+        return None
+    return {"seconds": round(seconds), "time": iso_time(now + timedelta(seconds=seconds))}

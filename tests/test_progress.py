@@ -1,0 +1,174 @@
+"""How percentages are counted, and how sums of sizes are remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gateway.jobs import Progress
+from gateway.size_tally import REMEMBERED_JOBS, SizeTally
+
+
+def percentages(files: tuple[int, int, int], size: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Of (completed, failed, total) files and bytes: the files', the sizes', the overall one."""
+    completed, failed, total = files
+    completed_bytes, failed_bytes, total_bytes = size
+    progress = Progress(
+        total_files=total,
+        completed_files=completed,
+        failed_files=failed,
+        total_bytes=total_bytes,
+        completed_bytes=completed_bytes,
+        failed_bytes=failed_bytes,
+    )
+    return progress.file_percentage, progress.size_percentage, progress.percentage
+
+
+@pytest.mark.parametrize(
+    ("what", "files", "size", "expected"),
+    [
+        ("nothing yet", (0, 0, 20), (0, 0, 1000), (0, 0, 0)),
+        ("three quarters", (15, 0, 20), (750, 0, 1000), (75, 75, 75)),
+        ("rounded down", (1, 0, 3), (2, 0, 3), (33, 66, 50)),
+        ("a hundredth that no float holds", (29, 0, 100), (57, 0, 100), (29, 57, 43)),
+        ("the mean is of what is not rounded yet", (1, 0, 8), (1, 0, 8), (12, 12, 12)),
+        ("… 12.5 and 13.5 make 13", (1, 0, 8), (27, 0, 200), (12, 13, 13)),
+        ("failed files have ended", (10, 5, 20), (500, 250, 1000), (75, 75, 75)),
+        ("all failed", (0, 3, 3), (0, 9, 9), (100, 100, 100)),
+        ("one file of a million left", (999_999, 0, 1_000_000), (999, 0, 999), (99, 99, 99)),
+        ("all bytes, not all files", (1, 0, 2), (10, 0, 10), (50, 99, 75)),
+        ("all files, not all bytes", (2, 0, 2), (5, 0, 10), (100, 100, 100)),
+        ("no sizes known", (1, 0, 4), (0, 0, 0), (25, 25, 25)),
+        ("more bytes than planned", (1, 0, 10), (5000, 0, 10), (10, 99, 55)),
+        ("more files than planned", (5, 0, 3), (10, 0, 10), (100, 100, 100)),
+        ("negative counters of somebody else", (-5, 0, 10), (-5, 0, 10), (0, 0, 0)),
+    ],
+)
+def test_percentages(
+    what: str, files: tuple[int, int, int], size: tuple[int, int, int], expected: tuple[int, ...]
+) -> None:
+    assert percentages(files, size) == expected, what
+
+
+COUNTS = st.integers(0, 10**15)
+
+
+@hypothesis_settings(max_examples=200)
+@given(COUNTS, COUNTS, COUNTS, COUNTS)
+def test_a_percentage_is_exact_and_100_only_when_nothing_is_left(
+    ended: int, left: int, ended_bytes: int, left_bytes: int
+) -> None:
+    total, total_bytes = ended + left, ended_bytes + left_bytes
+    found = percentages((ended, 0, total), (ended_bytes, 0, total_bytes))
+    if not left:
+        assert found == (100, 100, 100)
+        return
+    files = Fraction(ended, total)
+    size = Fraction(ended_bytes, total_bytes) if total_bytes else files
+    exact = (files, size, (files + size) / 2)
+    assert found == tuple(min(99, int(ratio * 100)) for ratio in exact)
+
+
+@hypothesis_settings(max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12))
+def test_a_percentage_never_falls(steps: list[tuple[int, int]]) -> None:
+    total, total_bytes = 20, 30
+    files = size = 0
+    before = (0, 0, 0)
+    for more_files, more_bytes in steps:
+        files, size = files + more_files, size + more_bytes
+        now = percentages((files, 0, total), (size, 0, total_bytes))
+        assert all(new >= old for new, old in zip(now, before, strict=True))
+        before = now
+
+
+class Counter:
+    """Sums that change each time, and how often they were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.now = 0.0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.error: Exception | None = None
+
+    async def count(self, job_id: str) -> tuple[int, int]:
+        self.asked.append(job_id)
+        await self.may_answer.wait()
+        if self.error:
+            raise self.error
+        return len(self.asked), 0
+
+    def tally(self) -> SizeTally:
+        return SizeTally(self.count, clock=lambda: self.now)
+
+
+async def test_sums_are_fresh_for_a_second() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    for now, expected in ((0.0, 1), (0.999, 1), (1.0, 2), (1.5, 2), (2.0, 3)):
+        counter.now = now
+        assert await tally.get("job", False) == (expected, 0)
+
+
+async def test_those_who_ask_at_once_share_one_sum() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    counter.may_answer.clear()
+    asking = [asyncio.create_task(tally.get("job", False)) for _ in range(100)]
+    await asyncio.sleep(0)
+    counter.may_answer.set()
+    assert set(await asyncio.gather(*asking)) == {(1, 0)}
+
+
+async def test_one_who_hangs_up_does_not_take_the_sum_from_the_others() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    counter.may_answer.clear()
+    first, second = (asyncio.create_task(tally.get("job", False)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    counter.may_answer.set()
+    assert await second == (1, 0)
+
+
+async def test_each_job_has_sums_of_its_own() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    await tally.get("a", False)
+    await tally.get("b", False)
+    assert counter.asked == ["a", "b"]
+
+
+async def test_the_sums_of_a_settled_job_are_counted_once_and_anew_when_it_settles() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    assert await tally.get("job", False) == (1, 0)
+    assert await tally.get("job", True) == (2, 0)
+    counter.now = 1_000_000.0
+    assert await tally.get("job", True) == (2, 0)
+
+
+async def test_a_sum_that_failed_is_tried_again() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    counter.error = RuntimeError("no database")
+    with pytest.raises(RuntimeError):
+        await tally.get("job", True)
+    counter.error = None
+    assert await tally.get("job", True) == (2, 0)
+
+
+async def test_only_so_many_jobs_are_remembered() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    for number in range(REMEMBERED_JOBS + 1):
+        await tally.get(str(number), True)
+    await tally.get("0", True)
+    assert len(counter.asked) == REMEMBERED_JOBS + 2
