@@ -163,7 +163,7 @@ async def test_a_job_that_has_not_changed_is_not_sent_again(
 ) -> None:
     url = f"{JOBS}/{job_id}"
     etag = (await api.get(url)).headers["ETag"]
-    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+    for known in (etag, etag.removeprefix("W/"), f'"other", {etag}', "*"):
         response = await api.get(url, headers={"If-None-Match": known})
         assert (response.status, await response.read()) == (304, b"")
         assert response.headers["ETag"] == etag

@@ -64,12 +64,10 @@ async def _demo(folder: Path, port: int, keep_serving: bool) -> None:
     console = Console()
     stop = stop_on_signals()
     media = folder / "media"
-    console.print(f"Sample files:  [bold]{media}[/]", highlight=False)
+    click.echo(f"Sample files:  {media}")
     await asyncio.to_thread(make_sample_media, media)
     async with _gateway(folder, media, port) as (process, log), _client(port) as client:
-        console.print(
-            f"Gateway:       [bold]http://127.0.0.1:{port}[/]  (log: {log})\n", highlight=False
-        )
+        click.echo(f"Gateway:       http://127.0.0.1:{port}\nLog:           {log}\n")
         work = asyncio.create_task(_watch_job(console, client, process, log))
         await _first(work, stop)
         if work.done():
@@ -136,12 +134,11 @@ async def _show_progress(console: Console, client: GatewayClient, job_id: str) -
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=None, status="pending", files="")
-        while True:
-            job = await client.status(job_id)
+        job = await client.status(job_id)
+        async for change in client.watch(job_id):
+            job = change.job
             _update(bar, task, job)
-            if job.has_ended:
-                return job
-            await asyncio.sleep(POLL_SECONDS)
+    return job
 
 
 def _update(bar: Progress, task: TaskID, job: JobView) -> None:
