@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NamedTuple, Self
@@ -238,9 +239,14 @@ class Database:
             self._places.release()
 
     async def _acquire(self, pool: aiopg.Pool) -> aiopg.Connection:
+        if not pool.freesize:
+            clear_next_descriptor()
         try:
             async with asyncio.timeout(self._settings.db_connect_timeout):
                 return await pool.acquire()
+        except RuntimeError as error:
+            # Somebody else's refused connection came between, see clear_next_descriptor.
+            raise psycopg2.OperationalError(str(error)) from None
         except AssertionError:
             # aiopg asserts that a pooled connection is open; after a restart it may not be.
             raise psycopg2.OperationalError("pooled connection was closed") from None
@@ -259,6 +265,7 @@ class Database:
         before is to be read now. Raises `DatabaseUnavailable` when the connection is lost; call
         it again then.
         """
+        clear_next_descriptor()
         with translated_errors():
             async with (
                 aiopg.connect(
@@ -285,6 +292,20 @@ async def _next_notification(connection: aiopg.Connection, cursor: aiopg.Cursor)
         return Notification(notify.result().channel, notify.result().payload)
     finally:
         notify.cancel()
+
+
+def clear_next_descriptor() -> None:
+    """Have the loop forget what it may remember of the descriptor that comes next.
+
+    To be called before connecting. When a TCP connection is refused, aiopg and uvloop do not
+    agree about who forgets the descriptor: a dead handle stays, and every later connection that
+    gets the same number fails.
+    """
+    descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        asyncio.get_running_loop().remove_reader(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def connection_arguments(settings: Settings) -> dict[str, Any]:

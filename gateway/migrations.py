@@ -18,6 +18,7 @@ from gateway.database import (
     LockTimeout,
     PermissionDenied,
     Session,
+    clear_next_descriptor,
     connection_arguments,
     translated_errors,
 )
@@ -59,6 +60,7 @@ async def pending_statements(settings: Settings, role: str) -> list[str]:
 
 @asynccontextmanager
 async def _migrator(settings: Settings) -> AsyncIterator[_Migrator]:
+    clear_next_descriptor()
     with translated_errors():
         async with (
             aiopg.connect(
