@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
-import aiohttp_cors
 from aiohttp import web
 
 from gateway import keys
 from gateway.auth import Access, ApiKeys
+from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.handlers import health, jobs, metrics
 from gateway.index_state import IndexState
@@ -28,15 +28,6 @@ from gateway.settings import Settings
 from gateway.submission import Submission
 
 log = logging.getLogger(__name__)
-
-EXPOSED_HEADERS = (
-    "ETag",
-    "Location",
-    "RateLimit",
-    "RateLimit-Policy",
-    "Retry-After",
-    "X-Request-ID",
-)
 
 
 class Route(NamedTuple):
@@ -112,22 +103,10 @@ def create_app(
 
 def add_routes(app: web.Application, settings: Settings) -> None:
     """Every route of the table, open to pages of the configured origins."""
-    cors = aiohttp_cors.setup(app, defaults=_cors_defaults(settings))
+    cors = open_to_origins(app, settings.cors_origins)
     for route in ROUTES:
         resource = app.router.add_resource(route.path, name=route.name)
         cors.add(resource.add_route(route.method, route.handler))
-
-
-def _cors_defaults(settings: Settings) -> dict[str, aiohttp_cors.ResourceOptions]:
-    # No credentials: the key travels in a header, and with "*" any origin would be reflected.
-    options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
-        allow_credentials=False,
-        expose_headers=EXPOSED_HEADERS,
-        allow_headers="*",
-        allow_methods="*",
-        max_age=600,
-    )
-    return dict.fromkeys(settings.cors_origins, options)
 
 
 def warn_of_demo_key(settings: Settings) -> None:
