@@ -1,4 +1,4 @@
-"""Requests that cannot be understood: each gets its status and one sentence, and changes nothing."""
+"""Requests that cannot be understood: each gets its status and one sentence, nothing changes."""
 
 from __future__ import annotations
 

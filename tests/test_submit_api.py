@@ -181,7 +181,7 @@ async def test_an_unindexed_file_inside_a_listed_directory_is_added_to_it(
         ("%", ["x", "%%"]),
         ("_", ["x", "__"]),
         ("[ab]*", ["a", "[ab]x"]),
-        ("it's \"quoted\"", ["its quoted"]),
+        ('it\'s "quoted"', ["its quoted"]),
         ("back\\slash", ["backslash"]),
         ("東京 %(s)s", ["東京"]),
         ("A", ["a"]),
