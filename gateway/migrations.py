@@ -62,9 +62,9 @@ async def _migrator(settings: Settings) -> AsyncIterator[_Migrator]:
             connection.cursor(cursor_factory=NamedTupleCursor) as cursor,
         ):
             session = Session(cursor)
-            await session.execute("SET statement_timeout = 0")
-            await session.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
-            yield _Migrator(session, settings.db_user)
+            migrator = _Migrator(session, settings.db_user)
+            await migrator.prepare()
+            yield migrator
 
 
 class _Migrator:
@@ -72,6 +72,11 @@ class _Migrator:
         self._session = session
         self._role = role
         self._queries: Mapping[str, str] = load_queries("schema")
+
+    async def prepare(self) -> None:
+        await self._session.execute(
+            self._queries["set_patience"], {"lock_timeout": f"{LOCK_SECONDS}s"}
+        )
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -108,7 +113,7 @@ class _Migrator:
         return [m for m in load_migrations() if m.name not in applied]
 
     async def _is_missing(self, step: Step) -> bool:
-        return not (await self._session.fetch_one(f"SELECT {step.unless} AS found")).found
+        return not (await self._session.fetch_one(step.check)).found
 
     async def _run(self, step: Step) -> None:
         for statement in step.statements:
