@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
-import aiohttp_cors
 from aiohttp import web
 
 from gateway import keys
 from gateway.auth import Access, ApiKeys
+from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.handlers import health, jobs, metrics, stream
@@ -38,15 +38,6 @@ from gateway.settings import Settings
 from gateway.submission import Submission
 
 log = logging.getLogger(__name__)
-
-EXPOSED_HEADERS = (
-    "ETag",
-    "Location",
-    "RateLimit",
-    "RateLimit-Policy",
-    "Retry-After",
-    "X-Request-ID",
-)
 
 
 class Route(NamedTuple):
@@ -154,22 +145,10 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
 
 def add_routes(app: web.Application, settings: Settings) -> None:
     """Every route of the table, open to pages of the configured origins."""
-    cors = aiohttp_cors.setup(app, defaults=_cors_defaults(settings))
+    cors = open_to_origins(app, settings.cors_origins)
     for route in ROUTES:
         resource = app.router.add_resource(route.path, name=route.name)
         cors.add(resource.add_route(route.method, route.handler))
-
-
-def _cors_defaults(settings: Settings) -> dict[str, aiohttp_cors.ResourceOptions]:
-    # No credentials: the key travels in a header, and with "*" any origin would be reflected.
-    options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
-        allow_credentials=False,
-        expose_headers=EXPOSED_HEADERS,
-        allow_headers="*",
-        allow_methods="*",
-        max_age=600,
-    )
-    return dict.fromkeys(settings.cors_origins, options)
 
 
 def warn_of_demo_key(settings: Settings) -> None:

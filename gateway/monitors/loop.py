@@ -13,6 +13,8 @@ from gateway.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
+CANCEL_AGAIN_SECONDS = 0.5
+
 
 class Monitor(ABC):
     """Something that is looked at again and again.
@@ -43,9 +45,15 @@ async def running(monitor: Monitor) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await _end(task)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    # Once is not always enough: before Python 3.12 asyncio.wait_for, which aiopg uses, loses a
+    # cancellation that arrives together with the result.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def _drive(monitor: Monitor) -> None:
