@@ -98,7 +98,7 @@ class IndexTable:
         """Add what was found in a folder; what is known already goes no further."""
         for path in listing.unknown:
             self._unknown.add(path.translate(COPY_ESCAPES) + "\n")
-        if listing.entries and not (listing.whole and self._is_known(listing)):
+        if listing.entries and not self._is_known(listing):
             self._seen.add(_copy_text(listing))
 
     def apply(self, *, found_nothing: bool, allow_empty: bool) -> Changes:
