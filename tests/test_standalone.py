@@ -18,7 +18,7 @@ from processes import Command, environment, run_command, running_command
 from worker_kit import write_tree
 
 from gateway.client import GatewayClient, JobView
-from gateway.embedded_postgres.account import Account, find_blocked
+from gateway.embedded_postgres.account import Account
 from gateway.embedded_postgres.shutdown import find_servers
 from gateway.settings import DEMO_KEY
 
@@ -32,6 +32,7 @@ class Place:
 
     folder: Path
     user: int | None = None
+    python: str = sys.executable
 
     @property
     def data(self) -> Path:
@@ -54,6 +55,7 @@ class Place:
             env=env,
             cwd=self.folder,
             user=self.user,
+            python=self.python,
         ) as command:
             yield command
 
@@ -63,11 +65,20 @@ def anybodys_place(request: pytest.FixtureRequest, public_folder: Path) -> Place
     if request.param == "as ourselves":
         return _furnish(Place(public_folder))
     nobody = pwd.getpwnam("nobody")
-    account = Account("nobody", nobody.pw_uid, nobody.pw_gid)
-    if blocked := find_blocked(account, Path(sys.executable).resolve().parent):
-        pytest.skip(f"nobody may not run this Python: {blocked} is in the way")
+    python = _find_python(Account("nobody", nobody.pw_uid, nobody.pw_gid))
     os.chown(public_folder, nobody.pw_uid, nobody.pw_gid)
-    return _furnish(Place(public_folder, nobody.pw_uid))
+    return _furnish(Place(public_folder, nobody.pw_uid, python))
+
+
+def _find_python(account: Account) -> str:
+    """A Python that ``account`` may run the gateway with: ours, or the system's of our version."""
+    path = f"PYTHONPATH={environment()['PYTHONPATH']}"
+    version = ".".join(map(str, sys.version_info[:2]))
+    for python in (sys.executable, f"/usr/bin/python{version}"):
+        tried = account.run(["/usr/bin/env", path, python, "-c", "import gateway.cli.standalone"])
+        if tried.returncode == 0:
+            return python
+    return pytest.skip(f"{account.name} may run no Python {version} here")
 
 
 @pytest.fixture
