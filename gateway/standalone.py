@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -14,6 +14,7 @@ import platformdirs
 from gateway.app import create_app
 from gateway.database import Database
 from gateway.embedded_postgres import EmbeddedPostgres
+from gateway.errors import EmbeddedPostgresError
 from gateway.index_state import IndexState
 from gateway.keys import HUB, METRICS
 from gateway.migrations import migrate
@@ -48,7 +49,10 @@ async def run_standalone(
     The files under ``settings.container_mount_point`` are indexed and read. Raises
     `EmbeddedPostgresError`, `CannotListen`.
     """
-    async with _embedded_database(settings, data_dir) as settings:  # noqa: PLR1704
+    async with _embedded_database(settings, data_dir, stop) as connected:
+        if connected is None:
+            return
+        settings = connected
         await migrate(settings)
         state = IndexState()
         app = create_app(settings, index=state)
@@ -61,16 +65,38 @@ async def run_standalone(
 
 
 @asynccontextmanager
-async def _embedded_database(settings: Settings, data_dir: Path) -> AsyncIterator[Settings]:
-    """Run PostgreSQL as long as the context lasts; gives the settings that lead to it."""
+async def _embedded_database(
+    settings: Settings, data_dir: Path, stop: asyncio.Event
+) -> AsyncIterator[Settings | None]:
+    """Run PostgreSQL as long as the context lasts; gives the settings that lead to it.
+
+    None if ``stop`` was set while it started.
+    """
     server = EmbeddedPostgres(data_dir, database=settings.db_name, user=settings.db_user)
     try:
-        await asyncio.to_thread(server.start)
+        if not await _start(server, stop):
+            yield None
+            return
         log.info("PostgreSQL: %s (data in %s)", server.host, data_dir)
         async with running(_PostgresMonitor(server)):
             yield settings.model_copy(update={"db_host": server.host, "db_port": server.port})
     finally:
         await asyncio.to_thread(server.stop)
+
+
+async def _start(server: EmbeddedPostgres, stop: asyncio.Event) -> bool:
+    """Start PostgreSQL, which may take minutes after a crash; False if stopped meanwhile."""
+    starting = asyncio.create_task(asyncio.to_thread(server.start))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not stop.is_set():
+        await starting
+        return True
+    await asyncio.to_thread(server.stop)
+    with suppress(EmbeddedPostgresError):
+        await starting
+    return False
 
 
 class _PostgresMonitor(Monitor):

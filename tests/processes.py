@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import sysconfig
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +19,8 @@ PATIENCE = 60.0
 
 def environment(settings: Settings | None = None, **changes: str) -> dict[str, str]:
     """A clean one, which leads to the database of ``settings``."""
-    path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    # The packages too: another Python than ours may have to run the command.
+    path = os.pathsep.join([str(REPOSITORY), sysconfig.get_path("purelib")])
     found = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "HOME": os.environ.get("HOME", "/")}
     if settings is not None:
         found |= {
@@ -84,7 +86,6 @@ async def running_command(
     env: Mapping[str, str],
     cwd: Path,
     python: str = sys.executable,
-    preexec: Callable[[], None] | None = None,
     user: int | None = None,
 ) -> AsyncIterator[Command]:
     """Start ``python -m gateway`` in a session of its own; kill it if it is still there."""
@@ -96,7 +97,6 @@ async def running_command(
         env=dict(env),
         cwd=cwd,
         start_new_session=True,
-        preexec_fn=preexec,
         **({} if user is None else {"user": user, "group": user, "extra_groups": []}),  # type: ignore[arg-type]
     )
     command = Command(process)
