@@ -67,13 +67,17 @@ class JobView:
 class GatewayClient:
     """Speaks to one gateway, as an async context manager.
 
+    ``url`` is where its routes begin: ``http://localhost:8095``, or with the prefix under which
+    another service has mounted it.
+
     A request that the rate limit refuses is repeated when the gateway says that it may be.
     Everything else that goes wrong raises `GatewayClientError`.
     """
 
     def __init__(self, url: str, api_key: str, *, timeout: float = 60.0) -> None:
         self._session = aiohttp.ClientSession(
-            base_url=url,
+            # A base URL's path counts only up to its last slash, and only for relative paths.
+            base_url=f"{url.rstrip('/')}/",
             headers={"X-API-Key": api_key},
             timeout=aiohttp.ClientTimeout(total=timeout),
         )
@@ -86,7 +90,7 @@ class GatewayClient:
 
     async def health(self) -> dict[str, Any]:
         """What the gateway says of itself; raises while it is not healthy."""
-        return await self._request("GET", "/api/v1/health")
+        return await self._request("GET", "api/v1/health")
 
     async def submit(
         self,
@@ -97,7 +101,7 @@ class GatewayClient:
     ) -> SubmittedJob:
         """Create a cache job from paths as this machine writes them."""
         body = {"files": list(files), "directories": list(directories), "recursive": recursive}
-        answer = await self._request("POST", "/api/v1/cache/jobs", json=body)
+        answer = await self._request("POST", "api/v1/cache/jobs", json=body)
         return SubmittedJob(
             id=answer["jobId"],
             status=answer["status"],
@@ -108,7 +112,7 @@ class GatewayClient:
 
     async def status(self, job_id: str) -> JobView:
         """A job's state and progress."""
-        job = (await self._request("GET", f"/api/v1/cache/jobs/{job_id}"))["job"]
+        job = (await self._request("GET", f"api/v1/cache/jobs/{job_id}"))["job"]
         files, size = job["progress"]["files"], job["progress"]["size"]
         return JobView(
             id=job["id"],
@@ -124,7 +128,7 @@ class GatewayClient:
 
     async def cancel(self, job_id: str) -> None:
         """Cancel a job that has not ended."""
-        await self._request("DELETE", f"/api/v1/cache/jobs/{job_id}")
+        await self._request("DELETE", f"api/v1/cache/jobs/{job_id}")
 
     async def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         while True:
