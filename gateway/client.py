@@ -119,6 +119,9 @@ class MetricsView:
 class GatewayClient:
     """Speaks to one gateway, as an async context manager.
 
+    ``url`` is where its routes begin: ``http://localhost:8095``, or with the prefix under which
+    another service has mounted it.
+
     A request that the rate limit refuses is repeated when the gateway says that it may be.
     Everything else that goes wrong raises `GatewayClientError`.
     """
@@ -127,7 +130,8 @@ class GatewayClient:
         """``timeout``: seconds that a request may take in all."""
         self._api_key = api_key
         self._session = aiohttp.ClientSession(
-            base_url=url if url.endswith("/") else f"{url}/",
+            # A base URL's path counts only up to its last slash, and only for relative paths.
+            base_url=f"{url.rstrip('/')}/",
             headers={"X-API-Key": api_key},
             timeout=aiohttp.ClientTimeout(total=timeout),
         )

@@ -15,9 +15,15 @@ EXPOSED = {"ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "
 
 
 @pytest.fixture
-async def restricted(start_api: StartApi) -> Any:
+async def api(start_shared_api: StartApi) -> Any:
+    """An API that pages of any origin may call."""
+    return await start_shared_api()
+
+
+@pytest.fixture
+async def restricted(start_shared_api: StartApi) -> Any:
     """An API that pages of one origin may call."""
-    return await start_api(cors_origins=(OURS,))
+    return await start_shared_api(cors_origins=(OURS,))
 
 
 def preflight(method: str, origin: str = OURS) -> dict[str, str]:
