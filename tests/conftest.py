@@ -28,6 +28,8 @@ from gateway.app import create_app
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from gateway.settings import CONFIG_FILE_VARIABLE, Settings
 
+pytest_plugins = ("reader_kit",)
+
 ROLE = "teamcache_user"
 TEMPLATE = "template_gateway"
 HEALTH = "/api/v1/health"

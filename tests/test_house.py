@@ -18,13 +18,14 @@ TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 # A room may import from its own floor and from those below. A package is one room, but for the
 # modules of it that are named on a floor of their own.
 FLOORS = (
-    ("errors", "client"),
+    ("errors", "client", "pulse"),
     ("settings", "jobs", "paths", "token_bucket", "auth", "sql", "mount", "size_tally"),
-    ("readiness", "limits", "sample_media", "index_scan"),
-    ("database", "embedded_postgres"),
-    ("job_store", "index_table", "migrations", "events", "key_file"),
-    ("submission", "file_index", "indexer", "worker", "index_state"),
+    ("readiness", "limits", "sample_media", "index_scan", "metrics", "events"),
+    ("database", "embedded_postgres", "wire", "outbox"),
+    ("job_store", "index_table", "migrations", "prometheus"),
+    ("submission", "indexer", "worker", "index_state"),
     ("keys",),
+    ("admission",),
     ("handlers", "monitors", "middlewares", "cors", "logs"),
     ("app", "server"),
     ("standalone",),
