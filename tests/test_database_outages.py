@@ -69,7 +69,7 @@ async def test_a_statement_that_takes_too_long_is_unavailability_not_a_cancellat
 async def test_a_statement_that_somebody_cancels_on_the_server_is_unavailability(
     empty_database: Settings,
 ) -> None:
-    complaints = watch_loop()
+    watch_loop()
     async with Database(empty_database) as database:
         work = asyncio.create_task(database.fetch(SLEEP))
         await until_ours(empty_database, 1, "state = 'active'")
