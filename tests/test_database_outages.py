@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.database import (
-    Database,
-)
+from gateway.database import Database, StatementFailed
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from gateway.errors import DatabaseUnavailable
 from gateway.settings import Settings
@@ -127,17 +125,18 @@ async def insert_slowly(database: Database, number: int) -> None:
         await asyncio.sleep(0.002)
 
 
-async def test_a_connection_cancelled_while_it_was_made_is_closed(empty_database: Settings) -> None:
+async def test_a_connection_that_cannot_be_prepared_is_closed(
+    empty_database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     complaints = watch_loop()
-    for steps in range(40):
-        async with Database(empty_database) as database:
-            task = asyncio.create_task(database.fetch("SELECT 1"))
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-    await until_ours(empty_database, 0)
+    async with Database(empty_database) as database:
+        monkeypatch.setattr("gateway.database.NOTICE_LOST_CLIENTS", "SELECT 1/0")
+        for _ in range(3):
+            with pytest.raises(StatementFailed):
+                await database.fetch("SELECT 1")
+        await until_ours(empty_database, 0)
+        monkeypatch.undo()
+        await database.ping()
     assert complaints == []
 
 
