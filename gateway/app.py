@@ -17,6 +17,7 @@ from gateway.database import Database
 from gateway.events import Hub
 from gateway.handlers import health, jobs, metrics, stream
 from gateway.index_state import IndexState
+from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
@@ -102,6 +103,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.JOB_CANCELLED] = asyncio.Event()
     app[keys.METRICS] = Metrics(settings.s3_region)
     app[keys.HUB] = Hub()
+    app[keys.JOB_NEWS] = JobNews(app[keys.HUB], app[keys.METRICS])
     app[keys.OUTBOXES] = Outboxes()
     app[keys.SOCKETS] = set()
     app[keys.PROMETHEUS] = PrometheusMetrics(database, app[keys.METRICS], app[keys.OUTBOXES])
@@ -131,7 +133,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
-        JobEventsMonitor(database, job_store, metrics, hub, filespace, readiness),
+        JobEventsMonitor(database, job_store, app[keys.JOB_NEWS], hub, filespace, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:
