@@ -164,10 +164,12 @@ class LiveGateway:
             shutil.rmtree(self._data, ignore_errors=True)
 
     def start(self) -> None:
+        # Small reads, one at a time: the sample's clips take long enough to be looked at.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "gateway", "standalone", "--media", self._media,
              "--port", str(self.port), "--data-dir", self._data, "--log-level", "warning",
-             "--worker-concurrency", "1", "--cache-progress-time-threshold", "100",
+             "--worker-concurrency", "1", "--worker-chunk-size", "16384",
+             "--cache-progress-time-threshold", "100",
              "--backend-ws-url", self.backend.url, "--s3-endpoint", self.s3.url,
              "--s3-health-bucket", BUCKET, "--s3-check-interval", "200"],
             env=os.environ | S3_KEYS,
