@@ -10,6 +10,7 @@ from programs import PATIENCE, ROOT, started, variables
 
 from gateway.settings import Settings
 
+EXAMPLE = ROOT / "examples" / "python" / "poll_job.py"
 KEY = "a-key-of-our-own"
 FILES = {f"00_Media/Farm/Farm{number:05}.mov": 100_000 + number for number in range(20)}
 
@@ -44,16 +45,15 @@ def test_the_documents_client_sees_its_job_complete(
     ):
         url = server.wait_for(r"listening on (http://127.0.0.1:\d+)")[1]
         server.wait_for("the schema is up to date")
-        told = {"API_URL": f"{url}/api/v1", "API_KEY": KEY, "POLL_SECONDS": "0.6"}
-        example = ROOT / "examples" / "poll_job.py"
-        with started(example, environ=told, folder=tmp_path) as client:
+        told = {"GATEWAY_URL": url, "GATEWAY_KEY": KEY, "GATEWAY_POLL_SECONDS": "0.6"}
+        with started(EXAMPLE, "00_Media/Farm", environ=told, folder=tmp_path) as client:
             code = client.process.wait(PATIENCE)
             client.wait_for("The job is")
     assert code == 0, client.output
-    job_id = re.search(r"Created job: ([0-9a-f-]{36})", client.output)
+    job_id = re.search(r"Job ([0-9a-f-]{36}): 20 files", client.output)
     assert job_id
-    assert "Total size: 1.91 MB\n" in client.output
-    assert client.output.endswith("Progress: 1.91 MB / 1.91 MB\nThe job is completed.\n")
+    assert "To be read: 1.91 MB\n" in client.output
+    assert client.output.endswith("Read: 1.91 MB of 1.91 MB\nThe job is completed\n")
     (job,) = run(database_settings, "SELECT id::text AS id, completed_files FROM cache_jobs")
     assert (job.id, job.completed_files) == (job_id[1], 20)
 
@@ -62,7 +62,7 @@ def test_the_client_says_why_it_was_refused(database_settings: Settings, tmp_pat
     environ = variables(database_settings, API_GATEWAY_KEY=KEY, API_GATEWAY_PORT="0")
     with started("-m", "gateway", "serve", environ=environ, folder=tmp_path) as server:
         url = server.wait_for(r"listening on (http://127.0.0.1:\d+)")[1]
-        told = {"API_URL": f"{url}/api/v1", "API_KEY": "wrong"}
-        with started(ROOT / "examples" / "poll_job.py", environ=told, folder=tmp_path) as client:
+        told = {"GATEWAY_URL": url, "GATEWAY_KEY": "wrong"}
+        with started(EXAMPLE, "00_Media", environ=told, folder=tmp_path) as client:
             assert client.process.wait(PATIENCE) == 1
-            client.wait_for("Refused: Invalid or missing API key")
+            client.wait_for("401: Invalid or missing API key")
