@@ -32,10 +32,10 @@ async def test_listening_begins_with_an_empty_payload_and_loses_nothing_after_it
     empty_database: Settings, database: Database
 ) -> None:
     async with aclosing(database.listen("news")) as news, asyncio.timeout(UNTIL_SECONDS):
-        assert await anext(news) == ""
+        assert (await anext(news)).channel == ""
         for number in range(50):
             await database.fetch(f"SELECT pg_notify('news', '{number}')")
-        assert [await anext(news) for _ in range(50)] == [str(n) for n in range(50)]
+        assert [(await anext(news)).payload for _ in range(50)] == [str(n) for n in range(50)]
     await until_ours(empty_database, 0, "query LIKE 'LISTEN%'")
 
 
@@ -44,9 +44,9 @@ async def test_probing_a_quiet_channel_loses_no_notification(
 ) -> None:
     monkeypatch.setattr("gateway.database.LISTEN_PROBE_SECONDS", 0.001)
     async with aclosing(database.listen("news")) as news, asyncio.timeout(UNTIL_SECONDS):
-        assert await anext(news) == ""
+        assert (await anext(news)).channel == ""
         async with running(notify_often(database, 300)):
-            assert [await anext(news) for _ in range(300)] == [str(n) for n in range(300)]
+            assert [(await anext(news)).payload for _ in range(300)] == [str(n) for n in range(300)]
 
 
 async def notify_often(database: Database, times: int) -> None:
@@ -60,7 +60,7 @@ async def test_a_lost_listener_is_told_at_once(
     complaints = watch_loop()
     for _ in range(2):  # and may listen again
         async with aclosing(database.listen("news")) as news:
-            assert await anext(news) == ""
+            assert (await anext(news)).channel == ""
             async with running(anext(news)) as waiting:
                 await until_ours(empty_database, 1, "query LIKE 'LISTEN%'")
                 await asyncio.to_thread(terminate_ours, empty_database)
