@@ -144,6 +144,8 @@ class IndexTable:
             removed=self._execute("delete_vanished"),
             added=self._execute("insert_new"),
         )
+        if (changes.added or changes.changed) and self._fetch_value("count_known"):
+            self._execute("uncache_directories")
         self._pause(0)
         self._connection.commit()
         if changes.added >= ANALYZE_FROM_ROWS:

@@ -210,3 +210,35 @@ async def test_a_large_load_tells_the_planner(index, settings, mount, monkeypatc
     await index()
     (row,) = fetch(settings, "SELECT reltuples FROM pg_class WHERE oid = 'files'::regclass")
     assert row.reltuples == 6
+
+
+@pytest.mark.parametrize("what", ["new file", "changed file", "new folder"])
+async def test_a_directory_with_an_uncached_file_below_is_no_longer_cached(
+    index, settings, mount, what
+):
+    for name in ("reels/day 1/a.mov", "reels/day 2/b.mov", "audio/c.wav"):
+        write(mount / name)
+    await index()
+    mark_cached(settings)
+    if what == "new folder":
+        write(mount / "reels/day 1/more/d.mov")
+    else:
+        name = "a.mov" if what == "changed file" else "d.mov"
+        write(mount / "reels/day 1" / name, "other content")
+    await index()
+    rows = read_rows(settings)
+    opened = (mount, mount / "reels", mount / "reels/day 1")
+    assert [rows[str(path)].cached for path in opened] == [False] * 3
+    assert rows[str(mount / "reels")].cached_at is None
+    kept = (mount / "reels/day 2", mount / "audio")
+    assert [rows[str(path)].cached for path in kept] == [True] * 2
+
+
+async def test_a_vanished_file_leaves_its_directory_cached(index, settings, mount):
+    for name in ("reels/a.mov", "reels/b.mov"):
+        write(mount / name)
+    await index()
+    mark_cached(settings)
+    (mount / "reels/a.mov").unlink()
+    await index()
+    assert read_rows(settings)[str(mount / "reels")].cached
