@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -36,36 +38,49 @@ class ApiKeyFileMonitor(Monitor):
         super().__init__()
         self._path = Path(path)
         self._keys = keys
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: bytes | None = None
 
     async def check_once(self) -> bool:
-        """Look whether the file has changed, and read it if so."""
+        """Read the file, and take its key if it says something else than before."""
         await asyncio.to_thread(self._look)
         return False
 
     def _look(self) -> None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            if self._seen is not None:
-                log.warning("%s is gone, the key of the settings holds again", self._path)
-                self._keys.restore()
-            self._seen = None
+        # Its times and size are no help: a write within their grain, or a change of its mode,
+        # would go unseen.
+        text = _read(self._path)
+        if text == self._seen:
             return
-        seen = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if seen != self._seen:
-            self._seen = seen
-            self._read()
-
-    def _read(self) -> None:
-        try:
-            with self._path.open("rb") as file:
-                text = file.read(LONGEST_FILE)
-            key = KeyFile.model_validate_json(text).apiKey.strip()
-        except (OSError, ValidationError):
-            key = ""
-        if key:
+        self._seen = text
+        if text is None:
+            self._keys.restore()
+            log.warning("%s is gone, the key of the settings holds again", self._path)
+        elif key := _find_key(text):
             self._keys.replace(key)
             log.info("the API key was taken from %s", self._path)
         else:
             log.warning("%s holds no valid key, the last good one stays", self._path)
+
+
+def _read(path: Path) -> bytes | None:
+    """What the file holds; nothing if it cannot be read, None if there is none."""
+    try:
+        # Somebody's pipe must not hold us up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            return file.read(LONGEST_FILE + 1) if is_regular else b""
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return b""
+
+
+def _find_key(text: bytes) -> str | None:
+    """The key that the file's text names, if it names one."""
+    if len(text) > LONGEST_FILE:
+        return None
+    try:
+        return KeyFile.model_validate_json(text).apiKey.strip() or None
+    except ValidationError:
+        return None

@@ -82,7 +82,12 @@ class BackendMonitor(Monitor):
         self.rest = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
     async def _listen(self) -> None:
-        async with aiohttp.ClientSession() as session, await self._connect(session) as socket:
+        # The library's own limit, five minutes in all, would count the whole connection.
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            await self._connect(session) as socket,
+        ):
             self.pulse.beat()
             log.info("connected to the backend at %s", self._name)
             async for message in socket:
