@@ -17,7 +17,7 @@ run: $(VENV)/installed ## Watch a cache job run on a sample, then serve until Ct
 	@$(BIN)/python -m gateway demo $(ARGS)
 
 test: $(VENV)/installed-test ## Run the tests (ARGS="-k name")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 lint: $(VENV)/installed-lint ## Check style and types
 	$(BIN)/ruff check .

@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
-import aiohttp_cors
 from aiohttp import web
 
 from gateway import keys
 from gateway.auth import Access, ApiKeys
+from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.handlers import health, jobs, metrics, stream
 from gateway.index_state import IndexState
+from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
@@ -38,15 +39,6 @@ from gateway.settings import Settings
 from gateway.submission import Submission
 
 log = logging.getLogger(__name__)
-
-EXPOSED_HEADERS = (
-    "ETag",
-    "Location",
-    "RateLimit",
-    "RateLimit-Policy",
-    "Retry-After",
-    "X-Request-ID",
-)
 
 
 class Route(NamedTuple):
@@ -111,6 +103,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.JOB_CANCELLED] = asyncio.Event()
     app[keys.METRICS] = Metrics(settings.s3_region)
     app[keys.HUB] = Hub()
+    app[keys.JOB_NEWS] = JobNews(app[keys.HUB], app[keys.METRICS])
     app[keys.OUTBOXES] = Outboxes()
     app[keys.SOCKETS] = set()
     app[keys.PROMETHEUS] = PrometheusMetrics(database, app[keys.METRICS], app[keys.OUTBOXES])
@@ -140,7 +133,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
-        JobEventsMonitor(database, job_store, metrics, hub, filespace, readiness),
+        JobEventsMonitor(database, job_store, app[keys.JOB_NEWS], hub, filespace, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:
@@ -154,22 +147,10 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
 
 def add_routes(app: web.Application, settings: Settings) -> None:
     """Every route of the table, open to pages of the configured origins."""
-    cors = aiohttp_cors.setup(app, defaults=_cors_defaults(settings))
+    cors = open_to_origins(app, settings.cors_origins)
     for route in ROUTES:
         resource = app.router.add_resource(route.path, name=route.name)
         cors.add(resource.add_route(route.method, route.handler))
-
-
-def _cors_defaults(settings: Settings) -> dict[str, aiohttp_cors.ResourceOptions]:
-    # No credentials: the key travels in a header, and with "*" any origin would be reflected.
-    options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
-        allow_credentials=False,
-        expose_headers=EXPOSED_HEADERS,
-        allow_headers="*",
-        allow_methods="*",
-        max_age=600,
-    )
-    return dict.fromkeys(settings.cors_origins, options)
 
 
 def warn_of_demo_key(settings: Settings) -> None:

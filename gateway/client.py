@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
@@ -119,6 +120,9 @@ class MetricsView:
 class GatewayClient:
     """Speaks to one gateway, as an async context manager.
 
+    ``url`` is where its routes begin: ``http://localhost:8095``, or with the prefix under which
+    another service has mounted it.
+
     A request that the rate limit refuses is repeated when the gateway says that it may be.
     Everything else that goes wrong raises `GatewayClientError`.
     """
@@ -127,7 +131,8 @@ class GatewayClient:
         """``timeout``: seconds that a request may take in all."""
         self._api_key = api_key
         self._session = aiohttp.ClientSession(
-            base_url=url if url.endswith("/") else f"{url}/",
+            # A base URL's path counts only up to its last slash, and only for relative paths.
+            base_url=f"{url.rstrip('/')}/",
             headers={"X-API-Key": api_key},
             timeout=aiohttp.ClientTimeout(total=timeout),
         )
@@ -201,13 +206,18 @@ class GatewayClient:
         loop = asyncio.get_running_loop()
         failures, given_up_at = 0, loop.time() + patience
         while True:
+            is_connected = False
             try:
-                async for change in self._watch_once(job_id, files):
-                    failures, given_up_at = 0, loop.time() + patience
-                    yield change
-                    if change.job.has_ended and change.file is None:
-                        return
+                async with aclosing(self._watch_once(job_id, files)) as changes:
+                    async for change in changes:
+                        is_connected = True
+                        yield change
+                        if change.job.has_ended and change.file is None:
+                            return
             except (aiohttp.ClientError, OSError, TimeoutError, _Disconnected) as error:
+                # Patience begins when the connection is lost, however long it was quiet before.
+                if is_connected:
+                    failures, given_up_at = 0, loop.time() + patience
                 if loop.time() >= given_up_at:
                     raise GatewayClientError(f"The gateway cannot be reached: {error}") from error
             failures += 1
@@ -215,7 +225,7 @@ class GatewayClient:
             longest = min(LONGEST_BACKOFF, 0.25 * 2.0 ** min(failures, 10))
             await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - no secret
 
-    async def _watch_once(self, job_id: str, files: bool) -> AsyncIterator[JobChange]:
+    async def _watch_once(self, job_id: str, files: bool) -> AsyncGenerator[JobChange, None]:
         """One connection's life: the snapshot, then what happens."""
         async with await self._connect() as socket:
             await socket.send_json(
@@ -223,16 +233,18 @@ class GatewayClient:
             )
             job: JobView | None = None
             async for data in socket:
+                if data.type is not aiohttp.WSMsgType.TEXT:
+                    break
                 message = json.loads(data.data)
                 if message["type"] == "error":
                     await self._refused(message)
                 elif message["type"] == "snapshot":
                     job = _read_job(message["job"])
                     yield JobChange("snapshot", job)
-                elif job is not None and message.get("jobId") == job_id:
+                elif job is not None and message.get("jobId") == job.id:
                     job, file = _take(job, message)
                     yield JobChange(message["type"], job, file)
-        raise _Disconnected
+        raise _Disconnected("the connection was lost")
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
         try:
@@ -251,7 +263,7 @@ class GatewayClient:
         if "retryAfter" not in message:
             raise GatewayClientError(message["error"])
         await asyncio.sleep(min(LONGEST_WAIT, float(message["retryAfter"])))
-        raise _Disconnected
+        raise _Disconnected(message["error"])
 
     async def _request(self, method: str, path: str, **arguments: Any) -> Json:
         while True:

@@ -140,12 +140,12 @@ class Database:
 
     async def close(self) -> None:
         """Close the pool and every connection of it, also those in use."""
-        if self._pool is not None:
-            self._pool.terminate()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
             with suppress(TimeoutError):
                 async with asyncio.timeout(GRACE_SECONDS):
-                    await self._pool.wait_closed()
-            self._pool = None
+                    await pool.wait_closed()
 
     @property
     def size(self) -> int:
@@ -219,14 +219,15 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[aiopg.Connection]:
-        if self._pool is None:
-            raise DatabaseUnavailable
         async with self._place():
-            connection = await self._acquire(self._pool)
+            pool = self._pool
+            if pool is None:
+                raise DatabaseUnavailable
+            connection = await self._acquire(pool)
             try:
                 yield connection
             finally:
-                await self._release(self._pool, connection)
+                await self._release(pool, connection)
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:

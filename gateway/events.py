@@ -5,13 +5,16 @@ Bounded for slow subscribers: of what can be replaced, the newest wins (`Backlog
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol
 
 import orjson
+
+log = logging.getLogger(__name__)
 
 METRICS: Final = "metrics"
 """The topic of what everybody gets: throughput, S3 health."""
@@ -19,6 +22,9 @@ JOBS: Final = "jobs"
 """The topic of every job's events."""
 
 BACKLOG_LIMIT: Final = 1000
+
+Version = tuple[int, ...]
+"""How far a job is. What is not newer than a snapshot of the job is old news."""
 
 
 def job_topic(job_id: str) -> str:
@@ -44,7 +50,7 @@ class Event:
     topics: tuple[str, ...] = (METRICS,)
     job_id: str | None = None
     kept: bool = False
-    version: tuple[int, ...] = ()
+    version: Version = ()
 
     @property
     def type(self) -> str:
@@ -103,9 +109,15 @@ class Hub:
         return topic in self._subscribers
 
     def publish(self, event: Event) -> None:
-        """Offer the event to each subscriber of its topics, once."""
+        """Offer the event to each subscriber of its topics, once.
+
+        A subscriber that raises all the same keeps nobody else from being told.
+        """
         for subscriber in self._told(event.topics):
-            subscriber.offer(event)
+            try:
+                subscriber.offer(event)
+            except Exception:
+                log.exception("a subscriber could not be told of %s", event.type)
 
     def _told(self, topics: tuple[str, ...]) -> Iterable[Subscriber]:
         groups = [self._subscribers[topic] for topic in topics if topic in self._subscribers]
@@ -147,11 +159,16 @@ class Backlog:
         """Take out the event that is due next."""
         return self._events.popitem(last=False)[1]
 
-    def discard_old(self, job_id: str, version: tuple[int, ...]) -> None:
-        """Drop events of a job that a snapshot of this version has overtaken."""
+    def discard_old(self, versions: Mapping[str, Version]) -> None:
+        """Drop events that a snapshot has overtaken, which shows jobs in these versions."""
         for key, event in list(self._events.items()):
-            if event.job_id == job_id and event.version and event.version <= version:
+            shown = versions.get(event.job_id or "")
+            if shown is not None and event.version and event.version <= shown:
                 del self._events[key]
+
+    def clear(self) -> None:
+        """Drop everything: there is nobody left to be told."""
+        self._events.clear()
 
     def take_dropped(self) -> int:
         """How many events were dropped since the last call."""

@@ -42,7 +42,6 @@ class IndexProblem:
 class Listing:
     """What a folder holds, or a part of it.
 
-    ``whole`` says that ``entries`` is everything that can be indexed in ``directory``.
     ``directories`` of the entries are directories. ``unknown`` are paths of which, together with
     everything below them, nothing could be learnt.
     """
@@ -52,7 +51,6 @@ class Listing:
     directories: int
     unknown: list[str]
     problems: list[IndexProblem]
-    whole: bool
 
     @property
     def weight(self) -> int:
@@ -186,18 +184,15 @@ class _Folder:
         self._clear()
 
     def read(self) -> Iterator[Listing]:
-        whole = True
         try:
             with os.scandir(self._path) as found:
                 for entry in found:
                     self._add(entry)
                     if len(self._entries) + len(self._problems) >= LISTING_ENTRIES:
-                        whole = False
-                        yield self._take(whole)
+                        yield self._take()
         except OSError as error:
-            whole = False
             self._leave_unknown(self._path, error)
-        yield self._take(whole)
+        yield self._take()
 
     def take_folders(self) -> list[str]:
         """The folders in this one that were found since the last call."""
@@ -210,9 +205,9 @@ class _Folder:
         self._unknown: list[str] = []
         self._problems: list[IndexProblem] = []
 
-    def _take(self, whole: bool) -> Listing:
+    def _take(self) -> Listing:
         listing = Listing(
-            self._path, self._entries, self._directories, self._unknown, self._problems, whole
+            self._path, self._entries, self._directories, self._unknown, self._problems
         )
         self._clear()
         return listing

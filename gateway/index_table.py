@@ -98,7 +98,7 @@ class IndexTable:
         """Add what was found in a folder; what is known already goes no further."""
         for path in listing.unknown:
             self._unknown.add(path.translate(COPY_ESCAPES) + "\n")
-        if listing.entries and not (listing.whole and self._is_known(listing)):
+        if listing.entries and not self._is_known(listing):
             self._seen.add(_copy_text(listing))
 
     def apply(self, *, found_nothing: bool, allow_empty: bool) -> Changes:
@@ -144,6 +144,8 @@ class IndexTable:
             removed=self._execute("delete_vanished"),
             added=self._execute("insert_new"),
         )
+        if (changes.added or changes.changed) and self._fetch_value("count_known"):
+            self._execute("uncache_directories")
         self._pause(0)
         self._connection.commit()
         if changes.added >= ANALYZE_FROM_ROWS:

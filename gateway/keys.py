@@ -12,6 +12,7 @@ from gateway.auth import Access, ApiKeys
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
+from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
@@ -38,6 +39,7 @@ JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 METRICS: Final = web.AppKey("METRICS", Metrics)
 HUB: Final = web.AppKey("HUB", Hub)
+JOB_NEWS: Final = web.AppKey("JOB_NEWS", JobNews)
 OUTBOXES: Final = web.AppKey("OUTBOXES", Outboxes)
 SOCKETS: Final = web.AppKey("SOCKETS", set[web.WebSocketResponse])
 PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)

@@ -71,8 +71,9 @@ async def _migrator(settings: Settings) -> AsyncIterator[_Migrator]:
             connection.cursor(cursor_factory=NamedTupleCursor, timeout=STATEMENT_SECONDS) as cursor,
         ):
             session = Session(cursor)
-            await session.execute("SET statement_timeout = 0")
-            yield _Migrator(session, settings.db_user)
+            migrator = _Migrator(session, settings.db_user)
+            await migrator.prepare()
+            yield migrator
 
 
 class _Migrator:
@@ -80,6 +81,15 @@ class _Migrator:
         self._session = session
         self._role = role
         self._queries: Mapping[str, str] = load_queries("schema")
+
+    async def prepare(self) -> None:
+        await self._set_patience(LOCK_SECONDS)
+
+    async def _set_patience(self, lock_seconds: float) -> None:
+        """Let statements take their time, but wait for locks no longer than this."""
+        await self._session.execute(
+            self._queries["set_patience"], {"lock_timeout": f"{lock_seconds}s"}
+        )
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -129,7 +139,7 @@ class _Migrator:
         return [m for m in load_migrations() if m.name not in applied]
 
     async def _is_missing(self, step: Step) -> bool:
-        return not (await self._session.fetch_one(f"SELECT {step.unless} AS found")).found
+        return not (await self._session.fetch_one(step.check)).found
 
     async def _check_powers(self) -> None:
         """Begin nothing that only the owner could end: half of it would be ours, and in his way."""
@@ -141,7 +151,7 @@ class _Migrator:
     async def _run(self, step: Step) -> None:
         """Run a step; all of it again if a lock was not to be had, since it may leave a ruin."""
         seconds = CONCURRENT_LOCK_SECONDS if step.concurrent else LOCK_SECONDS
-        await self._session.execute(f"SET lock_timeout = '{seconds}s'")
+        await self._set_patience(seconds)
         for _ in range(LOCK_ATTEMPTS):
             try:
                 await self._run_once(step)

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
-from gateway.events import Backlog, Event
+from gateway.events import Backlog, Event, Version
 
 log = logging.getLogger(__name__)
 
-# What may lie in a client's transport, in bytes, before events are kept back; the kernel's own
-# buffers, some megabytes, come on top and are not ours.
+# What may lie in a client's transport, in bytes, before events are kept back.
 BUFFER_LIMIT: Final = 64 * 1024
+# What may lie unsent in the kernel, in bytes. It would take megabytes: old news for a slow client,
+# and one that reads, but slowly, would look for minutes as if it took nothing.
+KERNEL_LIMIT: Final = 64 * 1024
 # A client that has taken nothing for this long, in seconds, is cut off.
 STALLED_SECONDS: Final = 30.0
 
@@ -37,10 +41,12 @@ class Outbox:
         clock: Callable[[], float],
     ) -> None:
         self._transport = transport
+        _bound_kernel_buffer(transport)
         self._on_behind = on_behind
         self._clock = clock
         self._backlog = Backlog()
         self._is_held = False
+        self._is_stopped = False
         self._buffered = 0
         self._taken_at = clock()
         self.dropped = 0
@@ -53,6 +59,8 @@ class Outbox:
 
     def offer(self, event: Event) -> None:
         """Write the event now, or keep it for later."""
+        if self._is_stopped:
+            return
         if self._is_held or len(self._backlog) or self.is_full:
             if not len(self._backlog):
                 self._fall_behind()
@@ -68,30 +76,63 @@ class Outbox:
         """Keep everything back: a snapshot is being made, and has to come first."""
         self._is_held = True
 
-    def release(self, snapshot: Event | None) -> None:
-        """Tell the snapshot, then what was kept back and is newer."""
+    def release(self, snapshot: Event | None, versions: Mapping[str, Version]) -> None:
+        """Tell the snapshot, then what was kept back and is newer.
+
+        ``versions`` are those of the jobs that the snapshot shows.
+        """
         self._is_held = False
-        if snapshot is None:
-            return
-        if snapshot.job_id is not None:
-            self._backlog.discard_old(snapshot.job_id, snapshot.version)
-        self._write(snapshot.frame)
+        if snapshot is not None:
+            self._backlog.discard_old(versions)
+            self._write(snapshot.frame)
+
+    def stop(self) -> None:
+        """Write nothing any more: after the closing frame nothing may follow."""
+        self._is_stopped = True
+        self._backlog.clear()
+
+    def abort(self) -> None:
+        """Drop the connection with all that it still holds. Without effect on a closed one."""
+        self._transport.abort()
 
     def flush(self) -> None:
         """Write what was kept back, as far as the client takes it; cut off one that does not."""
-        now = self._clock()
-        size = self._transport.get_write_buffer_size()
-        if size < self._buffered or not size:
-            self._taken_at = now
+        if self._transport.is_closing():
+            self._backlog.clear()
+            return
+        self._notice_what_was_taken()
         while len(self._backlog) and not self._is_held and not self.is_full:
             if dropped := self._backlog.take_dropped():
                 self.dropped += dropped
                 self._write(Event({"type": "events-dropped", "count": dropped}).frame)
             self._write(self._backlog.pop().frame)
         self._buffered = self._transport.get_write_buffer_size()
-        if now - self._taken_at >= STALLED_SECONDS:
+        if self._is_stalled:
             log.warning("a WebSocket client took nothing for %d s, cut off", STALLED_SECONDS)
-            self._transport.abort()
+            self.abort()
+
+    def leave(self) -> None:
+        """Note that the connection is closed: what its transport holds may still go out."""
+        self.stop()
+        self._taken_at = self._clock()
+
+    def see_off(self) -> bool:
+        """Whether a closed connection is rid of what it held; one that never will be is cut off."""
+        self._notice_what_was_taken()
+        self._buffered = self._transport.get_write_buffer_size()
+        if self._is_stalled:
+            self.abort()
+            return True
+        return not self._buffered
+
+    @property
+    def _is_stalled(self) -> bool:
+        return self._clock() - self._taken_at >= STALLED_SECONDS
+
+    def _notice_what_was_taken(self) -> None:
+        size = self._transport.get_write_buffer_size()
+        if size < self._buffered or not size:
+            self._taken_at = self._clock()
 
     def _fall_behind(self) -> None:
         self._taken_at = self._clock()
@@ -104,8 +145,18 @@ class Outbox:
         return self._transport.get_write_buffer_size() > BUFFER_LIMIT
 
     def _write(self, frame: bytes) -> None:
-        if not self._transport.is_closing():
+        if not self._is_stopped and not self._transport.is_closing():
             self._transport.write(frame)
+
+
+def _bound_kernel_buffer(transport: asyncio.WriteTransport) -> None:
+    connection = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if connection is None or option is None:
+        return
+    # Not on a UNIX socket, nor on one whose client is gone by now.
+    with suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, option, KERNEL_LIMIT)
 
 
 class Outboxes:
@@ -115,6 +166,7 @@ class Outboxes:
         self._clock = clock
         self._open: set[Outbox] = set()
         self._behind: set[Outbox] = set()
+        self._leaving: set[Outbox] = set()
         self._dropped_before = 0
 
     @property
@@ -134,13 +186,32 @@ class Outboxes:
         return outbox
 
     def close(self, outbox: Outbox) -> None:
-        """Forget a client that is gone."""
+        """Forget a client that is gone, once its transport is rid of what it still holds.
+
+        Closing does not free a transport whose client reads no more but stays connected.
+        """
+        outbox.leave()
         self._open.discard(outbox)
         self._behind.discard(outbox)
         self._dropped_before += outbox.dropped
+        if not outbox.see_off():
+            self._leaving.add(outbox)
+
+    def stop(self) -> None:
+        """Write nothing any more to anybody."""
+        for outbox in self._open:
+            outbox.stop()
+
+    def abort(self) -> None:
+        """Drop every connection that is still there."""
+        for outbox in (*self._open, *self._leaving):
+            outbox.abort()
 
     def flush(self) -> None:
-        """Flush those that are behind."""
+        """Flush those that are behind, and see off those that leave."""
+        for outbox in tuple(self._leaving):
+            if outbox.see_off():
+                self._leaving.discard(outbox)
         for outbox in tuple(self._behind):
             outbox.flush()
             if not outbox.is_behind:

@@ -15,10 +15,19 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from gateway.errors import SettingsError
 
+ONE_DAY: Final = 86_400
 DEMO_KEY: Final = "demo-api-key-2024"
 ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone narrows it to loopback
 
@@ -30,6 +39,8 @@ SHARED_FAMILIES: Final = (
     "POLL_", "RATE_", "S3_", "SHUTDOWN_", "WORKER_",
 )  # fmt: skip
 # Kubernetes describes a service called "api-gateway" (or "worker", …) to every container by these.
+# Its "<SERVICE>_PORT" may be the very name of a setting; the value tells them apart.
+KUBERNETES_URL: Final = re.compile(r"(tcp|udp|sctp)://")
 KUBERNETES_LINK: Final = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
 CONFIG_FILE_VARIABLE: Final = "API_GATEWAY_CONFIG"
 
@@ -43,7 +54,9 @@ class Settings(BaseModel):
     `Settings.load` reads the file and the environment too.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     # API
     api_gateway_host: str = Field(
@@ -82,12 +95,17 @@ class Settings(BaseModel):
         SecretStr("teamcache_password"), description="password of that role"
     )
     db_pool_size: int = Field(10, ge=1, le=200, description="connections at most")
-    db_connect_timeout: float = Field(5.0, gt=0, description="seconds to wait for a connection")
+    db_connect_timeout: float = Field(
+        5.0, gt=0, le=300, description="seconds to wait for a connection"
+    )
     db_statement_timeout: float = Field(
-        15.0, gt=0, description="seconds that one statement may take"
+        15.0, gt=0, le=ONE_DAY, description="seconds that one statement may take"
     )
     db_submit_timeout: float = Field(
-        600.0, gt=0, description="seconds that creating one job may take (a million files: many)"
+        600.0,
+        gt=0,
+        le=ONE_DAY,
+        description="seconds that creating one job may take (a million files: many)",
     )
 
     # Filespace
@@ -124,7 +142,7 @@ class Settings(BaseModel):
         30.0, ge=1, le=3600, description="seconds after which a silent worker's files go back"
     )
     worker_read_timeout: float = Field(
-        300.0, gt=0, description="seconds without a byte after which a file has failed"
+        300.0, gt=0, le=ONE_DAY, description="seconds without a byte after which a file has failed"
     )
 
     # Indexer
@@ -138,6 +156,15 @@ class Settings(BaseModel):
         "info", description="debug, info, warning or error"
     )
     log_format: Literal["text", "json"] = Field("text", description="text or json (one a line)")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth(cls, value: object, info: ValidationInfo) -> object:
+        # Python counts true as 1: a port, a limit and a timeout alike.
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("must not be true or false")
+        return value
 
     @field_validator("cors_origins", "allowed_paths", mode="before")
     @classmethod
@@ -223,6 +250,7 @@ def _read_environment(environ: Mapping[str, str], known: Mapping[str, Any]) -> S
 
     The key is the exception: whoever empties it wants no key, which we do not offer.
     """
+    environ = {name: value for name, value in environ.items() if not _is_link(name, value)}
     for variable in environ:
         _refuse_typing_error(variable, known)
     return {
@@ -232,10 +260,14 @@ def _read_environment(environ: Mapping[str, str], known: Mapping[str, Any]) -> S
     }
 
 
+def _is_link(variable: str, value: str) -> bool:
+    if variable.endswith("_PORT") and KUBERNETES_URL.match(value):
+        return True
+    return KUBERNETES_LINK.search(variable) is not None
+
+
 def _refuse_typing_error(variable: str, known: Mapping[str, Any]) -> None:
     if variable == CONFIG_FILE_VARIABLE or variable.lower() in known:
-        return
-    if KUBERNETES_LINK.search(variable):
         return
     near = difflib.get_close_matches(variable.lower(), known, n=1, cutoff=0.88)
     if variable.startswith(OWN_FAMILIES) or (near and variable.startswith(SHARED_FAMILIES)):

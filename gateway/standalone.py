@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -56,11 +56,13 @@ async def run_standalone(
         await migrate(settings)
         state = IndexState()
         app = create_app(settings, index=state)
-        async with (
-            _worker(settings) as worker,
-            running(WorkerThroughputMonitor(worker, app[METRICS], app[HUB])),
-            running(IndexMonitor(settings, state)),
-        ):
+        async with AsyncExitStack() as stack:
+            worker = await stack.enter_async_context(_worker(settings))
+            # A backend measures the throughput itself: two rates in turn would be no rate at all.
+            if not settings.backend_ws_url:
+                monitor = WorkerThroughputMonitor(worker, app[METRICS], app[HUB])
+                await stack.enter_async_context(running(monitor))
+            await stack.enter_async_context(running(IndexMonitor(settings, state)))
             await serve(app, settings, stop, on_listening)
 
 

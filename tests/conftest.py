@@ -28,6 +28,8 @@ from gateway.app import create_app
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from gateway.settings import CONFIG_FILE_VARIABLE, Settings
 
+pytest_plugins = ("reader_kit",)
+
 ROLE = "teamcache_user"
 TEMPLATE = "template_gateway"
 HEALTH = "/api/v1/health"
@@ -192,7 +194,16 @@ def start_api(aiohttp_client: Any, database_settings: Settings) -> StartApi:
 
     Nothing is limited unless the test says so. The API is ready when this returns.
     """
+    return make_starter(aiohttp_client, database_settings)
 
+
+@pytest.fixture
+def start_shared_api(aiohttp_client: Any, shared_database: Settings) -> StartApi:
+    """The same on the module's database, for tests that leave nothing behind."""
+    return make_starter(aiohttp_client, shared_database)
+
+
+def make_starter(aiohttp_client: Any, database_settings: Settings) -> StartApi:
     async def start(**changes: Any) -> TestClient[Any, Any]:
         settings = change(database_settings, UNLIMITED | changes)
         headers = {"X-API-Key": settings.api_gateway_key.get_secret_value()}

@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import UNLIMITED, change, wait_until_ready
+from conftest import StartApi
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from index_rows import count_rows
 
-from gateway.app import create_app
 from gateway.settings import Settings
 
 JOBS = "/api/v1/cache/jobs"
@@ -88,14 +87,10 @@ BODIES = [
 
 
 @pytest.fixture
-async def api(aiohttp_client: Any, shared_database: Settings) -> AsyncIterator[Any]:
+async def api(start_shared_api: StartApi, shared_database: Settings) -> AsyncIterator[Any]:
     """An API that must create nothing in this test."""
-    settings = change(shared_database, UNLIMITED)
-    headers = {"X-API-Key": settings.api_gateway_key.get_secret_value()}
-    client = await aiohttp_client(create_app(settings), headers=headers)
-    await wait_until_ready(client)
-    yield client
-    assert count_rows(settings) == (0, 0)
+    yield await start_shared_api()
+    assert count_rows(shared_database) == (0, 0)
 
 
 async def check(response: Any, status: int, says: str = "") -> dict[str, Any]:
@@ -288,22 +283,14 @@ JOB_LIKE = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture
-async def any_api(aiohttp_client: Any, database_settings: Settings) -> Any:
-    settings = change(database_settings, UNLIMITED)
-    headers = {"X-API-Key": settings.api_gateway_key.get_secret_value()}
-    client = await aiohttp_client(create_app(settings), headers=headers)
-    await wait_until_ready(client)
-    return client
-
-
-async def test_no_json_whatever_makes_the_gateway_fail(any_api: Any) -> None:
+async def test_no_json_whatever_makes_the_gateway_fail(start_api: StartApi) -> None:
+    api = await start_api()
     loop = asyncio.get_running_loop()
 
     @hypothesis_settings(max_examples=100, deadline=None, database=None)
     @given(JOB_LIKE | JSON_VALUES)
     def throw(value: Any) -> None:
-        asyncio.run_coroutine_threadsafe(expect_an_answer(any_api, value), loop).result(30)
+        asyncio.run_coroutine_threadsafe(expect_an_answer(api, value), loop).result(30)
 
     await asyncio.to_thread(throw)
 

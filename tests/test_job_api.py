@@ -342,11 +342,8 @@ def backend_job(database_settings: Settings) -> str:
         failed_files=1,
         total_size_bytes=1000,
     )
-    for name, status, size in (
-        ("a", "completed", 500),
-        ("b", "failed", 300),
-        ("c", "running", 200),
-    ):
+    items = (("a", "completed", 500), ("b", "failed", 300), ("c", "running", 200))
+    for name, status, size in items:
         run(
             database_settings,
             "INSERT INTO cache_job_items (job_id, file_path, status, file_size_bytes)"

@@ -22,7 +22,12 @@ from gateway.sample_media import make_sample_media
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 CURLS = [block for block in BLOCKS if block.startswith("curl")]
-OTHERS = [line for block in BLOCKS if block not in CURLS for line in block.splitlines()]
+OTHERS = [
+    line
+    for block in BLOCKS
+    if block not in CURLS
+    for line in block.replace("\\\n", " ").splitlines()
+]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +96,8 @@ def test_every_other_command_exists(line: str) -> None:
         assert re.search(rf"^{arguments[0]}:", Path("Makefile").read_text(), re.MULTILINE)
     elif program == "pip":
         assert "embedded" in Path("pyproject.toml").read_text()
+    elif program == "docker":
+        assert_docker_command_fits(arguments)
     else:
         assert program == "teamcache-gateway"
         done = subprocess.run(
@@ -99,6 +106,15 @@ def test_every_other_command_exists(line: str) -> None:
         )  # fmt: skip
         for option in (word for word in arguments if word.startswith("--")):
             assert option in done.stdout
+
+
+def assert_docker_command_fits(arguments: list[str]) -> None:
+    """There is no Docker engine to run it: what it names has to exist."""
+    for word in arguments:
+        if word.startswith("api-gateway/"):
+            assert Path(word.removeprefix("api-gateway/")).is_file()
+    if "EXTRAS" in " ".join(arguments):
+        assert "ARG EXTRAS" in Path("Dockerfile").read_text()
 
 
 def test_the_json_shown_is_json() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -13,11 +14,18 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from gateway.admission import authenticate, draw
 from gateway.auth import Access, Caller
-from gateway.errors import GatewayError, InvalidRequest, RateLimited, Unauthorized
+from gateway.errors import (
+    GatewayError,
+    InvalidRequest,
+    RateLimited,
+    Starting,
+    Unauthorized,
+    Unavailable,
+)
 from gateway.events import JOBS, Event, files_topic, job_topic
 from gateway.events import METRICS as METRICS_TOPIC
-from gateway.jobs import parse_job_id
-from gateway.keys import HUB, JOB_STORE, METRICS, OUTBOXES, REQUEST_ID, SOCKETS
+from gateway.jobs import Job, parse_job_id
+from gateway.keys import HUB, JOB_NEWS, JOB_STORE, METRICS, OUTBOXES, REQUEST_ID, SOCKETS
 from gateway.outbox import Outbox
 from gateway.wire import job_in_brief, job_in_full, metrics_message
 
@@ -26,8 +34,11 @@ MESSAGE_LIMIT: Final = 64 * 1024
 CLOSE_SECONDS: Final = 2.0
 SNAPSHOT_JOBS: Final = 1000
 SUBSCRIPTIONS_LIMIT: Final = 1000
+NEWS_SECONDS: Final = 5.0
 
 Message = Mapping[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -44,17 +55,27 @@ async def stream(request: web.Request) -> web.StreamResponse:
     await socket.prepare(request)
     if request.transport is None:
         return socket
-    await _Connection(request, socket, request.transport, caller).serve()
+    try:
+        await _Connection(request, socket, request.transport, caller).serve()
+    except Exception:
+        # An HTTP answer must not follow an upgrade.
+        log.exception("WebSocket %s failed", request[REQUEST_ID])
+        await socket.close(code=WSCloseCode.INTERNAL_ERROR)
     return socket
 
 
 async def close_all(app: web.Application) -> None:
-    """Close every WebSocket at once, as going away: one by one would take seconds each."""
+    """Close every WebSocket at once, as going away: one by one would take seconds each.
+
+    Those whose client does not answer in time are dropped: they would hold up the end.
+    """
+    app[OUTBOXES].stop()
     sockets: set[web.WebSocketResponse] = app[SOCKETS]
     goodbyes = [s.close(code=WSCloseCode.GOING_AWAY, message=b"Server shutdown") for s in sockets]
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
             await asyncio.gather(*goodbyes, return_exceptions=True)
+    app[OUTBOXES].abort()
 
 
 class _Connection:
@@ -101,7 +122,7 @@ class _Connection:
             await self._answers[message["type"]](message)
         except GatewayError as error:
             answer: dict[str, Any] = {"type": "error", "error": error.message}
-            if isinstance(error, RateLimited):
+            if isinstance(error, RateLimited | Unavailable):
                 answer["retryAfter"] = error.retry_after
             self._outbox.send(answer)
 
@@ -119,22 +140,34 @@ class _Connection:
         if self._outbox.is_full:
             raise InvalidRequest("The connection does not keep up with what it gets")
         wanted = _channel(message)
-        if len(self._topics | wanted.topics) > SUBSCRIPTIONS_LIMIT:
+        if len((self._topics | wanted.topics) - {METRICS_TOPIC}) > SUBSCRIPTIONS_LIMIT:
             raise InvalidRequest(f"At most {SUBSCRIPTIONS_LIMIT} subscriptions a connection")
         draw(self._request, Access.POLL, self._caller)
+        await self._wait_for_news()
         before = frozenset(self._topics)
         # Listen first, look then: what happens in between is held back until the snapshot is told.
         self._outbox.hold()
         snapshot: Event | None = None
+        jobs: Sequence[Job] = ()
         try:
             for topic in wanted.topics:
                 self._join(topic)
-            snapshot = await self._snapshot(wanted)
+            jobs, snapshot = await self._snapshot(wanted)
         finally:
             if snapshot is None:
                 for topic in wanted.topics - before:
                     self._leave(topic)
-            self._outbox.release(snapshot)
+            for job in jobs:
+                self._app[JOB_NEWS].show(job)
+            self._outbox.release(snapshot, {job.id: job.version for job in jobs})
+
+    async def _wait_for_news(self) -> None:
+        """Wait, right after a start, until every later change will be told."""
+        try:
+            async with asyncio.timeout(NEWS_SECONDS):
+                await self._app[JOB_NEWS].has_begun.wait()
+        except TimeoutError:
+            raise Starting from None
 
     async def _unsubscribe(self, message: Message) -> None:
         wanted = _channel(message)
@@ -142,22 +175,17 @@ class _Connection:
             self._leave(topic)
         self._outbox.send({"type": "unsubscribed", **wanted.named})
 
-    async def _snapshot(self, wanted: _Channel) -> Event:
+    async def _snapshot(self, wanted: _Channel) -> tuple[Sequence[Job], Event]:
+        """The jobs that a subscription starts with, and the message that shows them."""
         store = self._app[JOB_STORE]
         if wanted.job_id is None:
             jobs, _total = await store.list(limit=SNAPSHOT_JOBS)
-            return Event(
-                {"type": "snapshot", **wanted.named, "jobs": [job_in_brief(j) for j in jobs]}
-            )
-        job = await store.get(wanted.job_id)
-        shown = job_in_full(
-            job, self._app[METRICS].fresh_throughput, datetime.now(UTC).replace(tzinfo=None)
-        )
-        return Event(
-            {"type": "snapshot", **wanted.named, "job": shown},
-            job_id=job.id,
-            version=job.version,
-        )
+            shown: Message = {"jobs": [job_in_brief(job) for job in jobs]}
+        else:
+            jobs = [await store.get(wanted.job_id)]
+            now = datetime.now(UTC).replace(tzinfo=None)
+            shown = {"job": job_in_full(jobs[0], self._app[METRICS].fresh_throughput, now)}
+        return jobs, Event({"type": "snapshot", **wanted.named, **shown})
 
     def _join(self, topic: str) -> None:
         self._topics.add(topic)

@@ -5,11 +5,12 @@ Nothing that it sends may bring us down: what is not understood is ignored and c
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import math
 import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -25,12 +26,17 @@ from gateway.wire import file_message, lucidlink_message, varnish_message
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS: Final = 20.0
+# For the whole handshake: a backend may take the connection and then say nothing.
 CONNECT_SECONDS: Final = 10.0
 LONGEST_BACKOFF: Final = 30.0
 # A message that is longer than this says nothing that we know; in bytes.
 SENSIBLE_MESSAGE: Final = 1024 * 1024
 # One that is longer than this is not even taken in: the connection is given up; in bytes.
 LONGEST_MESSAGE: Final = 32 * 1024 * 1024
+# No network reads faster; in MiB/s.
+LARGEST_RATE: Final = 1e9
+VARNISH_FIGURES: Final = ("bytesUsed", "totalSpace", "usagePercentage", "lastUpdated")
+LONGEST_TEXT: Final = 4096
 
 Message = Mapping[str, Any]
 
@@ -39,12 +45,13 @@ class BackendMonitor(Monitor):
     """Holds one connection; reconnects with exponential backoff and jitter, up to 30 s."""
 
     name = "backend"
-    interval = 1.0
+    interval = 0.0
 
     def __init__(self, url: str, metrics: Metrics, hub: Hub, filespace: Filespace) -> None:
         super().__init__()
         self.ignored_messages = 0
         self._url = url
+        self._name = _without_secrets(url)
         self._metrics = metrics
         self._hub = hub
         self._filespace = filespace
@@ -58,30 +65,39 @@ class BackendMonitor(Monitor):
 
     async def check_once(self) -> bool:
         """Connect, and listen until the connection is lost."""
-        self._failures += 1
-        longest = min(LONGEST_BACKOFF, 2.0 ** min(self._failures, 6))
-        # Jitter: gateways that lost the same backend must not all come back at once.
-        self.interval = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
         try:
             await self._listen()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unavailable(f"the backend at {self._url} cannot be reached: {error}") from None
+            reason = _explain(error)
+            raise Unavailable(f"the backend at {self._name} cannot be reached: {reason}") from None
+        finally:
+            self._back_off()
         raise Unavailable("the connection to the backend was lost")
 
+    def _back_off(self) -> None:
+        """Rest the longer the more attempts were in vain."""
+        self._failures += 1
+        longest = min(LONGEST_BACKOFF, 2.0 ** min(self._failures, 6))
+        # Jitter: gateways that lost the same backend must not all come back at once.
+        self.rest = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
+
     async def _listen(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.ws_connect(
-                self._url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=LONGEST_MESSAGE
-            ) as socket,
-        ):
-            self._failures = 0
+        async with aiohttp.ClientSession() as session, await self._connect(session) as socket:
             self.pulse.beat()
-            log.info("connected to the backend at %s", self._url)
+            log.info("connected to the backend at %s", self._name)
             async for message in socket:
+                if message.type is aiohttp.WSMsgType.ERROR:
+                    break
+                # One that hangs up before it has said anything is not back yet.
+                self._failures = 0
                 self.pulse.beat()
                 self.take(message.data)
+
+    async def _connect(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await session.ws_connect(
+                self._url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=LONGEST_MESSAGE
+            )
 
     def take(self, data: object) -> None:
         """Take in one message. Whatever it is, it raises nothing."""
@@ -101,7 +117,7 @@ class BackendMonitor(Monitor):
 
     def _take_throughput(self, message: Message) -> None:
         mibps = message["getMibps"]
-        if isinstance(mibps, bool) or not 0 <= float(mibps) < math.inf:
+        if not _is_number(mibps) or not 0 <= mibps <= LARGEST_RATE:
             raise ValueError("not a rate")
         throughput = self._metrics.measure_throughput(float(mibps))
         self._hub.publish(Event(lucidlink_message(throughput)))
@@ -109,9 +125,11 @@ class BackendMonitor(Monitor):
     def _take_varnish(self, message: Message) -> None:
         figures = {
             name: value
-            for name, value in message.items()
-            if name != "type" and isinstance(value, str | int | float | None)
+            for name in VARNISH_FIGURES
+            if _is_number(value := message.get(name)) or _is_text(value)
         }
+        if not figures:
+            raise ValueError("no figures")
         self._metrics.varnish = figures
         self._hub.publish(Event(varnish_message(figures)))
 
@@ -120,14 +138,41 @@ class BackendMonitor(Monitor):
         topic = files_topic(job_id)
         if not self._hub.has_subscribers(topic):
             return
+        path, reason = message["filePath"], message.get("error")
+        if not _is_text(path):
+            raise ValueError("not a path")
         failed = message["type"] == "cache-file-failed"
-        error = str(message.get("error") or "Failed") if failed else None
-        path = self._filespace.relative(str(message["filePath"]))
+        error = (reason if _is_text(reason) else "Failed") if failed else None
         self._hub.publish(
             Event(
-                file_message(job_id, path, size=None, error=error),
+                file_message(job_id, self._filespace.relative(path), size=None, error=error),
                 topics=(topic,),
                 job_id=job_id,
                 kept=failed,
             )
         )
+
+
+def _without_secrets(url: str) -> str:
+    """The URL without what may be a password or a token."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "BACKEND_WS_URL"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return f"it answered {error.status}"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "its URL is not valid"
+    return str(error) or "it did not answer in time"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
 import orjson
 
-from gateway.database import Database
-from gateway.errors import DatabaseUnavailable, JobNotFound
-from gateway.events import JOBS, Event, Hub, files_topic, job_topic
+from gateway.database import Database, StatementFailed
+from gateway.errors import DatabaseUnavailable, InvalidRequest, JobNotFound
+from gateway.events import Event, Hub, files_topic
+from gateway.job_news import JobNews
 from gateway.job_store import JobStore
-from gateway.jobs import Job, JobStatus, Progress, version_of
-from gateway.metrics import Metrics
+from gateway.jobs import Job, JobStatus, Progress, parse_job_id, version_of
 from gateway.monitors.loop import Monitor
 from gateway.paths import Filespace
 from gateway.readiness import Readiness
-from gateway.wire import file_message, job_message
+from gateway.wire import file_message
 
 log = logging.getLogger(__name__)
 
 JOBS_CHANNEL: Final = "teamcache_gateway_jobs"
 FILES_CHANNEL: Final = "teamcache_gateway_files"
-REMEMBERED_JOBS: Final = 10_000
-ENDS: Final = ("job-completed", "job-failed", "job-cancelled")
+# Jobs that ended, of those that are read when listening begins.
+RECENT_ENDS: Final = 10_000
+# Events published in one turn of the loop: uvloop writes at the end of a turn, and a client that
+# gets more than its buffer takes would seem not to keep up.
+PUBLISHED_AT_ONCE: Final = 50
 
-State = tuple[JobStatus, tuple[int, int, int]]
+Change = Mapping[str, Any]
 
 
 class JobEventsMonitor(Monitor):
@@ -41,20 +44,18 @@ class JobEventsMonitor(Monitor):
         self,
         database: Database,
         job_store: JobStore,
-        metrics: Metrics,
+        news: JobNews,
         hub: Hub,
         filespace: Filespace,
         readiness: Readiness,
     ) -> None:
         super().__init__()
-        self._metrics = metrics
         self._database = database
         self._job_store = job_store
+        self._news = news
         self._hub = hub
         self._filespace = filespace
         self._readiness = readiness
-        self._known: OrderedDict[str, State] = OrderedDict()
-        self._has_caught_up = False
 
     async def check_once(self) -> bool:
         """Listen until the connection is lost."""
@@ -62,43 +63,67 @@ class JobEventsMonitor(Monitor):
         listening = self._database.listen(JOBS_CHANNEL, FILES_CHANNEL)
         async with aclosing(listening) as notifications:
             async for channel, payload in notifications:
-                await self._take(channel, payload)
+                await (self._take(channel, payload) if channel else self._catch_up())
                 self.pulse.beat()
         return False
 
     async def _take(self, channel: str, payload: str) -> None:
-        if channel == JOBS_CHANNEL:
-            await self._take_job(orjson.loads(payload))
-        elif channel == FILES_CHANNEL:
-            await self._take_files(orjson.loads(payload))
-        else:
-            await self._catch_up()
+        """Take in a notification. Whoever may log in may send one: what is wrong is ignored."""
+        take = self._take_job if channel == JOBS_CHANNEL else self._take_files
+        try:
+            await take(orjson.loads(payload))
+        except (ValueError, TypeError, KeyError, InvalidRequest, StatementFailed) as error:
+            log.debug("ignored a notification on %s: %r", channel, error)
 
     async def _catch_up(self) -> None:
-        """Tell what changed while nobody listened, by one query."""
-        jobs = await self._job_store.recent(REMEMBERED_JOBS)
-        for job in reversed(jobs):
-            if self._has_caught_up:
-                self._tell(job.id, job.status, job.progress, job.error)
-            else:
-                self._remember(job.id, job.status, job.progress)
-        self._has_caught_up = True
+        """Tell what changed while nobody listened, by one query; at the start just learn it."""
+        self._news.forget_shown()
+        jobs = await self._job_store.recent(RECENT_ENDS)
+        if not self._news.has_begun.is_set():
+            for job in jobs:
+                self._news.remember(job.id, job.status, job.version)
+            self._news.has_begun.set()
+            return
+        missing = set(self._news.active).difference(job.id for job in jobs)
+        for number, job in enumerate(jobs):
+            if self._has_changed(job):
+                await self._settle(job.id)
+            if number % PUBLISHED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        for job_id in missing:
+            await self._settle(job_id)
 
-    async def _take_job(self, change: Mapping[str, Any]) -> None:
-        status = JobStatus(change["status"])
-        progress = Progress(
-            total_files=change["totalFiles"] or 0,
-            completed_files=change["completedFiles"] or 0,
-            failed_files=change["failedFiles"] or 0,
-            total_bytes=change["totalBytes"] or 0,
-            completed_bytes=change["completedBytes"] or 0,
-            failed_bytes=change["failedBytes"] or 0,
-        )
-        error = None
+    def _has_changed(self, job: Job) -> bool:
+        """Whether there is news; sizes that nobody keeps are no reason to look closer."""
+        known = self._news.known(job.id)
+        if known is None or known[0] is not job.status:
+            return True
+        measures = 2 if job.progress.lacks_sizes else 3
+        return known[1][:measures] != job.version[:measures]
+
+    async def _take_job(self, change: Change) -> None:
+        job_id, status = parse_job_id(change["id"]), JobStatus(change["status"])
+        previous = JobStatus(change["previousStatus"]) if change.get("previousStatus") else None
+        progress, error = _read_progress(change), None
+        if _turns_back(previous, status):
+            await self._settle(job_id)
+            return
+        if self._news.is_old(job_id, version_of(status, progress)):
+            return
         needs_more = status.has_ended or progress.lacks_sizes
-        if needs_more and (job := await self._look_up(change["id"])):
+        if needs_more and (job := await self._look_up(job_id)):
             progress, error = job.progress, job.error
-        self._tell(change["id"], status, progress, error)
+            status = job.status if status.has_ended else status
+        self._news.tell(job_id, status, progress, error, previous)
+
+    async def _settle(self, job_id: str) -> None:
+        """Tell what the table says of a job."""
+        try:
+            job = await self._job_store.get(job_id)
+        except JobNotFound:
+            self._news.forget(job_id)
+        else:
+            self._news.tell_truth(job)
 
     async def _look_up(self, job_id: str) -> Job | None:
         try:
@@ -106,69 +131,49 @@ class JobEventsMonitor(Monitor):
         except (JobNotFound, DatabaseUnavailable):
             return None
 
-    def _tell(self, job_id: str, status: JobStatus, progress: Progress, error: str | None) -> None:
-        """Publish what is new about the job, if anything is."""
-        before = self._known.get(job_id)
-        if before == (status, version_of(status, progress)):
-            return
-        self._count(before, progress)
-        self._remember(job_id, status, progress)
-        for kind in _kinds(before, status):
-            self._hub.publish(
-                Event(
-                    job_message(kind, job_id, status, progress, error),
-                    topics=(JOBS, job_topic(job_id)),
-                    job_id=job_id,
-                    kept=kind in ENDS,
-                    version=version_of(status, progress),
-                )
-            )
-
-    def _count(self, before: State | None, progress: Progress) -> None:
-        _begun, files, size = before[1] if before else (0, 0, 0)
-        warmed = self._metrics.warmed
-        warmed.files += max(0, progress.completed_files + progress.failed_files - files)
-        warmed.bytes += max(0, progress.completed_bytes + progress.failed_bytes - size)
-
-    def _remember(self, job_id: str, status: JobStatus, progress: Progress) -> None:
-        self._known[job_id] = (status, version_of(status, progress))
-        self._known.move_to_end(job_id)
-        while len(self._known) > REMEMBERED_JOBS:
-            self._known.popitem(last=False)
-
-    async def _take_files(self, change: Mapping[str, Any]) -> None:
-        topic = files_topic(change["jobId"])
+    async def _take_files(self, change: Change) -> None:
+        job_id = parse_job_id(change["jobId"])
+        topic = files_topic(job_id)
         if not self._hub.has_subscribers(topic):
             return
-        for file in await self._job_store.files_by_id(change["items"]):
-            message = file_message(
-                change["jobId"],
-                self._filespace.relative(file.path),
-                size=file.size,
-                error=file.error,
-            )
-            self._hub.publish(
-                Event(
-                    message,
-                    topics=(topic,),
-                    job_id=change["jobId"],
-                    kept=file.error is not None,
-                )
-            )
+        files = await self._job_store.files_by_id(change["items"])
+        for number, file in enumerate(files):
+            if number % PUBLISHED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            path = self._filespace.relative(file.path)
+            message = file_message(job_id, path, size=file.size, error=file.error)
+            failed = file.error is not None
+            self._hub.publish(Event(message, topics=(topic,), job_id=job_id, kept=failed))
 
 
-def _kinds(before: State | None, status: JobStatus) -> Sequence[str]:
-    """The events that lead from what was known to what is."""
-    kinds: list[str] = []
-    known = before[0] if before else None
-    if known is None:
-        kinds.append("job-created")
-    if known is not JobStatus.RUNNING and status in (
-        JobStatus.RUNNING,
-        JobStatus.COMPLETED,
-        JobStatus.FAILED,
-    ):
-        kinds.append("job-started")
-    if status.has_ended:
-        kinds.append(f"job-{status}")
-    return kinds or ("job-progress",)
+def _read_progress(change: Change) -> Progress:
+    return Progress(
+        total_files=_number(change["totalFiles"]),
+        completed_files=_number(change["completedFiles"]),
+        failed_files=_number(change["failedFiles"]),
+        total_bytes=_number(change["totalBytes"]),
+        completed_bytes=_number(change["completedBytes"]),
+        failed_bytes=_number(change["failedBytes"]),
+    )
+
+
+def _number(value: object) -> int:
+    """A counter of the table, 0 for null. Raises `TypeError` or `ValueError` for anything else."""
+    if value is None:
+        return 0
+    if not isinstance(value, int):
+        raise TypeError("not a number")
+    if abs(value) >= 1 << 62:
+        raise ValueError("no counter is that large")
+    return value
+
+
+def _turns_back(previous: JobStatus | None, status: JobStatus) -> bool:
+    """Whether the job left its ordinary way, on which its version rises: paused, or sent back."""
+    if previous is None or previous is status:
+        return False
+    return (
+        status in (JobStatus.PENDING, JobStatus.PAUSED)
+        or previous is JobStatus.PAUSED
+        or previous.has_ended
+    )

@@ -13,16 +13,20 @@ from gateway.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
+CANCEL_AGAIN_SECONDS = 0.5
+
 
 class Monitor(ABC):
     """Something that is looked at again and again.
 
-    ``name`` is what logs and metrics call it, ``interval`` the seconds from one check to the
-    next. Set ``wanted`` to have the next check at once.
+    ``name`` is what logs and metrics call it, ``interval`` the seconds from the start of one
+    check to that of the next, ``rest`` those that lie between them at the least. Set ``wanted``
+    to have the next check at once.
     """
 
     name: str
     interval: float
+    rest: float = 0.0
 
     def __init__(self, wanted: asyncio.Event | None = None) -> None:
         self.wanted = wanted or asyncio.Event()
@@ -43,9 +47,15 @@ async def running(monitor: Monitor) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await _end(task)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    # Once is not always enough: before Python 3.12 asyncio.wait_for, which aiopg uses, loses a
+    # cancellation that arrives together with the result.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def _drive(monitor: Monitor) -> None:
@@ -59,22 +69,44 @@ async def _drive(monitor: Monitor) -> None:
         if await _checked(monitor):
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(started + monitor.interval):
+            async with asyncio.timeout_at(_due(monitor, started, loop.time())):
                 await monitor.wanted.wait()
         monitor.wanted.clear()
+
+
+def _due(monitor: Monitor, started: float, ended: float) -> float:
+    return max(started + monitor.interval, ended + monitor.rest)
 
 
 async def _checked(monitor: Monitor) -> bool:
     try:
         is_last = await monitor.check_once()
     except GatewayError as error:
-        # What lasts is told when it begins, not at each check.
-        level = logging.WARNING if monitor.pulse.miss() else logging.DEBUG
-        log.log(level, "%s: %s", monitor.name, error.message)
+        log.log(_level(monitor, logging.WARNING), "%s: %s", monitor.name, error.message)
         return False
-    except Exception:
-        monitor.pulse.miss()
-        log.exception("%s: the check failed", monitor.name)
+    except asyncio.CancelledError as error:
+        # One that nobody sent us: something that the check waited for was cancelled.
+        if _is_being_cancelled():
+            raise
+        _log_fault(monitor, error)
+        return False
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next check is due
+        _log_fault(monitor, error)
         return False
     monitor.pulse.beat()
     return is_last
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _log_fault(monitor: Monitor, error: BaseException) -> None:
+    level = _level(monitor, logging.ERROR)
+    log.log(level, "%s: the check failed", monitor.name, exc_info=error)
+
+
+def _level(monitor: Monitor, level: int) -> int:
+    """What lasts is told when it begins, not at each check."""
+    return level if monitor.pulse.miss() else logging.DEBUG

@@ -14,12 +14,17 @@ from aiobotocore.session import AioSession, get_session
 from botocore import UNSIGNED
 from botocore.exceptions import (
     ClientError,
+    ConnectionClosedError,
     ConnectTimeoutError,
-    EndpointConnectionError,
+    HTTPClientError,
     ParamValidationError,
     ReadTimeoutError,
+    SSLError,
 )
+from botocore.exceptions import ConnectionError as NoConnection
+from botocore.parsers import ResponseParserError
 
+from gateway.errors import Unavailable
 from gateway.events import Event, Hub
 from gateway.metrics import Metrics
 from gateway.monitors.loop import Monitor
@@ -40,7 +45,12 @@ CREDENTIALS: Final = (
 )
 FAILURES: Final = {
     (TimeoutError, ConnectTimeoutError, ReadTimeoutError): "S3 did not answer in time",
-    (EndpointConnectionError,): "S3 cannot be reached",
+    (SSLError,): "No secure connection to S3 can be made",
+    (NoConnection,): "S3 cannot be reached",
+    (ConnectionClosedError,): "S3 closed the connection without an answer",
+    (HTTPClientError, ResponseParserError): "S3 gave no valid answer",
+    # botocore asks again and again where a redirect without a location leads.
+    (RecursionError,): "S3 redirects without saying where",
     (ParamValidationError,): "The name of the bucket is not valid",
 }
 REASONS: Final = {"404": "The bucket does not exist", "NoSuchBucket": "The bucket does not exist"}
@@ -78,24 +88,29 @@ class S3Monitor(Monitor):
         await self._clients.aclose()
 
     async def check_once(self) -> bool:
-        """Ask for the bucket once, and publish what came of it."""
-        started = self._clock()
-        error = await self._ask()
-        latency = None if error else round((self._clock() - started) * 1000)
+        """Ask for the bucket once, and publish what came of it. Raises `Unavailable`."""
+        latency, error = await self._ask()
         self._metrics.s3_health = self._metrics.s3_health.after_check(latency, error)
         self._hub.publish(Event(s3_message(self._metrics.s3_health)))
+        if error is not None:
+            raise Unavailable(error)
         return False
 
-    async def _ask(self) -> str | None:
-        """Why the bucket is unhealthy; None if it is healthy."""
+    async def _ask(self) -> tuple[int | None, str | None]:
+        """The latency in milliseconds if the bucket is healthy, else why it is not."""
+        started = self._clock()
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 if self._client is None:
                     self._client = await self._clients.enter_async_context(await self._connect())
+                # Making the client is no part of the round trip.
+                started = self._clock()
                 await self._client.head_bucket(Bucket=self._settings.s3_health_bucket)
         except Exception as error:  # noqa: BLE001 - botocore raises what it likes: RecursionError too
-            return _reason(error)
-        return None
+            reason = _reason(error)
+            if reason is not None:
+                return None, reason
+        return round((self._clock() - started) * 1000), None
 
     async def _connect(self) -> Any:
         has_keys = await asyncio.to_thread(_prepare, self._session)

@@ -43,6 +43,11 @@ class Step:
     statements: tuple[str, ...]
     concurrent: bool
 
+    @property
+    def check(self) -> str:
+        """A query of one boolean, ``found``: whether the thing is there already."""
+        return f"SELECT {self.unless} AS found"
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:

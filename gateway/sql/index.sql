@@ -182,5 +182,21 @@ WHERE NOT EXISTS (SELECT FROM files f WHERE f.path = s.path)
 ORDER BY s.path COLLATE "C"
 ON CONFLICT (path) DO NOTHING
 
+-- name: uncache_directories
+-- A directory is cached while every file below it is: what is new or has changed is not.
+WITH RECURSIVE opened (path) AS (
+    SELECT folder.path
+    FROM (SELECT DISTINCT parent_path AS path FROM index_seen) AS folder
+    WHERE EXISTS (SELECT FROM files f
+                  WHERE f.parent_path = folder.path
+                    AND f.is_directory IS NOT TRUE AND f.cached IS NOT TRUE)
+    UNION
+    SELECT d.parent_path FROM opened JOIN files d ON d.path = opened.path
+)
+UPDATE files d
+SET cached = false, cached_at = NULL, cache_job_id = NULL
+FROM opened
+WHERE d.path = opened.path AND d.is_directory AND d.cached
+
 -- name: analyze
 ANALYZE files

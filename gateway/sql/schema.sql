@@ -1,3 +1,7 @@
+-- name: set_patience
+SELECT set_config('statement_timeout', '0', false),
+       set_config('lock_timeout', %(lock_timeout)s, false)
+
 -- name: try_lock
 SELECT pg_try_advisory_lock(hashtext('teamcache_gateway.migrations')) AS locked
 

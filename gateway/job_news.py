@@ -1,0 +1,149 @@
+"""What is known of each job, and what is therefore news: told in order, and once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from gateway.events import JOBS, Event, Hub, job_topic
+from gateway.jobs import Job, JobStatus, Progress, version_of
+from gateway.metrics import Metrics
+from gateway.wire import job_message
+
+# Twice what is read when listening begins again: the order in which jobs end is not quite that of
+# the times that stand in the table.
+REMEMBERED_ENDS: Final = 20_000
+REMEMBERED_SNAPSHOTS: Final = 10_000
+
+Version = tuple[int, int, int]
+State = tuple[JobStatus, Version]
+
+
+class JobNews:
+    """Publishes what is new about a job, so that no job's version ever falls.
+
+    A notification may be older than what is known: it waited while the table was read. Jobs that
+    have not ended are all remembered, of the others those that ended last.
+    """
+
+    def __init__(self, hub: Hub, metrics: Metrics) -> None:
+        self.has_begun = asyncio.Event()
+        """Set once every job is known: from then on every change is told."""
+        self._hub = hub
+        self._metrics = metrics
+        self._active: dict[str, State] = {}
+        self._ended: OrderedDict[str, State] = OrderedDict()
+        self._shown: OrderedDict[str, Version] = OrderedDict()
+
+    @property
+    def active(self) -> Collection[str]:
+        """The jobs that have not ended as far as is known."""
+        return tuple(self._active)
+
+    def known(self, job_id: str) -> State | None:
+        """The job's state as it was last told; None if nothing was, or long ago."""
+        return self._active.get(job_id) or self._ended.get(job_id)
+
+    def is_old(self, job_id: str, version: Version) -> bool:
+        """Whether as much of the job was told already, or more was shown to somebody."""
+        known = self.known(job_id)
+        if known is not None and version <= known[1]:
+            return True
+        return version < self._shown.get(job_id, ())
+
+    def show(self, job: Job) -> None:
+        """Note that a snapshot shows the job: what is older must not be told after it."""
+        if not self.is_old(job.id, job.version):
+            self._shown[job.id] = job.version
+            while len(self._shown) > REMEMBERED_SNAPSHOTS:
+                self._shown.popitem(last=False)
+
+    def forget_shown(self) -> None:
+        """Forget what snapshots showed: the table is about to be read anew."""
+        self._shown.clear()
+
+    def forget(self, job_id: str) -> None:
+        """Forget a job that is no more."""
+        self._active.pop(job_id, None)
+        self._ended.pop(job_id, None)
+        self._shown.pop(job_id, None)
+
+    def remember(self, job_id: str, status: JobStatus, version: Version) -> None:
+        """Take a state for told."""
+        self.forget(job_id)
+        if not status.has_ended:
+            self._active[job_id] = (status, version)
+            return
+        self._ended[job_id] = (status, version)
+        while len(self._ended) > REMEMBERED_ENDS:
+            self._ended.popitem(last=False)
+
+    def tell(
+        self,
+        job_id: str,
+        status: JobStatus,
+        progress: Progress,
+        error: str | None,
+        previous: JobStatus | None = None,
+    ) -> None:
+        """Publish how far the job is, unless that is old.
+
+        ``previous`` is the state before, for a job that is not known; without it, it is new.
+        """
+        if not self.is_old(job_id, version_of(status, progress)):
+            self._publish(job_id, status, progress, error, previous)
+
+    def tell_truth(self, job: Job) -> None:
+        """Publish the job as the table says it is now, also where it went back a step."""
+        if self.known(job.id) == (job.status, job.version):
+            return
+        if job.version >= self._shown.get(job.id, ()):
+            self._publish(job.id, job.status, job.progress, job.error, None)
+
+    def _publish(
+        self,
+        job_id: str,
+        status: JobStatus,
+        progress: Progress,
+        error: str | None,
+        previous: JobStatus | None,
+    ) -> None:
+        known = self.known(job_id)
+        version = version_of(status, progress)
+        if known is not None or previous is None:
+            self._count(known[1] if known else (0, 0, 0), progress)
+        self.remember(job_id, status, version)
+        for kind in _kinds(known[0] if known else previous, status):
+            self._hub.publish(
+                Event(
+                    job_message(kind, job_id, status, progress, error),
+                    topics=(JOBS, job_topic(job_id)),
+                    job_id=job_id,
+                    kept=status.has_ended and kind == f"job-{status}",
+                    version=version,
+                )
+            )
+
+    def _count(self, before: Version, progress: Progress) -> None:
+        _begun, files, size = before
+        warmed = self._metrics.warmed
+        warmed.files += max(0, progress.completed_files + progress.failed_files - files)
+        warmed.bytes += max(0, progress.completed_bytes + progress.failed_bytes - size)
+
+
+def _kinds(before: JobStatus | None, status: JobStatus) -> Sequence[str]:
+    """The events that lead from one state to another; before None there was no job."""
+    kinds: list[str] = []
+    if before is None:
+        kinds.append("job-created")
+    if before is not JobStatus.RUNNING and status in (
+        JobStatus.RUNNING,
+        JobStatus.COMPLETED,
+        JobStatus.FAILED,
+    ):
+        kinds.append("job-started")
+    if status.has_ended:
+        kinds.append(f"job-{status}")
+    return kinds or ("job-progress",)
