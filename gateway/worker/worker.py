@@ -158,7 +158,7 @@ class Worker:
         try:
             await work
         except GatewayError as error:
-            log.warning("worker: %s", error.message)
+            log.warning("worker: %s (%s)", error.message, str(error.__cause__).strip())
         except Exception:
             log.exception("worker: a round failed")
         else:
