@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -75,6 +76,7 @@ async def test_a_pending_job_is_shown_with_every_field(api: Any, job_id: str) ->
             "percentage": 0,
         },
         "throughput": None,
+        "eta": None,
         "startedAt": None,
         "completedAt": None,
         "error": None,
@@ -93,7 +95,13 @@ async def test_a_running_job_is_shown_as_the_document_shows_it(
         completed_files=15,
         completed_size_bytes=64_424_509_440,
     )
-    assert await read(api, job_id) == {
+    job = await read(api, job_id)
+    # A quarter is left, so it takes a third of the time that three quarters took.
+    elapsed = datetime.now(UTC) - datetime(2025, 8, 23, 2, 38, 22, 35_000, UTC)
+    eta = job.pop("eta")
+    assert eta["seconds"] == pytest.approx(elapsed.total_seconds() / 3, abs=60)
+    assert datetime.fromisoformat(eta["time"]) > datetime.now(UTC)
+    assert job == {
         "id": job_id,
         "status": "running",
         "totalFiles": 20,
