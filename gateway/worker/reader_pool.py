@@ -13,7 +13,7 @@ from gateway.worker.file_source import FileSource, PosixFiles
 from gateway.worker.reader import Reader, ReadOutcome, ReadTask
 
 # A cancelled file is let go of after this many seconds without a byte, hung or merely slow.
-CANCEL_PATIENCE: Final = 1.0
+CANCEL_PATIENCE: Final = 0.5
 
 logger = logging.getLogger(__name__)
 
