@@ -5,6 +5,7 @@ Requests are counted as they happen; everything else is looked up when somebody 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -19,6 +20,8 @@ from gateway.outbox import Outboxes
 from gateway.pulse import Pulse
 
 TEXT_FORMATS: Final = ("text/plain", "application/openmetrics-text")
+VERSION: Final = re.compile(r";\s*version\s*=([^;]*)")
+VERSIONS: Final = frozenset({"0.0.1", "0.0.4", "1.0.0"})
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 PREFIX: Final = "teamcache_gateway"
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -32,7 +35,7 @@ class PrometheusMetrics:
         self._database = database
         self._metrics = metrics
         self._outboxes = outboxes
-        self._jobs: Mapping[JobStatus, int] = {}
+        self._jobs: Mapping[JobStatus, int] | None = None
         self._registry = CollectorRegistry()
         self._requests = Counter(
             f"{PREFIX}_requests",
@@ -56,13 +59,13 @@ class PrometheusMetrics:
         self._requests.labels(method, route, status).inc()
         self._durations.labels(route).observe(seconds)
 
-    def render(self, accept: str, jobs: Mapping[JobStatus, int]) -> tuple[bytes, str]:
+    def render(self, accept: str, jobs: Mapping[JobStatus, int] | None) -> tuple[bytes, str]:
         """The text and its content type, in the form that the Accept header prefers.
 
-        ``jobs`` counts the jobs of each state; empty if that is not known.
+        ``jobs`` counts the jobs of each state that any job is in; None if that is not known.
         """
         self._jobs = jobs
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(_understood(accept))
         return encode(self._registry), content_type
 
     def collect(self) -> Iterable[Metric]:
@@ -73,7 +76,7 @@ class PrometheusMetrics:
         yield from self._collect_figures()
 
     def _collect_jobs(self) -> Iterable[Metric]:
-        if self._jobs:
+        if self._jobs is not None:
             jobs = _gauge("jobs", "Jobs by state", ("status",))
             for status in JobStatus:
                 jobs.add_metric((status,), self._jobs.get(status, 0))
@@ -121,6 +124,20 @@ def prefers_prometheus(accept: str) -> bool:
     text = max((q for kind, q in weights if kind in TEXT_FORMATS), default=0.0)
     json = max((q for kind, q in weights if kind == "application/json"), default=0.0)
     return text > json
+
+
+def _understood(accept: str) -> str:
+    """The header without what is refused, and without versions that there are not.
+
+    The library would raise on some of them, and claim to speak the others.
+    """
+    parts = accept.split(",")
+    return ",".join(part for part in parts if _is_known(part) and _weights(part)[0][1] > 0)
+
+
+def _is_known(part: str) -> bool:
+    version = VERSION.search(part)
+    return version is None or version[1].strip() in VERSIONS
 
 
 def _weights(accept: str) -> Sequence[tuple[str, float]]:

@@ -198,7 +198,7 @@ async def test_a_file_where_the_folder_should_be_is_no_file(door: Door, tmp_path
 
 # Run by an account that may not read everything; root may.
 UNREADABLE = """
-import asyncio, os, pathlib, sys
+import asyncio, concurrent.futures.thread, os, pathlib, sys
 sys.path[:0] = sys.argv[2:]
 from test_api_key_file import Door, OWN
 if os.geteuid() == 0:

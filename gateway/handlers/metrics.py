@@ -5,7 +5,9 @@ In JSON there are nulls inside: clients read the fields without looking first.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from aiohttp import hdrs, web
 
@@ -17,10 +19,13 @@ from gateway.keys import JOB_STORE, METRICS, PROMETHEUS, READINESS
 from gateway.prometheus import prefers_prometheus
 from gateway.wire import all_metrics, iso_now, s3_health
 
+# A scrape is given up after ten seconds: a database that hangs must not take all of them.
+COUNT_SECONDS: Final = 3.0
+
 
 async def metrics(request: web.Request) -> web.Response:
     """All metrics at once, in the format that the Accept header prefers."""
-    accept = request.headers.get(hdrs.ACCEPT, "")
+    accept = ",".join(request.headers.getall(hdrs.ACCEPT, ()))
     if prefers_prometheus(accept):
         response = await _prometheus(request, accept)
     else:
@@ -38,7 +43,7 @@ async def s3_metrics(request: web.Request) -> web.Response:
 
 
 async def _prometheus(request: web.Request, accept: str) -> web.Response:
-    jobs: Mapping[JobStatus, int] = {}
+    jobs: Mapping[JobStatus, int] | None = None
     if request.app[READINESS].is_ready:
         jobs = await _count_jobs(request.app[JOB_STORE])
     body, content_type = request.app[PROMETHEUS].render(accept, jobs)
@@ -46,9 +51,10 @@ async def _prometheus(request: web.Request, accept: str) -> web.Response:
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
 
-async def _count_jobs(store: JobStore) -> Mapping[JobStatus, int]:
-    """Jobs by state; nothing while the database is away, the other figures are still wanted."""
+async def _count_jobs(store: JobStore) -> Mapping[JobStatus, int] | None:
+    """Jobs by state; None while the database is away, the other figures are still wanted."""
     try:
-        return await store.count_by_status()
-    except DatabaseUnavailable:
-        return {}
+        async with asyncio.timeout(COUNT_SECONDS):
+            return await store.count_by_status()
+    except (DatabaseUnavailable, TimeoutError):
+        return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 
-from gateway.errors import IndexRefused
 from gateway.index_state import IndexState
 from gateway.indexer import Indexer
 from gateway.monitors.loop import Monitor
@@ -29,13 +28,11 @@ class IndexMonitor(Monitor):
         self._state = state
 
     async def check_once(self) -> bool:
-        """Index once. True if that is all that was asked for."""
-        try:
-            result = await self._indexer.index(self._mount_point, progress=self._state.progress)
-        except IndexRefused as error:
-            # The mount may come back; what is indexed stays.
-            log.warning("index: %s", error.message)
-            return False
+        """Index once. True if that is all that was asked for.
+
+        Raises `IndexRefused`: the mount may come back, what is indexed stays.
+        """
+        result = await self._indexer.index(self._mount_point, progress=self._state.progress)
         self._state.built = True
         log.info(
             "index: %d files, %d added, %d changed, %d removed, %.1f s",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from gateway.errors import DatabaseUnavailable, MigrationRequired
+from gateway.errors import DatabaseUnavailable, MigrationRequired, Unavailable
 from gateway.migrations import migrate
 from gateway.monitors.loop import Monitor
 from gateway.readiness import Readiness
@@ -13,6 +13,7 @@ from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
 
+DATABASE_NEEDED = "Waiting for the database"
 OWNER_NEEDED = "The database schema must be prepared by the owner of its tables"
 
 
@@ -33,23 +34,23 @@ class SchemaMonitor(Monitor):
         self._readiness = readiness
 
     async def check_once(self) -> bool:
-        """Migrate. True when the schema is up to date."""
+        """Migrate. True when the schema is up to date. Raises `Unavailable` until it can be."""
         try:
             await migrate(self._settings)
         except DatabaseUnavailable as error:
-            self._wait_for("Waiting for the database", str(error.__cause__).strip())
-            return False
+            raise self._wait_for(DATABASE_NEEDED, str(error.__cause__).strip()) from None
         except MigrationRequired as error:
             statements = "\n".join(error.statements)
-            self._wait_for(OWNER_NEEDED, f"{error.message}:\n{statements}")
-            return False
+            raise self._wait_for(OWNER_NEEDED, f"{error.message}:\n{statements}") from None
         self._readiness.reached()
         self.done.set()
         log.info("ready: the schema is up to date")
         return True
 
-    def _wait_for(self, reason: str, explanation: str) -> None:
-        """Log what we wait for, once: it stays true for many checks. Strangers get the reason."""
+    def _wait_for(self, reason: str, explanation: str) -> Unavailable:
+        """What we wait for: the log gets all of it, strangers get the reason."""
         if self._readiness.reason != reason:
             self._readiness.wait_for(reason)
-            log.warning("%s: %s", reason, explanation)
+            # Another reason is news, though nothing was well in between.
+            self.pulse.is_healthy = None
+        return Unavailable(f"{reason}: {explanation}")

@@ -32,13 +32,19 @@ class WorkerThroughputMonitor(Monitor):
         self._clock = clock
         self._bytes_before = 0
         self._measured_at = clock()
+        self._was_busy = False
 
     async def check_once(self) -> bool:
         """Measure what was read since the last check."""
         now, read = self._clock(), self._worker.bytes_read
         elapsed, delta = now - self._measured_at, read - self._bytes_before
+        if elapsed <= 0:
+            return False
         self._measured_at, self._bytes_before = now, read
-        if elapsed > 0 and (delta or self._worker.is_busy):
+        is_busy = self._worker.is_busy or delta > 0
+        # Once more when the work has ended: else its last rate would be shown for ever.
+        if is_busy or self._was_busy:
             throughput = self._metrics.measure_throughput(delta / elapsed / MIB)
             self._hub.publish(Event(lucidlink_message(throughput)))
+        self._was_busy = is_busy
         return False
