@@ -16,7 +16,7 @@ from gateway.database import Database
 from gateway.embedded_postgres import EmbeddedPostgres
 from gateway.errors import EmbeddedPostgresError
 from gateway.index_state import IndexState
-from gateway.keys import HUB, METRICS
+from gateway.keys import HUB, METRICS, PROMETHEUS
 from gateway.migrations import migrate
 from gateway.monitors.index import IndexMonitor
 from gateway.monitors.loop import Monitor, running
@@ -58,11 +58,13 @@ async def run_standalone(
         app = create_app(settings, index=state)
         async with AsyncExitStack() as stack:
             worker = await stack.enter_async_context(_worker(settings))
+            monitors: list[Monitor] = [IndexMonitor(settings, state)]
             # A backend measures the throughput itself: two rates in turn would be no rate at all.
             if not settings.backend_ws_url:
-                monitor = WorkerThroughputMonitor(worker, app[METRICS], app[HUB])
+                monitors.append(WorkerThroughputMonitor(worker, app[METRICS], app[HUB]))
+            for monitor in monitors:
+                app[PROMETHEUS].pulses[monitor.name] = monitor.pulse
                 await stack.enter_async_context(running(monitor))
-            await stack.enter_async_context(running(IndexMonitor(settings, state)))
             await serve(app, settings, stop, on_listening)
 
 

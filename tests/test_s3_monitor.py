@@ -347,21 +347,6 @@ async def test_a_refusal_has_a_latency_too() -> None:
             assert (await watched.check()).latency == 30
 
 
-def test_a_failed_check_leaves_the_average_and_the_history_as_they_were() -> None:
-    health = S3Health("us-east-1").after_check(40, None).after_check(60, None)
-    failed = health.after_check(None, "S3 answered 500")
-    assert (failed.average_latency, failed.latencies) == (50, (40, 60))
-    assert (failed.latency, failed.check_count) == (None, 3)
-
-
-def test_the_history_keeps_the_last_sixty_latencies() -> None:
-    health = S3Health("us-east-1")
-    for latency in range(70):
-        health = health.after_check(latency, None)
-    assert health.latencies == tuple(range(10, 70))
-    assert health.check_count == 70
-
-
 async def test_each_check_is_published_as_the_document_says() -> None:
     clock = ServersClock(48)
     async with moody_server(clock.mood) as server:

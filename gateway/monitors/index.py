@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 
 from gateway.index_state import IndexState
 from gateway.indexer import Indexer
@@ -13,6 +12,8 @@ from gateway.settings import Settings
 log = logging.getLogger(__name__)
 
 PROBLEMS_SHOWN = 5
+# Until there is an index nothing can be cached: a mount that comes late is looked for this often.
+UNBUILT_SECONDS = 30.0
 
 
 class IndexMonitor(Monitor):
@@ -22,7 +23,8 @@ class IndexMonitor(Monitor):
 
     def __init__(self, settings: Settings, state: IndexState) -> None:
         super().__init__()
-        self.interval = settings.index_interval or math.inf
+        self.interval = UNBUILT_SECONDS
+        self._built_interval = settings.index_interval
         self._mount_point = settings.container_mount_point
         self._indexer = Indexer(settings)
         self._state = state
@@ -34,10 +36,11 @@ class IndexMonitor(Monitor):
         """
         result = await self._indexer.index(self._mount_point, progress=self._state.progress)
         self._state.built = True
+        self.interval = self._built_interval
         log.info(
             "index: %d files, %d added, %d changed, %d removed, %.1f s",
             result.files, result.added, result.changed, result.removed, result.seconds,
         )  # fmt: skip
         for problem in result.problems[:PROBLEMS_SHOWN]:
             log.warning("index: skipped %s: %s", problem.path, problem.reason)
-        return math.isinf(self.interval)
+        return not self._built_interval
