@@ -49,8 +49,12 @@ class Outbox:
         self._is_stopped = False
         self._buffered = 0
         self._taken_at = clock()
-        self.dropped = 0
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
         """Events that this client was never told of."""
+        return self._dropped + self._backlog.dropped
 
     @property
     def is_behind(self) -> bool:
@@ -103,7 +107,7 @@ class Outbox:
         self._notice_what_was_taken()
         while len(self._backlog) and not self._is_held and not self.is_full:
             if dropped := self._backlog.take_dropped():
-                self.dropped += dropped
+                self._dropped += dropped
                 self._write(Event({"type": "events-dropped", "count": dropped}).frame)
             self._write(self._backlog.pop().frame)
         self._buffered = self._transport.get_write_buffer_size()
