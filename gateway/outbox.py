@@ -68,9 +68,10 @@ class Outbox:
 
     def offer(self, event: Event) -> None:
         """Write the event now, or keep it for later."""
+        if self._is_closing():
+            return
         if self._is_straight and self._buffer_size() <= BUFFER_LIMIT:
-            if not self._is_closing():
-                self._write_now(event.frame)
+            self._write_now(event.frame)
         elif not self._is_stopped:
             if not self.is_behind:
                 self._fall_behind()
@@ -105,7 +106,8 @@ class Outbox:
 
     def abort(self) -> None:
         """Drop the connection with all that it still holds. Without effect on a closed one."""
-        self._transport.abort()
+        with suppress(AttributeError):  # see `see_off`
+            self._transport.abort()
 
     def flush(self) -> None:
         """Write what was kept back, as far as the client takes it; cut off one that does not."""
@@ -132,10 +134,15 @@ class Outbox:
 
     def see_off(self) -> bool:
         """Whether a closed connection is rid of what it held; one that never will be is cut off."""
-        self._notice_what_was_taken()
-        self._buffered = self._buffer_size()
-        if self._is_stalled:
-            self.abort()
+        try:
+            self._notice_what_was_taken()
+            self._buffered = self._buffer_size()
+            if self._is_stalled:
+                self.abort()
+                return True
+        except AttributeError:
+            # asyncio's TLS transport, closed twice, knows its protocol no more; that one cuts
+            # itself off in time.
             return True
         return not self._buffered
 
@@ -159,7 +166,7 @@ class Outbox:
     @property
     def is_full(self) -> bool:
         """Whether as much lies in its transport as may."""
-        return self._buffer_size() > BUFFER_LIMIT
+        return not self._is_closing() and self._buffer_size() > BUFFER_LIMIT
 
     def _write(self, frame: bytes) -> None:
         if not self._is_stopped and not self._is_closing():

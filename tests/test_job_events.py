@@ -8,6 +8,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -21,9 +22,10 @@ from gateway import keys
 from gateway.app import create_app
 from gateway.events import Event, Hub
 from gateway.job_news import JobNews
-from gateway.jobs import JobStatus, Progress
+from gateway.jobs import Job, JobStatus, Progress
 from gateway.metrics import Metrics
 from gateway.migrations import migrate
+from gateway.monitors import job_events
 from gateway.monitors.job_events import JOBS_CHANNEL
 from gateway.settings import Settings
 
@@ -95,6 +97,26 @@ async def test_what_happens_while_nobody_listens_is_told_once_and_in_order(
     }
     assert {job_id: listener.events_of(job_id) for job_id in told} == told
     assert listener.percentages(running) == sorted(listener.percentages(running))
+
+
+async def test_a_job_that_ended_among_too_many_to_read_is_told_all_the_same(
+    listener: Listener,
+    database_settings: Settings,
+    deafness: asyncio.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(job_events, "RECENT_ENDS", 1)
+    jobs = [make_job(database_settings) for _ in range(4)]
+    for _ in jobs:
+        await listener.next_of("job-created")
+    run(database_settings, KILL)
+    for job_id in jobs:
+        change_job(database_settings, job_id, status="completed", completed_at="now")
+    deafness.set()
+    for _ in jobs:
+        await listener.next_of("job-completed")
+    ends = {m["jobId"] for m in listener.seen if m["type"] == "job-completed"}
+    assert ends == set(jobs)
 
 
 async def test_the_connection_is_killed_again_and_again_while_jobs_are_worked(
@@ -248,6 +270,40 @@ def test_of_very_many_jobs_those_that_have_not_ended_are_never_forgotten() -> No
     news.tell(old, JobStatus.RUNNING, Progress(10, 2, 0, 0, 0, 0), None)
     assert recorder.told == ["job-progress"]
     assert len(news._ended) < 25_000
+
+
+def job(done: int, status: JobStatus = JobStatus.RUNNING) -> Job:
+    now = datetime(2026, 1, 1)  # noqa: DTZ001 - as the database keeps them
+    return Job("1", status, Progress(9, done, 0, 0, 0, 0), now, now, None, None, None)
+
+
+def test_what_somebody_was_shown_is_never_followed_by_what_is_older() -> None:
+    hub, recorder = Hub(), Recorder()
+    hub.subscribe(recorder, "jobs")
+    news = JobNews(hub, Metrics("us-east-1"))
+    news.tell_truth(job(1))
+    news.show(job(4))
+    told = len(recorder.told)
+    news.tell("1", JobStatus.RUNNING, job(3).progress, None)
+    news.tell_truth(job(2))
+    assert len(recorder.told) == told
+    news.tell("1", JobStatus.RUNNING, job(4).progress, None)
+    assert recorder.told[told:] == ["job-progress"]
+    news.show(job(3))
+    news.tell("1", JobStatus.COMPLETED, job(9).progress, None)
+    assert recorder.told[-1] == "job-completed"
+
+
+def test_what_was_told_is_not_told_again_nor_anything_older() -> None:
+    hub, recorder = Hub(), Recorder()
+    news = JobNews(hub, Metrics("us-east-1"))
+    news.tell_truth(job(9, JobStatus.COMPLETED))
+    hub.subscribe(recorder, "jobs")
+    for done in (1, 9):
+        news.tell("1", JobStatus.RUNNING, job(done).progress, None)
+    news.tell("1", JobStatus.COMPLETED, job(9).progress, None)
+    news.tell_truth(job(9, JobStatus.COMPLETED))
+    assert recorder.told == []
 
 
 def test_a_job_of_which_only_its_change_is_known_was_not_created_just_now() -> None:

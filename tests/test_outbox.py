@@ -291,3 +291,32 @@ def test_dropping_all_reaches_those_that_leave_too(outboxes: Outboxes) -> None:
     outboxes.abort()
     assert staying.aborted
     assert leaving.aborted
+
+
+class ClosedTwice(Transport):
+    """As asyncio's TLS transport is after its second close: it has forgotten its protocol."""
+
+    def get_write_buffer_size(self) -> int:
+        if self.closing:
+            raise AttributeError("'NoneType' object has no attribute '_get_write_buffer_size'")
+        return super().get_write_buffer_size()
+
+    def abort(self) -> None:
+        raise AttributeError("'NoneType' object has no attribute '_abort'")
+
+
+def test_a_transport_that_was_closed_twice_hurts_nobody(outboxes: Outboxes) -> None:
+    transport = ClosedTwice()
+    outbox = outboxes.open(transport)
+    fill(outbox, transport)
+    outbox.offer(event())
+    transport.closing = True
+    outbox.offer(event())
+    outbox.hold()
+    outbox.release(Event({"type": "snapshot"}), {})
+    assert not outbox.is_full
+    outboxes.flush()
+    outboxes.abort()
+    outboxes.close(outbox)
+    outboxes.flush()
+    assert not outboxes._leaving

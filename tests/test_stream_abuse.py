@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import socket as sockets
 import ssl
 import subprocess
-from contextlib import AsyncExitStack, suppress
+import sys
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from index_rows import run
 from stream_kit import PATIENCE, listening
-from test_job_api import make_job
+from test_job_api import change_job, make_job
 
 from gateway import keys
 from gateway.app import create_app
@@ -171,6 +173,32 @@ async def test_before_jobs_are_known_a_subscription_is_refused_with_a_wait(
         await listener.subscribe(channel="jobs")
 
 
+@pytest.mark.parametrize("channel", ["jobs", "job"])
+async def test_what_happened_before_the_snapshot_was_read_is_not_told_after_it(
+    api: Any, database_settings: Settings, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    job_id = make_job(database_settings, total_files=9)
+    store = api.server.app[keys.JOB_STORE]
+    read = {"jobs": store.list, "job": store.get}[channel]
+    async with listening(api) as other, listening(api) as listener:
+        await other.subscribe(channel="jobs")
+
+        async def read_late(*arguments: Any, **options: Any) -> Any:
+            monkeypatch.undo()
+            change_job(database_settings, job_id, status="running", completed_files=2)
+            await other.next_of("job-started")
+            answer = await read(*arguments, **options)
+            change_job(database_settings, job_id, completed_files=3)
+            await other.next_of("job-progress")
+            return answer
+
+        monkeypatch.setattr(store, read.__name__, read_late)
+        await listener.subscribe(channel=channel, jobId=job_id)
+        told = await listener.next_of("job-progress")
+        assert told["progress"]["files"]["completed"] == 3
+        assert listener.events_of(job_id) == ["job-progress"]
+
+
 async def test_what_a_snapshot_shows_is_never_followed_by_what_is_older(
     api: Any, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,6 +338,21 @@ HANDSHAKE = (
 )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's buffer is bounded on Linux")
+async def test_the_kernel_holds_little_for_a_client_that_never_reads(api: Any) -> None:
+    outboxes, hub = api.server.app[keys.OUTBOXES], api.server.app[keys.HUB]
+    with closing(await connect_raw(api.server.host, api.server.port)):
+        while not outboxes.count:
+            await asyncio.sleep(0)
+        (outbox,) = outboxes._open
+        written = 0
+        while not outbox.is_full:
+            hub.publish(Event({"type": "x", "text": "x" * 10_000}))
+            written += 10_000
+            await asyncio.sleep(0)
+    assert written < 1_000_000
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -337,9 +380,9 @@ async def test_over_tls_a_client_that_never_reads_is_bounded_and_cut_off(
         for number in range(3000):
             hub.publish(Event({"type": f"x{number % 10}", "text": "x" * 5000}))
         assert outbox._transport.get_write_buffer_size() < 200_000
-        clock = outbox._clock
-        outbox._clock = lambda: clock() + 3600
+        hours = itertools.count(1)
+        outbox._clock = lambda: next(hours) * 3600.0
         async with asyncio.timeout(PATIENCE):
             while outboxes.count:
                 await asyncio.sleep(0)
-        await socket.close()
+        socket._response.connection.transport.abort()
