@@ -203,8 +203,7 @@ class GatewayClient:
         told as it is then. Raises `GatewayClientError` when the gateway refuses (no such job), or
         cannot be reached for ``patience`` seconds.
         """
-        loop = asyncio.get_running_loop()
-        failures, given_up_at = 0, loop.time() + patience
+        failures, given_up_at = 0, _now() + patience
         while True:
             is_connected = False
             try:
@@ -217,8 +216,8 @@ class GatewayClient:
             except (aiohttp.ClientError, OSError, TimeoutError, _Disconnected) as error:
                 # Patience begins when the connection is lost, however long it was quiet before.
                 if is_connected:
-                    failures, given_up_at = 0, loop.time() + patience
-                if loop.time() >= given_up_at:
+                    failures, given_up_at = 0, _now() + patience
+                if _now() >= given_up_at:
                     raise GatewayClientError(f"The gateway cannot be reached: {error}") from error
             failures += 1
             # Jitter: clients that lost the same gateway must not all come back at once.
@@ -350,6 +349,10 @@ def _take(job: JobView, message: Json) -> tuple[JobView, FileView | None]:
         ),
         None,
     )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _read_time(text: str | None) -> datetime | None:

@@ -6,7 +6,7 @@ Bounded for slow subscribers: of what can be replaced, the newest wins (`Backlog
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -131,59 +131,63 @@ class Backlog:
     """What a slow subscriber still has to be told, in order, at most ``limit`` events.
 
     The newest of what can be replaced wins and moves to the end. When it is full the oldest
-    replaceable event is dropped, or the new one if none is; ``dropped`` counts them.
+    replaceable event is dropped, or the new one if none is; ``dropped`` counts them. Every step
+    takes the same time however much is kept: a client must not cost more for not reading.
     """
 
     limit: int = BACKLOG_LIMIT
     dropped: int = 0
-    _events: OrderedDict[Hashable, Event] = field(default_factory=OrderedDict)
+    _kept: deque[tuple[int, Event]] = field(default_factory=deque)
+    _replaceable: OrderedDict[Hashable, tuple[int, Event]] = field(default_factory=OrderedDict)
     _sequence: int = 0
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._kept) + len(self._replaceable)
 
     def add(self, event: Event) -> None:
         """Keep an event, in place of an older one of its kind."""
-        key = self._key(event)
-        if self._events.pop(key, None) is None and len(self._events) >= self.limit:
+        key = (event.type, event.job_id)
+        replaces = not event.kept and self._replaceable.pop(key, None) is not None
+        if not replaces and len(self) >= self.limit:
             self.dropped += 1
-            if not self._drop_oldest_replaceable():
+            if not self._replaceable:
                 return
-        self._events[key] = event
-
-    def peek(self) -> Event | None:
-        """The event that is due next."""
-        return next(iter(self._events.values()), None)
+            self._replaceable.popitem(last=False)
+        self._sequence += 1
+        if event.kept:
+            self._kept.append((self._sequence, event))
+        else:
+            self._replaceable[key] = (self._sequence, event)
 
     def pop(self) -> Event:
         """Take out the event that is due next."""
-        return self._events.popitem(last=False)[1]
+        if self._is_kept_next():
+            return self._kept.popleft()[1]
+        return self._replaceable.popitem(last=False)[1][1]
 
     def discard_old(self, versions: Mapping[str, Version]) -> None:
         """Drop events that a snapshot has overtaken, which shows jobs in these versions."""
-        for key, event in list(self._events.items()):
+
+        def is_old(event: Event) -> bool:
             shown = versions.get(event.job_id or "")
-            if shown is not None and event.version and event.version <= shown:
-                del self._events[key]
+            return shown is not None and bool(event.version) and event.version <= shown
+
+        self._kept = deque(entry for entry in self._kept if not is_old(entry[1]))
+        for key in [k for k, entry in self._replaceable.items() if is_old(entry[1])]:
+            del self._replaceable[key]
 
     def clear(self) -> None:
         """Drop everything: there is nobody left to be told."""
-        self._events.clear()
+        self._kept.clear()
+        self._replaceable.clear()
 
     def take_dropped(self) -> int:
         """How many events were dropped since the last call."""
         dropped, self.dropped = self.dropped, 0
         return dropped
 
-    def _key(self, event: Event) -> Hashable:
-        if not event.kept:
-            return (event.type, event.job_id)
-        self._sequence += 1
-        return self._sequence
-
-    def _drop_oldest_replaceable(self) -> bool:
-        for key, event in self._events.items():
-            if not event.kept:
-                del self._events[key]
-                return True
-        return False
+    def _is_kept_next(self) -> bool:
+        if not self._kept or not self._replaceable:
+            return bool(self._kept)
+        sequence, _event = next(iter(self._replaceable.values()))
+        return self._kept[0][0] < sequence

@@ -41,6 +41,11 @@ class Outbox:
         clock: Callable[[], float],
     ) -> None:
         self._transport = transport
+        # A thousand clients are told of each event: every look-up counts.
+        self._buffer_size = transport.get_write_buffer_size
+        self._is_closing = transport.is_closing
+        self._write_now = transport.write
+        self._is_straight = True
         _bound_kernel_buffer(transport)
         self._on_behind = on_behind
         self._clock = clock
@@ -49,8 +54,12 @@ class Outbox:
         self._is_stopped = False
         self._buffered = 0
         self._taken_at = clock()
-        self.dropped = 0
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
         """Events that this client was never told of."""
+        return self._dropped + self._backlog.dropped
 
     @property
     def is_behind(self) -> bool:
@@ -59,14 +68,15 @@ class Outbox:
 
     def offer(self, event: Event) -> None:
         """Write the event now, or keep it for later."""
-        if self._is_stopped:
+        if self._is_closing():
             return
-        if self._is_held or len(self._backlog) or self.is_full:
-            if not len(self._backlog):
+        if self._is_straight and self._buffer_size() <= BUFFER_LIMIT:
+            self._write_now(event.frame)
+        elif not self._is_stopped:
+            if not self.is_behind:
                 self._fall_behind()
             self._backlog.add(event)
-        else:
-            self._write(event.frame)
+            self._is_straight = False
 
     def send(self, message: dict[str, Any]) -> None:
         """Tell it something that is meant for it alone; of each type the newest wins."""
@@ -75,6 +85,7 @@ class Outbox:
     def hold(self) -> None:
         """Keep everything back: a snapshot is being made, and has to come first."""
         self._is_held = True
+        self._is_straight = False
 
     def release(self, snapshot: Event | None, versions: Mapping[str, Version]) -> None:
         """Tell the snapshot, then what was kept back and is newer.
@@ -85,28 +96,33 @@ class Outbox:
         if snapshot is not None:
             self._backlog.discard_old(versions)
             self._write(snapshot.frame)
+        self._choose_way()
 
     def stop(self) -> None:
         """Write nothing any more: after the closing frame nothing may follow."""
         self._is_stopped = True
         self._backlog.clear()
+        self._choose_way()
 
     def abort(self) -> None:
         """Drop the connection with all that it still holds. Without effect on a closed one."""
-        self._transport.abort()
+        with suppress(AttributeError):  # see `see_off`
+            self._transport.abort()
 
     def flush(self) -> None:
         """Write what was kept back, as far as the client takes it; cut off one that does not."""
-        if self._transport.is_closing():
+        if self._is_closing():
             self._backlog.clear()
+            self._choose_way()
             return
         self._notice_what_was_taken()
         while len(self._backlog) and not self._is_held and not self.is_full:
             if dropped := self._backlog.take_dropped():
-                self.dropped += dropped
+                self._dropped += dropped
                 self._write(Event({"type": "events-dropped", "count": dropped}).frame)
             self._write(self._backlog.pop().frame)
-        self._buffered = self._transport.get_write_buffer_size()
+        self._choose_way()
+        self._buffered = self._buffer_size()
         if self._is_stalled:
             log.warning("a WebSocket client took nothing for %d s, cut off", STALLED_SECONDS)
             self.abort()
@@ -118,10 +134,15 @@ class Outbox:
 
     def see_off(self) -> bool:
         """Whether a closed connection is rid of what it held; one that never will be is cut off."""
-        self._notice_what_was_taken()
-        self._buffered = self._transport.get_write_buffer_size()
-        if self._is_stalled:
-            self.abort()
+        try:
+            self._notice_what_was_taken()
+            self._buffered = self._buffer_size()
+            if self._is_stalled:
+                self.abort()
+                return True
+        except AttributeError:
+            # asyncio's TLS transport, closed twice, knows its protocol no more; that one cuts
+            # itself off in time.
             return True
         return not self._buffered
 
@@ -130,23 +151,26 @@ class Outbox:
         return self._clock() - self._taken_at >= STALLED_SECONDS
 
     def _notice_what_was_taken(self) -> None:
-        size = self._transport.get_write_buffer_size()
+        size = self._buffer_size()
         if size < self._buffered or not size:
             self._taken_at = self._clock()
 
+    def _choose_way(self) -> None:
+        self._is_straight = not (self._is_held or self._is_stopped or self.is_behind)
+
     def _fall_behind(self) -> None:
         self._taken_at = self._clock()
-        self._buffered = self._transport.get_write_buffer_size()
+        self._buffered = self._buffer_size()
         self._on_behind(self)
 
     @property
     def is_full(self) -> bool:
         """Whether as much lies in its transport as may."""
-        return self._transport.get_write_buffer_size() > BUFFER_LIMIT
+        return not self._is_closing() and self._buffer_size() > BUFFER_LIMIT
 
     def _write(self, frame: bytes) -> None:
-        if not self._is_stopped and not self._transport.is_closing():
-            self._transport.write(frame)
+        if not self._is_stopped and not self._is_closing():
+            self._write_now(frame)
 
 
 def _bound_kernel_buffer(transport: asyncio.WriteTransport) -> None:
