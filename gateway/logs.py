@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from typing import Any, Final
 
 import orjson
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http import HttpProcessingError
 
 from gateway.keys import REQUEST_ID
 from gateway.settings import Settings
 
+CLIENT_FAULTS: Final = (HttpProcessingError, ClientPayloadError, ConnectionError)
 TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -33,7 +36,24 @@ class JsonFormatter(logging.Formatter):
         entry |= getattr(record, "fields", {})
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry, default=str).decode()
+        try:
+            return orjson.dumps(entry, default=str).decode()
+        except TypeError:
+            # A name that is not UTF-8 has lone surrogates, which JSON can only carry escaped.
+            return json.dumps(entry, default=str)
+
+
+class StrangersFaults(logging.Filter):
+    """Keeps aiohttp from logging an error with a traceback for each rubbish that strangers send."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let a record pass; what a client did wrong is worth a line for debugging at the most."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, CLIENT_FAULTS):
+            return True
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        record.exc_info, record.msg, record.args = None, "%s", (f"bad request: {error!r:.200}",)
+        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
 
 
 def configure_logging(settings: Settings) -> None:
@@ -44,6 +64,9 @@ def configure_logging(settings: Settings) -> None:
     else:
         handler.setFormatter(logging.Formatter(TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    server_log = logging.getLogger("aiohttp.server")
+    if not any(isinstance(one, StrangersFaults) for one in server_log.filters):
+        server_log.addFilter(StrangersFaults())
 
 
 class AccessLogger(AbstractAccessLogger):
