@@ -1,0 +1,86 @@
+"""Where it is measured: a PostgreSQL of its own, durable, and the gateway as its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from gateway.client import GatewayClient, GatewayClientError
+from gateway.embedded_postgres import EmbeddedPostgres
+from gateway.migrations import migrate
+from gateway.settings import Settings
+
+KEY = "bench-key"
+START_SECONDS = 30
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's account may pass through, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="teamcache-bench-")).resolve()
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@asynccontextmanager
+async def stage(folder: Path, media: Path) -> AsyncIterator[Settings]:
+    """Settings that lead to a fresh database with all tables."""
+    server = EmbeddedPostgres(folder / "data", database="teamcache_db", user="teamcache_user")
+    await asyncio.to_thread(server.start)
+    try:
+        settings = Settings(
+            db_host=server.host,
+            db_port=server.port,
+            container_mount_point=str(media),
+            cache_progress_time_threshold=1000,
+        )
+        await migrate(settings)
+        yield settings
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+@asynccontextmanager
+async def gateway(settings: Settings, port: int) -> AsyncIterator[GatewayClient]:
+    """A client of the gateway, which runs as a process of its own without rate limits."""
+    environ = {
+        "API_GATEWAY_KEY": KEY,
+        "API_GATEWAY_HOST": "127.0.0.1",
+        "API_GATEWAY_PORT": str(port),
+        "DB_HOST": settings.db_host,
+        "CONTAINER_MOUNT_POINT": settings.container_mount_point,
+        "RATE_LIMIT_PER_MINUTE": "0",
+        "POLL_LIMIT_PER_MINUTE": "0",
+        "LOG_LEVEL": "warning",
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "serve"), env=os.environ | environ
+    )
+    try:
+        async with GatewayClient(f"http://127.0.0.1:{port}", KEY, timeout=600) as client:
+            await _wait_until_healthy(client)
+            yield client
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+async def _wait_until_healthy(client: GatewayClient) -> None:
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                await client.health()
+            except GatewayClientError:
+                await asyncio.sleep(0.05)
+            else:
+                return

@@ -1,0 +1,100 @@
+"""Warm: a job from its submit to its end, against bare threads that read the same files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from bench.measure import Measure, compare
+from bench.stage import scratch_folder, stage
+from gateway.database import Database
+from gateway.indexer import Indexer
+from gateway.job_store import JobRequest, JobStore
+from gateway.jobs import JobStatus
+from gateway.settings import Settings
+from gateway.worker.worker import Worker
+
+POLL_SECONDS = 0.01
+KIB, MIB = 1024, 1024 * 1024
+
+
+async def measure(rounds: int) -> AsyncIterator[Measure]:
+    """5,000 files of 64 KiB, and one of 4 GiB; no disk is read: both come from memory."""
+    with scratch_folder() as folder:
+        media = folder / "media"
+        small = [media / f"small/{n // 100}/{n}.exr" for n in range(5_000)]
+        _write(small, 64 * KIB)
+        large = [media / "large/a.mov"]
+        _write(large, 4096 * MIB)
+        async with stage(folder, media) as settings, Database(settings) as database:
+            await Indexer(settings).index(str(media))
+            stop = asyncio.Event()
+            working = asyncio.create_task(Worker(settings, database).run(stop))
+            bench = _Warm(settings, JobStore(database, 600))
+            yield await compare(
+                "warm small files", "bare threads", "5,000 of 64 KiB", 1 / 0.6,
+                lambda: bench.job(media / "small", 5_000), lambda: bench.bare(small), rounds,
+            )  # fmt: skip
+            yield await compare(
+                "warm a large file", "bare threads", "1 of 4 GiB", 1 / 0.95,
+                lambda: bench.job(media / "large", 1), lambda: bench.bare(large), rounds,
+            )  # fmt: skip
+            stop.set()
+            await working
+
+
+class _Warm:
+    def __init__(self, settings: Settings, store: JobStore) -> None:
+        self._settings = settings
+        self._store = store
+
+    async def job(self, directory: Path, files: int) -> float:
+        request = JobRequest(listed_directories=[str(directory)], trees=[str(directory)])
+        created = await self._store.create(request)
+        started = time.perf_counter()
+        while not (job := await self._store.get(created.id)).status.has_ended:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
+        seconds = time.perf_counter() - started
+        assert (job.status, job.progress.completed_files) == (JobStatus.COMPLETED, files), job
+        assert job.progress.completed_bytes == job.progress.total_bytes
+        return seconds
+
+    async def bare(self, files: Sequence[Path]) -> float:
+        return await asyncio.to_thread(_read_all, files, self._settings)
+
+
+def _read_all(files: Sequence[Path], settings: Settings) -> float:
+    waiting: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+    for file in [*files, *[None] * settings.worker_concurrency]:
+        waiting.put(file)
+
+    def read() -> None:
+        buffer = bytearray(settings.worker_chunk_size)
+        while (file := waiting.get()) is not None:
+            descriptor = os.open(file, os.O_RDONLY)
+            while os.readv(descriptor, [buffer]):
+                pass
+            os.close(descriptor)
+
+    threads = [threading.Thread(target=read) for _ in range(settings.worker_concurrency)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - started
+
+
+def _write(files: Sequence[Path], size: int) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("wb") as output:
+            # A hole is read faster than any file; only what is too large to write is one.
+            if size <= MIB:
+                output.write(os.urandom(size))
+            output.truncate(size)
