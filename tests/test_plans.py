@@ -370,4 +370,3 @@ def test_jobs_that_did_not_notice_their_end_are_found_without_reading_the_items_
 ) -> None:
     nodes = plans.explain(WORKER["exhausted_jobs"], {"quiet": quiet, "limit": 256}, run=True)
     assert scanned(nodes) == set()
-    assert blocks(nodes) < 100
