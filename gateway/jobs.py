@@ -21,6 +21,9 @@ from typing import Final
 
 from gateway.errors import InvalidRequest
 
+# Where the database announces each change of a job.
+JOBS_CHANNEL: Final = "teamcache_gateway_jobs"
+
 _CANONICAL_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 

@@ -22,11 +22,10 @@ from gateway import keys
 from gateway.app import create_app
 from gateway.events import Event, Hub
 from gateway.job_news import JobNews
-from gateway.jobs import Job, JobStatus, Progress
+from gateway.jobs import JOBS_CHANNEL, Job, JobStatus, Progress
 from gateway.metrics import Metrics
 from gateway.migrations import migrate
 from gateway.monitors import job_events
-from gateway.monitors.job_events import JOBS_CHANNEL
 from gateway.settings import Settings
 
 KILL = """

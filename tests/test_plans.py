@@ -303,8 +303,8 @@ def test_cancelled_jobs_are_searched_without_reading_pending_items_of_others(
         ("lock_own_lease", {"worker": "ours"}),
         ("renew_lease", {"worker": "ours", "lease": 30}),
         ("lock_expired_leases", {"worker": "new", "everybody": True}),
-        ("give_back", {"workers": ["ours", "theirs"]}),
-        ("give_back_strays", {"worker": "ours", "known": list(range(1, 500))}),
+        ("give_back", {"workers": ["ours", "theirs"], "known": "{}"}),
+        ("give_back", {"workers": ["ours"], "known": array_literal(range(1, 500))}),
         ("end_leases", {"workers": ["ours"]}),
         ("active_jobs", {"limit": 64}),
     ],
@@ -326,12 +326,10 @@ def test_a_report_touches_the_reported_items_alone(plans: Plans) -> None:
     parameters = {
         "job": plans.large_job,
         "worker": "ours",
-        "items": items,
-        "states": ["completed"] * 500,
-        "errors": [None] * 500,
-        "marks": [1] * 500,
-        "completed_bytes": [1] * 500,
-        "failed_bytes": [0] * 500,
+        "items": array_literal(items),
+        "states": array_literal(["failed"] * 500),
+        "errors": array_literal(["gone"] * 500),
+        "marks": array_literal([1] * 500),
     }
     running = (
         "UPDATE cache_job_items SET status = 'running', worker_id = 'ours'"
@@ -343,7 +341,7 @@ def test_a_report_touches_the_reported_items_alone(plans: Plans) -> None:
 
 @pytest.mark.parametrize("count", [1, 100, 500])
 def test_read_files_are_marked_through_an_index(plans: Plans, count: int) -> None:
-    parameters = {"paths": some_files(plans, count), "job": plans.large_job}
+    parameters = {"paths": array_literal(some_files(plans, count)), "job": plans.large_job}
     assert scanned(plans.explain(WORKER["mark_cached"], parameters)) == set()
 
 
@@ -351,5 +349,24 @@ def test_whole_directories_are_marked_through_indexes(plans: Plans) -> None:
     parameters = {"paths": small_folders(plans, 100), "job": plans.large_job}
     assert scanned(plans.explain(WORKER["mark_cached_directories"], parameters)) == set()
     [small_job] = plans.fetch("SELECT id::text FROM cache_jobs WHERE total_files = 10 LIMIT 1")
-    nodes = plans.explain(WORKER["parents_of_read_files"], {"job": small_job})
+    for name in ("parents_of_read_files", "unmarked_files"):
+        nodes = plans.explain(WORKER[name], {"job": small_job, "limit": 10_000})
+        assert scanned(nodes) == set()
+
+
+def test_the_first_failed_file_of_a_large_job_is_looked_up_by_the_partial_index(
+    plans: Plans,
+) -> None:
+    failed = "UPDATE cache_job_items SET status = 'failed' WHERE job_id = %(job)s AND id % 1000 = 7"
+    nodes = plans.explain(
+        WORKER["end_exhausted_job"], {"job": plans.large_job}, first=failed.replace(" % ", " %% ")
+    )
+    assert "teamcache_gateway_cache_job_items_failed" in indexes(nodes)
+
+
+@pytest.mark.parametrize("quiet", [0, 600])
+def test_jobs_that_did_not_notice_their_end_are_found_without_reading_the_items_of_others(
+    plans: Plans, quiet: int
+) -> None:
+    nodes = plans.explain(WORKER["exhausted_jobs"], {"quiet": quiet, "limit": 256}, run=True)
     assert scanned(nodes) == set()

@@ -111,7 +111,8 @@ async def test_a_failed_file_fails_alone_and_keeps_its_ancestors_unmarked(bench:
     async with bench.working():
         job = await bench.end_of(job_id)
     assert counters(bench.settings, job_id) == ("completed", 2, 1, 60, 10)
-    assert job.error == "1 of 3 files failed"
+    gone = f"{bench.mount}/a/b/gone"
+    assert job.error == f"1 of 3 files failed, the first: {gone}: No such file or directory"
     assert job.progress.percentage == 100
     marks = cached(bench)
     assert (marks["/a/b/gone"], marks["/a/b/stays"]) == (False, True)
@@ -144,7 +145,8 @@ async def test_each_file_that_cannot_be_read_says_why(bench: Bench, tmp_path: Pa
         "x" * 300: "File name too long",
     }
     assert counters(bench.settings, job_id) == ("completed", 1, 7, 5, 21)
-    assert job.error == "7 of 8 files failed"
+    assert job.error
+    assert job.error.startswith(f"7 of 8 files failed, the first: {bench.mount}/a/")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -163,7 +165,8 @@ async def test_a_job_of_which_no_file_can_be_read_has_failed(bench: Bench) -> No
     async with bench.working():
         job = await bench.end_of(job_id)
     assert counters(bench.settings, job_id) == ("failed", 0, 2, 0, 16)
-    assert job.error == "2 of 2 files failed"
+    gone = f"{bench.mount}/gone"
+    assert job.error == f"2 of 2 files failed, the first: {gone}: No such file or directory"
     assert job.progress.percentage == 100
 
 

@@ -214,6 +214,27 @@ async def test_a_job_whose_row_is_locked_does_not_hold_up_the_others(bench: Benc
             await bench.end_of(second)
 
 
+async def test_a_last_report_that_fails_is_told(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.index({"a/one": 10})
+    source = GatedFiles(bench.mount, held="one")
+    job_id = await bench.submit("a")
+    async with bench.database.transaction() as session:
+        changes = {"db_statement_timeout": 1.0, "shutdown_timeout": 20.0}
+        async with bench.working(source=source, settings=changes):
+            await happens(source.waiting)
+            await session.execute("SELECT 1 FROM cache_jobs FOR UPDATE")
+            caplog.clear()
+            # It is read while the worker shuts down: only the last report tells of it.
+            asyncio.get_running_loop().call_later(0.5, source.gate.set)
+    assert "The database took too long to answer" in caplog.text
+    assert "1 files that were read are not reported" in caplog.text
+    async with bench.working():
+        await bench.end_of(job_id)
+    assert counters(bench.settings, job_id) == ("completed", 1, 0, 10, 0)
+
+
 # A database that goes away
 
 
@@ -233,11 +254,13 @@ async def test_a_job_survives_a_database_that_goes_away_and_comes_back(
             job_id = await bench.submit("a")
             async with bench.working(source=source, settings={"worker_lease": 5}):
                 await bench.watch(job_id, lambda job: job.progress.completed_files > 50)
+                await happens(source.waiting)
                 await asyncio.to_thread(server.stop)
+                read = len(source.closed)
                 source.gate.set()
                 async with asyncio.timeout(30):
                     # What was claimed goes on being read without a database.
-                    while len(source.closed) < 60:
+                    while len(source.closed) <= read:
                         await asyncio.sleep(0.02)
                 await asyncio.to_thread(server.start)
                 assert (server.host, server.port) == (settings.db_host, settings.db_port)

@@ -16,10 +16,10 @@ from psycopg2.extras import NamedTupleCursor
 from gateway.database import Database, connection_arguments
 from gateway.indexer import Indexer
 from gateway.job_store import JobRequest, JobStore
-from gateway.jobs import Job, JobStatus
+from gateway.jobs import JOBS_CHANNEL, Job, JobStatus
 from gateway.settings import Settings
 from gateway.worker.file_source import PosixFiles
-from gateway.worker.worker import JOBS_CHANNEL, Worker
+from gateway.worker.worker import Worker
 
 PATIENCE = 60.0
 

@@ -15,7 +15,7 @@ from gateway.errors import DatabaseUnavailable, InvalidRequest, JobNotFound
 from gateway.events import Event, Hub, files_topic
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
-from gateway.jobs import Job, JobStatus, Progress, parse_job_id, version_of
+from gateway.jobs import JOBS_CHANNEL, Job, JobStatus, Progress, parse_job_id, version_of
 from gateway.monitors.loop import Monitor
 from gateway.paths import Filespace
 from gateway.readiness import Readiness
@@ -23,7 +23,6 @@ from gateway.wire import file_message
 
 log = logging.getLogger(__name__)
 
-JOBS_CHANNEL: Final = "teamcache_gateway_jobs"
 FILES_CHANNEL: Final = "teamcache_gateway_files"
 # Jobs that ended, of those that are read when listening begins.
 RECENT_ENDS: Final = 10_000

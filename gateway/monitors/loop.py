@@ -10,10 +10,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from gateway.errors import GatewayError
 from gateway.pulse import Pulse
+from gateway.tasks import beside
 
 log = logging.getLogger(__name__)
-
-CANCEL_AGAIN_SECONDS = 0.5
 
 
 class Monitor(ABC):
@@ -43,19 +42,8 @@ async def running(monitor: Monitor) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         if isinstance(monitor, AbstractAsyncContextManager):
             await stack.enter_async_context(monitor)
-        task = asyncio.create_task(_drive(monitor), name=f"monitor {monitor.name}")
-        try:
-            yield
-        finally:
-            await _end(task)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    # Once is not always enough: before Python 3.12 asyncio.wait_for, which aiopg uses, loses a
-    # cancellation that arrives together with the result.
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
+        await stack.enter_async_context(beside(_drive(monitor), f"monitor {monitor.name}"))
+        yield
 
 
 async def _drive(monitor: Monitor) -> None:

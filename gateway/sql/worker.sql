@@ -19,7 +19,7 @@ WHERE id <> %(worker)s AND (%(everybody)s OR expires_at < now())
 FOR UPDATE SKIP LOCKED
 
 -- name: give_back
--- Only what workers of ours leased: the backend's workers have no row among the leases.
+-- What workers of ours hold beside the known: the backend's workers have no row among the leases.
 UPDATE cache_job_items i
 SET status = CASE WHEN j.status = 'cancelled' THEN 'cancelled' ELSE 'pending' END,
     completed_at = CASE WHEN j.status = 'cancelled' THEN now() AT TIME ZONE 'UTC' END,
@@ -27,20 +27,10 @@ SET status = CASE WHEN j.status = 'cancelled' THEN 'cancelled' ELSE 'pending' EN
     started_at = NULL
 FROM cache_jobs j
 WHERE i.worker_id = ANY(%(workers)s::text[]) AND i.status = 'running' AND j.id = i.job_id
+  AND NOT EXISTS (SELECT FROM unnest(%(known)s::bigint[]) AS known (id) WHERE known.id = i.id)
 
 -- name: end_leases
 DELETE FROM teamcache_gateway.workers WHERE id = ANY(%(workers)s::text[])
-
--- name: give_back_strays
--- What is claimed in our name and we know nothing of: the answer to the claim was lost.
-UPDATE cache_job_items i
-SET status = CASE WHEN j.status = 'cancelled' THEN 'cancelled' ELSE 'pending' END,
-    completed_at = CASE WHEN j.status = 'cancelled' THEN now() AT TIME ZONE 'UTC' END,
-    worker_id = NULL,
-    started_at = NULL
-FROM cache_jobs j
-WHERE i.worker_id = %(worker)s AND i.status = 'running' AND j.id = i.job_id
-  AND NOT EXISTS (SELECT FROM unnest(%(known)s::bigint[]) AS known (id) WHERE known.id = i.id)
 
 -- name: active_jobs
 -- Only jobs with something to claim: however many others wait for their last files (a backend's
@@ -100,7 +90,7 @@ WHERE j.id IS NULL OR j.status IN ('cancelled', 'completed', 'failed')
 -- statement, by what really changed (not by what the worker thinks: a report whose answer was
 -- lost comes a second time); the last file to end also ends the job.
 WITH reported AS (
-    SELECT *
+    SELECT id, status, nullif(error, '') AS error, mark
     FROM unnest(%(items)s::bigint[], %(states)s::text[], %(errors)s::text[], %(marks)s::bigint[])
          AS r (id, status, error, mark)
 ),
@@ -127,6 +117,8 @@ touched AS (
     JOIN reported r ON r.id = h.id
     WHERE i.id = h.id
     RETURNING i.id,
+              i.file_path,
+              r.error,
               r.status,
               i.bytes_read - h.mark AS completed_bytes,
               CASE r.status WHEN 'failed' THEN h.size ELSE 0 END AS failed_bytes
@@ -150,30 +142,46 @@ announced AS (
                      json_build_object('jobId', %(job)s, 'items', json_agg(id ORDER BY id))::text)
     FROM ended
     GROUP BY batch
+),
+first_failed AS (
+    -- What fails in this very statement is not seen as failed by its own look at the table.
+    SELECT concat_ws(': ', file_path, error_message) AS reason
+    FROM (
+        (SELECT id, file_path, error_message
+         FROM cache_job_items
+         WHERE job_id = %(job)s::uuid AND status = 'failed'
+         ORDER BY id
+         LIMIT 1)
+        UNION ALL
+        (SELECT id, file_path, error FROM touched WHERE status = 'failed' ORDER BY id LIMIT 1)
+    ) AS candidates
+    ORDER BY id
+    LIMIT 1
 )
 UPDATE cache_jobs j
 SET completed_files = j.completed_files + t.completed_files,
     failed_files = j.failed_files + t.failed_files,
     completed_size_bytes = coalesce(j.completed_size_bytes, 0) + t.completed_bytes,
     failed_size_bytes = coalesce(j.failed_size_bytes, 0) + t.failed_bytes,
-    status = CASE
-        WHEN j.completed_files + t.completed_files + j.failed_files + t.failed_files
-             < j.total_files THEN j.status
-        WHEN j.completed_files + t.completed_files > 0 THEN 'completed'
-        ELSE 'failed' END,
-    completed_at = CASE
-        WHEN j.completed_files + t.completed_files + j.failed_files + t.failed_files
-             >= j.total_files THEN now() AT TIME ZONE 'UTC' END,
-    error_message = CASE
-        WHEN j.completed_files + t.completed_files + j.failed_files + t.failed_files
-             < j.total_files OR j.failed_files + t.failed_files = 0 THEN j.error_message
-        ELSE format('%%s of %%s files failed', j.failed_files + t.failed_files, j.total_files) END
+    (status, completed_at, error_message) = (
+        SELECT CASE WHEN completed + failed < j.total_files THEN j.status
+                    WHEN completed > 0 THEN 'completed'
+                    ELSE 'failed' END,
+               CASE WHEN completed + failed >= j.total_files THEN now() AT TIME ZONE 'UTC' END,
+               CASE WHEN completed + failed < j.total_files OR failed = 0 THEN j.error_message
+                    ELSE format('%%s of %%s files failed', failed, j.total_files)
+                         || coalesce((SELECT ', the first: ' || reason FROM first_failed), '') END
+        FROM (SELECT j.completed_files + t.completed_files AS completed,
+                     j.failed_files + t.failed_files AS failed) AS sums)
 FROM tally t
 WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running', 'paused')
 RETURNING j.status, (SELECT count(*) FROM announced) AS announcements
 
 -- name: exhausted_jobs
--- Jobs that should have ended: nothing of them is left to claim or to read.
+-- Jobs that should have ended: they have items, and none is left to claim or to read. One whose
+-- items are fewer than its files may still be getting more from whoever made it: it counts once
+-- nothing has happened to it for so many seconds. One that has not begun and has no items at all
+-- is being made, too, and is nobody's to end.
 SELECT j.id::text
 FROM cache_jobs j
 WHERE j.status IN ('pending', 'running')
@@ -181,6 +189,12 @@ WHERE j.status IN ('pending', 'running')
        WHERE i.job_id = j.id AND i.status = 'pending' LIMIT 1) IS NULL
   AND (SELECT true FROM cache_job_items i
        WHERE i.job_id = j.id AND i.status = 'running' LIMIT 1) IS NULL
+  AND (SELECT CASE WHEN count(*) = 0 AND j.status = 'pending' THEN false
+                   ELSE count(*) >= j.total_files AND count(*) > 0
+                        OR coalesce(max(i.completed_at), j.started_at, j.created_at)
+                           < now() AT TIME ZONE 'UTC' - %(quiet)s * interval '1 second' END
+       FROM cache_job_items i
+       WHERE i.job_id = j.id)
 ORDER BY j.created_at, j.id
 LIMIT %(limit)s
 
@@ -195,6 +209,13 @@ WITH counted AS (
                AS failed_bytes
     FROM cache_job_items
     WHERE job_id = %(job)s::uuid
+),
+first_failed AS (
+    SELECT concat_ws(': ', file_path, error_message) AS reason
+    FROM cache_job_items
+    WHERE job_id = %(job)s::uuid AND status = 'failed'
+    ORDER BY id
+    LIMIT 1
 )
 UPDATE cache_jobs j
 SET completed_files = c.completed_files,
@@ -205,28 +226,52 @@ SET completed_files = c.completed_files,
     status = CASE WHEN c.completed_files > 0 THEN 'completed' ELSE 'failed' END,
     completed_at = now() AT TIME ZONE 'UTC',
     error_message = CASE
-        WHEN c.failed_files > 0 OR c.completed_files = 0
+        WHEN c.completed_files + c.failed_files = 0 THEN 'None of its files is left'
+        WHEN c.failed_files > 0
         THEN format('%%s of %%s files failed', c.failed_files, c.completed_files + c.failed_files)
+             || coalesce((SELECT ', the first: ' || reason FROM first_failed), '')
         END
 FROM counted c
 WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running')
+  AND (j.status = 'running' OR c.completed_files + c.failed_files > 0)
   AND NOT EXISTS (SELECT FROM cache_job_items i
                   WHERE i.job_id = %(job)s::uuid AND i.status IN ('pending', 'running'))
 RETURNING j.status
 
+-- name: bound_waits
+-- Whoever holds a directory's row, or the whole table, is asked again later.
+SELECT set_config('lock_timeout', '1000', true)
+
 -- name: mark_cached
--- In the order of their paths, as everybody locks rows of this table: nobody waits in a circle.
-WITH read AS (
+-- Rows that somebody holds are not waited for: returns their paths.
+WITH known AS MATERIALIZED (
+    SELECT f.id, f.path FROM files f WHERE f.path = ANY(%(paths)s::text[])
+),
+free AS MATERIALIZED (
     SELECT f.id
     FROM files f
     WHERE f.path = ANY(%(paths)s::text[])
     ORDER BY f.path
-    FOR UPDATE
+    FOR UPDATE SKIP LOCKED
+),
+marked AS (
+    UPDATE files f
+    SET cached = true, cached_at = now() AT TIME ZONE 'UTC', cache_job_id = %(job)s::uuid
+    FROM free
+    WHERE f.id = free.id
 )
-UPDATE files f
-SET cached = true, cached_at = now() AT TIME ZONE 'UTC', cache_job_id = %(job)s::uuid
-FROM read
-WHERE f.id = read.id
+SELECT k.path FROM known k WHERE NOT EXISTS (SELECT FROM free WHERE free.id = k.id)
+
+-- name: unmarked_files
+-- What a job has read and nobody has marked since: another worker has yet to, or died before it
+-- could. A file that the indexer has found changed since it was read stays unmarked.
+SELECT f.path
+FROM cache_job_items i
+JOIN files f ON f.path = i.file_path
+WHERE i.job_id = %(job)s::uuid AND i.status = 'completed'
+  AND f.cached IS NOT TRUE
+  AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
+LIMIT %(limit)s
 
 -- name: parents_of_read_files
 SELECT DISTINCT f.parent_path AS path

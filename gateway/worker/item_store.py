@@ -7,14 +7,18 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.database import Database, Session
+from gateway.database import Database, Session, array_literal
 from gateway.jobs import JobStatus
 from gateway.sql import load_queries
 from gateway.worker.ledger import ItemReport
 from gateway.worker.reader import ReadTask
 
-JOBS_AT_ONCE = 64
+# Active jobs beyond so many wait until an older one has ended.
+JOBS_AT_ONCE = 256
 WHOLE_JOB_SECONDS = 600.0
+FILES_AT_ONCE = 10_000
+# A job with fewer items than files is ended once nothing has happened to it for so long.
+QUIET_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,16 @@ class ItemStore:
             return await self._retire(session, [row.id for row in rows]) if rows else 0
 
     async def _retire(self, session: Session, workers: Sequence[str]) -> int:
-        returned = await session.execute(self._queries["give_back"], {"workers": workers})
+        everything = {"workers": workers, "known": "{}"}
+        returned = await session.execute(self._queries["give_back"], everything)
         await session.execute(self._queries["end_leases"], {"workers": workers})
         return returned
 
     async def give_back_strays(self, known: Sequence[int]) -> int:
         """Return what is claimed in our name but is not among ``known``; not during a claim."""
-        return await self._execute("give_back_strays", known=list(known))
+        return await self._execute(
+            "give_back", workers=[self.worker_id], known=array_literal(known)
+        )
 
     async def active_jobs(self) -> Sequence[str]:
         """The ids of jobs that have something to claim, oldest first."""
@@ -77,8 +84,12 @@ class ItemStore:
         return [row.id for row in rows]
 
     async def exhausted_jobs(self) -> Sequence[str]:
-        """The ids of jobs that are to run and have nothing left, neither to claim nor to read."""
-        rows = await self._database.fetch(self._queries["exhausted_jobs"], {"limit": JOBS_AT_ONCE})
+        """The ids of jobs that are to run and have nothing left, neither to claim nor to read.
+
+        A job that is still being filled is none of them.
+        """
+        parameters = {"limit": JOBS_AT_ONCE, "quiet": QUIET_SECONDS}
+        rows = await self._database.fetch(self._queries["exhausted_jobs"], parameters)
         return [row.id for row in rows]
 
     async def stopped_jobs(self, job_ids: Sequence[str]) -> Sequence[str]:
@@ -108,19 +119,16 @@ class ItemStore:
         Each item counts exactly once, whoever else reports it and however often. Returns the
         job's state, or None if it was cancelled or has ended.
         """
-        # Before and apart: the job's row must not stay locked while an indexer holds the files'.
-        if read := [r.task.path for r in reports if r.status == "completed"]:
-            await self._execute("mark_cached", paths=read, job=job_id)
         async with self._database.session() as session:
             row = await session.fetch_one(
                 self._queries["report"],
                 {
                     "job": job_id,
                     "worker": self.worker_id,
-                    "items": [r.task.item_id for r in reports],
-                    "states": [r.status for r in reports],
-                    "errors": [r.error for r in reports],
-                    "marks": [r.mark for r in reports],
+                    "items": array_literal(r.task.item_id for r in reports),
+                    "states": array_literal(r.status for r in reports),
+                    "errors": array_literal(r.error or "" for r in reports),
+                    "marks": array_literal(r.mark for r in reports),
                 },
             )
         return None if row is None else JobStatus(row.status)
@@ -129,16 +137,31 @@ class ItemStore:
         """End a job that has nothing left to run and did not notice; False if it has."""
         return bool(await self._execute("end_exhausted_job", job=job_id))
 
+    async def mark_cached(self, job_id: str, paths: Sequence[str]) -> Sequence[str]:
+        """Mark files that a job has read; returns those whose rows somebody holds.
+
+        Raises `LockTimeout` if the whole table is held.
+        """
+        return await self._column("mark_cached", job=job_id, paths=array_literal(paths))
+
+    async def unmarked_files(self, job_id: str) -> Sequence[str]:
+        """Some of the files that a job has read and that are not marked, if there are any."""
+        return await self._column("unmarked_files", job=job_id, limit=FILES_AT_ONCE)
+
     async def mark_cached_directories(self, job_id: str) -> None:
-        """Mark the directories that a job has completed: those with no uncached file below."""
+        """Mark the directories that a job has completed: those with no uncached file below.
+
+        Raises `LockTimeout` if somebody holds one of them.
+        """
         paths = await self._column("parents_of_read_files", job=job_id)
         while paths:
             parents = await self._column("mark_cached_directories", job=job_id, paths=paths)
             paths = list({parent for parent in parents if parent})
 
     async def _column(self, query: str, **parameters: object) -> list[str]:
-        """The first column of a query that may take long: it looks at a whole job."""
+        """The first column of a query that may take long, but not wait for locks."""
         async with self._database.transaction(WHOLE_JOB_SECONDS) as session:
+            await session.execute(self._queries["bound_waits"])
             return [row[0] for row in await session.fetch(self._queries[query], parameters)]
 
     async def _execute(self, query: str, **parameters: object) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -55,6 +55,11 @@ class Ledger:
     def jobs(self) -> set[str]:
         """The ids of the jobs that have items here."""
         return {entry.task.job_id for entry in self._entries.values()}
+
+    @property
+    def unread(self) -> Mapping[str, int]:
+        """Of each job the number of items that wait for a reader, or are being read."""
+        return Counter(e.task.job_id for e in self._entries.values() if e.outcome is None)
 
     def claim(self, task: ReadTask, mark: int) -> None:
         """Enter an item; ``mark`` is what earlier readings have counted for it."""

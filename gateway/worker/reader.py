@@ -51,7 +51,7 @@ class ReadOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReadState:
     """A read under way: how long it takes, and for how long no byte has come (seconds)."""
 
     task: ReadTask
@@ -99,7 +99,7 @@ class Reader(threading.Thread):
             if not self._serve(task):
                 return
 
-    def look(self, now: float) -> Progress | None:
+    def look(self, now: float) -> ReadState | None:
         """What is being read, and since when without a byte, as of ``now``; None while idle.
 
         Only as fine as it is called often: the reader itself keeps no clock while it reads.
@@ -111,7 +111,7 @@ class Reader(threading.Thread):
         seen = (task, task.bytes_read)
         if self._seen != seen:
             self._seen, self._seen_at = seen, now if seen[1] else taken_at
-        return Progress(task, seconds=now - taken_at, silence=now - self._seen_at)
+        return ReadState(task, seconds=now - taken_at, silence=now - self._seen_at)
 
     def _serve(self, task: ReadTask) -> bool:
         # The time before the task: whoever sees the task sees a time that is not older.

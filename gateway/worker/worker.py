@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import aclosing, suppress
 from functools import partial
 from itertools import zip_longest
 from typing import TypeVar
 
 from gateway.database import Database
 from gateway.errors import GatewayError
+from gateway.jobs import JOBS_CHANNEL
+from gateway.mount import Mount
 from gateway.settings import Settings
+from gateway.tasks import beside
+from gateway.worker.cache_marks import CacheMarks
 from gateway.worker.file_source import FileSource
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport, Ledger
 from gateway.worker.reader import ReadTask
 from gateway.worker.reader_pool import ReaderPool
 from gateway.worker.schedule import Schedule
+from gateway.worker.turns import Turns, share
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-
-JOBS_CHANNEL = "teamcache_gateway_jobs"
 
 # New jobs are announced by the database; this is for announcements that were lost, in seconds.
 IDLE_SECONDS = 5.0
@@ -34,8 +37,6 @@ CHECK_SECONDS = 0.4
 GATHER_SECONDS = 0.02
 # How long to wait after the database failed, in seconds.
 RETRY_SECONDS = 1.0
-# Directories are marked as cached after a job has ended; this often it is tried.
-FINISH_ATTEMPTS = 30
 
 
 class Worker:
@@ -61,10 +62,11 @@ class Worker:
         self._items = ItemStore(database, settings.worker_lease)
         self._ledger = Ledger()
         self._schedule = Schedule(settings)
+        self._marks = CacheMarks(self._items)
+        self._turns = Turns()
         self._awake = asyncio.Event()
         self._exhausted: set[str] = set()
         self._failures: list[GatewayError] = []
-        self._background: set[asyncio.Task[None]] = set()
         self._pool: ReaderPool | None = None
 
     @property
@@ -81,16 +83,25 @@ class Worker:
         """Work until ``stop`` is set; then give back what is not read, within the shutdown time."""
         pool = self._pool = self._start_pool()
         async with (
-            _beside(self._keep_lease()),
-            _beside(self._listen()),
-            _beside(self._keep_watch(pool)),
-            _beside(self._work(pool, stop)) as work,
+            beside(self._look_at_mount()),
+            beside(self._keep_lease()),
+            beside(self._listen()),
+            beside(self._keep_watch(pool)),
+            beside(self._marks.keep()),
+            beside(self._work(pool, stop)) as work,
         ):
             await stop.wait()
             self._awake.set()
             # A round that waits for a database which does not answer is not waited for.
             await asyncio.wait({work}, timeout=self._settings.shutdown_timeout / 4)
         await self._shut_down(pool)
+
+    async def _look_at_mount(self) -> None:
+        """Say what is read, and whether there is anything: people forget to mount."""
+        mount_point = self._settings.container_mount_point
+        log.info("reading %s with %d readers", mount_point, self._settings.worker_concurrency)
+        if not await Mount(mount_point).is_visible():
+            log.warning("%s is no directory with something in it", mount_point)
 
     async def _work(self, pool: ReaderPool, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -119,9 +130,7 @@ class Worker:
                 await self._tidy()
             if room := self._schedule.room(pool.unfinished, self._ledger.ended):
                 await self._claim(pool, room)
-        if self._failures:
-            failures, self._failures = self._failures, []
-            raise failures[0]
+        self._raise_failure()
 
     async def _attempt(self, work: Coroutine[None, None, Result]) -> Result | None:
         """Put an error off to the end of the round: one job that is locked holds up no other."""
@@ -131,14 +140,20 @@ class Worker:
             self._failures.append(error)
             return None
 
+    def _raise_failure(self) -> None:
+        """Raise the first error that was put off."""
+        failures, self._failures = self._failures, []
+        if failures:
+            raise failures[0]
+
     async def _keep_watch(self, pool: ReaderPool) -> None:
         """Stop reading what is cancelled, let go of what hangs; never behind a slow statement."""
         while True:
-            pool.check_stalled()
-            await self._survive(self._stop_cancelled())
+            await self._survive(self._watch(pool))
             await asyncio.sleep(CHECK_SECONDS)
 
-    async def _stop_cancelled(self) -> None:
+    async def _watch(self, pool: ReaderPool) -> None:
+        pool.check_stalled()
         self._ledger.stop(await self._items.stopped_jobs(list(self._ledger.jobs)))
 
     async def _rest(self, pool: ReaderPool) -> None:
@@ -179,29 +194,24 @@ class Worker:
     async def _report_job(self, job_id: str, reports: Sequence[ItemReport]) -> None:
         status = await self._items.report(job_id, reports)
         self._ledger.settle(reports)
+        self._marks.add(job_id, [r.task.path for r in reports if r.status == "completed"])
+        _tell_failures(job_id, [r for r in reports if r.status == "failed"])
         if status is not None and status.has_ended:
             log.info("job %s %s", job_id, status)
-            self._finish(job_id)
-
-    def _finish(self, job_id: str) -> None:
-        task = asyncio.create_task(self._mark_directories(job_id))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _mark_directories(self, job_id: str) -> None:
-        for _ in range(FINISH_ATTEMPTS):
-            if await self._survive(self._items.mark_cached_directories(job_id)):
-                return
+            self._marks.end(job_id)
 
     async def _claim(self, pool: ReaderPool, room: int) -> None:
-        jobs = await self._items.active_jobs()
+        held = self._ledger.unread
+        jobs = self._turns.order(await self._items.active_jobs(), held)
+        counts = [held.get(job_id, 0) for job_id in jobs]
         batches: list[Sequence[ReadTask]] = []
         try:
-            for others, job_id in zip(range(len(jobs), 0, -1), jobs, strict=True):
-                if room <= 0:
+            for position, job_id in enumerate(jobs):
+                limit = share(counts[position:], room)
+                if limit <= 0:
                     break
-                work = self._claim_from(job_id, -(-room // others))
-                batches.append(await self._attempt(work) or [])
+                self._turns.took(job_id)
+                batches.append(await self._attempt(self._claim_from(job_id, limit)) or [])
                 room -= len(batches[-1])
         finally:
             for task in _taking_turns(batches):
@@ -225,7 +235,7 @@ class Worker:
         for job_id in exhausted & self._exhausted:
             if await self._items.end_exhausted_job(job_id):
                 log.warning("job %s had nothing left and was ended", job_id)
-                self._finish(job_id)
+                self._marks.end(job_id)
         self._exhausted = exhausted
 
     async def _keep_lease(self) -> None:
@@ -269,11 +279,18 @@ class Worker:
             async with asyncio.timeout(self._settings.shutdown_timeout / 2):
                 await asyncio.to_thread(pool.close, self._settings.shutdown_timeout / 4)
                 self._collect(pool)
-                if await self._survive(self._report()) and self._items.has_lease:
+                await self._survive(self._report_last())
+                if self._items.has_lease:
                     await self._survive(self._items.end_lease())
-                await asyncio.gather(*self._background)
-        for task in self._background:
-            task.cancel()
+                await self._marks.settle()
+        if ended := self._ledger.ended:
+            log.warning("worker: %d files that were read are not reported, and read again", ended)
+        if owed := self._marks.owed:
+            log.warning("worker: %d files that were read are not marked as cached", owed)
+
+    async def _report_last(self) -> None:
+        await self._report()
+        self._raise_failure()
 
 
 def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
@@ -286,13 +303,13 @@ def _taking_turns(batches: Sequence[Sequence[ReadTask]]) -> Iterator[ReadTask]:
         yield from (task for task in row if task is not None)
 
 
-@asynccontextmanager
-async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Run something for as long as the context lasts."""
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+def _tell_failures(job_id: str, failed: Sequence[ItemReport]) -> None:
+    if failed:
+        first = failed[0]
+        log.warning(
+            "job %s: %d files failed, the first: %r: %s",
+            job_id,
+            len(failed),
+            first.task.path,
+            first.error,
+        )

@@ -1,0 +1,132 @@
+"""Marks in the index what was read: behind the worker's back, since rows there may be locked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+
+from gateway.errors import GatewayError
+from gateway.worker.item_store import ItemStore
+
+log = logging.getLogger(__name__)
+
+# Files marked by one statement.
+BATCH = 1000
+# Beyond so many files that wait for their mark no more are remembered: a job's end finds them.
+MOST_WAITING = 100_000
+# How long to wait before what could not be marked is tried again, in seconds.
+RETRY_SECONDS = 1.0
+# So often it is tried to finish a job that has ended.
+FINISH_ATTEMPTS = 30
+
+
+class CacheMarks:
+    """The marks that ``files`` is owed: files as they are reported, directories at a job's end.
+
+    A report comes first and its marks after it, so a worker that is killed in between owes them:
+    they are made up for when the job ends, whichever worker ends it. Behind the job's very last
+    report nobody is left to do so: then they stay unmarked until another job reads them.
+    """
+
+    def __init__(self, items: ItemStore) -> None:
+        self._items = items
+        self._waiting: dict[str, dict[str, None]] = {}  # of each job the paths, in their order
+        self._ended: dict[str, int] = {}  # the attempts that are left
+        self._wanted = asyncio.Event()
+        self._was_told = False
+
+    @property
+    def owed(self) -> int:
+        """Files known to wait for their mark."""
+        return sum(map(len, self._waiting.values()))
+
+    def add(self, job_id: str, paths: Sequence[str]) -> None:
+        """Mark these files soon; the database knows that the job has read them."""
+        if paths and self.owed < MOST_WAITING:
+            self._note(job_id, paths)
+
+    def end(self, job_id: str) -> None:
+        """The job has ended: mark what was overlooked, and the directories that are whole."""
+        self._ended[job_id] = FINISH_ATTEMPTS
+        self._wanted.set()
+
+    async def keep(self) -> None:
+        """Mark whatever is owed, as long as this runs."""
+        while True:
+            await self._wanted.wait()
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Return when nothing is owed any more."""
+        while self._waiting or self._ended:
+            if not await self._try_all():
+                await asyncio.sleep(RETRY_SECONDS)
+        self._wanted.clear()
+
+    def _note(self, job_id: str, paths: Sequence[str]) -> None:
+        self._waiting.setdefault(job_id, {}).update(dict.fromkeys(paths))
+        self._wanted.set()
+
+    async def _try_all(self) -> bool:
+        """One attempt at everything; False if something was in the way of some of it."""
+        marked = [await self._attempt(self._mark(job_id)) for job_id in tuple(self._waiting)]
+        finished = [await self._finish(job_id) for job_id in tuple(self._ended)]
+        is_done = all(marked) and all(finished)
+        self._was_told = self._was_told and not is_done
+        return is_done
+
+    async def _finish(self, job_id: str) -> bool:
+        """False if it is to be tried again."""
+        if job_id in self._waiting:
+            return False
+        if await self._attempt(self._mark_all(job_id)):
+            del self._ended[job_id]
+            return True
+        # Files that wait are tried without end; behind them it would be no attempt at all.
+        self._ended[job_id] -= job_id not in self._waiting
+        if not self._ended[job_id]:
+            log.warning("job %s: its directories could not be marked as cached", job_id)
+            del self._ended[job_id]
+        return False
+
+    async def _mark_all(self, job_id: str) -> bool:
+        """Mark what nobody has marked, then directories; False if some files are locked."""
+        previous: Sequence[str] = ()
+        while (paths := await self._items.unmarked_files(job_id)) and paths != previous:
+            self._note(job_id, paths)
+            if not await self._mark(job_id):
+                return False
+            previous = paths
+        await self._items.mark_cached_directories(job_id)
+        return True
+
+    async def _mark(self, job_id: str) -> bool:
+        """Mark the files of a job that wait; False if some are locked."""
+        waiting = self._waiting[job_id]
+        paths = tuple(waiting)
+        for batch in (paths[start : start + BATCH] for start in range(0, len(paths), BATCH)):
+            locked = await self._items.mark_cached(job_id, batch)
+            for path in set(batch).difference(locked):
+                del waiting[path]
+        if not waiting:
+            del self._waiting[job_id]
+            return True
+        if any(path in waiting for path in paths):
+            self._tell(f"files of job {job_id} are locked, and marked as cached later")
+            return False
+        return True
+
+    async def _attempt(self, work: Coroutine[None, None, bool]) -> bool:
+        try:
+            return await work
+        except GatewayError as error:
+            self._tell(f"marking files as cached: {error.message} ({str(error.__cause__).strip()})")
+        except Exception:
+            log.exception("worker: marking files as cached failed")
+        return False
+
+    def _tell(self, message: str) -> None:
+        """What lasts is told when it begins, not at each attempt."""
+        log.log(logging.DEBUG if self._was_told else logging.WARNING, "worker: %s", message)
+        self._was_told = True

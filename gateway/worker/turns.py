@@ -1,0 +1,41 @@
+"""Which jobs are claimed from next, and how much of each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class Turns:
+    """Gives each job an equal share of what a worker holds, also where there are fewer places.
+
+    A place goes to the job with the fewest items in the worker's hands; among equals to the one
+    whose last turn is longest ago, one without any turn first.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self._number = 0
+
+    def order(self, jobs: Sequence[str], held: Mapping[str, int]) -> Sequence[str]:
+        """The jobs, the neediest first; of those not among ``jobs`` nothing is remembered."""
+        self._last = {job: self._last[job] for job in jobs if job in self._last}
+        return sorted(jobs, key=lambda job: (held.get(job, 0), self._last.get(job, 0)))
+
+    def took(self, job: str) -> None:
+        """The job had its turn."""
+        self._number += 1
+        self._last[job] = self._number
+
+
+def share(held: Sequence[int], room: int) -> int:
+    """How many of ``room`` new items go to the first of some jobs, each holding so many.
+
+    ``held`` rises. The items go where they bring all jobs as close to equal as they can.
+    """
+    level, left = held[0], room
+    for count, following in enumerate(held[1:], start=1):
+        step = (following - level) * count
+        if step >= left:
+            return level + -(-left // count) - held[0]
+        level, left = following, left - step
+    return level + -(-left // len(held)) - held[0]

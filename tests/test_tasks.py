@@ -1,0 +1,63 @@
+"""Tasks beside other work: that they end, also when they lose a cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway import tasks
+from gateway.tasks import beside, end
+
+
+async def lose_cancellations(count: int, started: asyncio.Event) -> None:
+    """As asyncio.wait_for may before Python 3.12, so often."""
+    started.set()
+    for _ in range(count):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("lost", [0, 1, 3])
+async def test_work_that_loses_cancellations_ends_with_its_context(
+    lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.01)
+    started = asyncio.Event()
+    async with asyncio.timeout(30):
+        async with beside(lose_cancellations(lost, started)) as task:
+            await started.wait()
+    assert task.cancelled()
+
+
+async def test_work_that_never_ends_is_left_to_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.01)
+    started = asyncio.Event()
+    many = tasks.CANCEL_ATTEMPTS + 1
+    async with asyncio.timeout(30):
+        async with beside(lose_cancellations(many, started), "the deaf one") as task:
+            await started.wait()
+    assert not task.done()
+    assert "the deaf one does not end" in caplog.text
+    await end(task)
+
+
+async def fail() -> None:
+    raise KeyError("broken")
+
+
+async def test_what_the_work_raises_is_raised_at_the_end_of_the_context() -> None:
+    with pytest.raises(KeyError, match="broken"):
+        async with beside(fail()) as task:
+            await asyncio.wait({task})
+
+
+async def test_work_that_ended_by_itself_is_no_matter() -> None:
+    async with beside(asyncio.sleep(0)) as task:
+        await asyncio.wait({task})
+    assert not task.cancelled()

@@ -1,0 +1,136 @@
+"""What ends a job that did not notice its end, what leaves it alone, and what its end says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from worker_kit import Bench, counters, open_bench, query
+
+from gateway.settings import Settings
+from gateway.worker.item_store import ItemStore
+from gateway.worker.ledger import ItemReport
+
+OLD = "now() AT TIME ZONE 'UTC' - interval '1 day'"
+
+
+@pytest.fixture
+async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
+        yield bench
+
+
+@pytest.fixture
+async def store(bench: Bench) -> ItemStore:
+    store = ItemStore(bench.database, 60)
+    await store.take_lease()
+    return store
+
+
+def make_job(bench: Bench, status: str, items: list[str], total: int, when: str) -> str:
+    """A job of TeamCache Manager's with items of these states."""
+    [row] = query(
+        bench.settings,
+        "INSERT INTO cache_jobs (status, file_paths, total_files, created_at, started_at)"
+        f" VALUES (%s, '{{}}', %s, {when}, {when}) RETURNING id::text",
+        status,
+        total,
+    )
+    for number, state in enumerate(items):
+        query(
+            bench.settings,
+            "INSERT INTO cache_job_items (job_id, file_path, status, completed_at, error_message)"
+            f" VALUES (%s, %s, %s, {when}, CASE %s WHEN 'failed' THEN 'gone' END)",
+            *(row.id, f"/media/{number}", state, state),
+        )
+    return str(row.id)
+
+
+@pytest.mark.parametrize(
+    ("status", "items", "total", "when", "ends"),
+    [
+        ("pending", [], 100_000, "now() AT TIME ZONE 'UTC'", False),
+        ("pending", [], 100_000, OLD, False),
+        ("running", [], 100_000, "now() AT TIME ZONE 'UTC'", False),
+        ("running", [], 100_000, OLD, True),
+        ("running", ["completed"], 100_000, "now() AT TIME ZONE 'UTC'", False),
+        ("running", ["completed"], 100_000, OLD, True),
+        ("running", ["completed", "failed"], 2, "now() AT TIME ZONE 'UTC'", True),
+        ("pending", ["completed", "failed"], 2, OLD, True),
+        ("running", ["completed", "pending"], 2, OLD, False),
+        ("running", ["completed", "running"], 2, OLD, False),
+        ("paused", ["completed"], 1, OLD, False),
+    ],
+)
+async def test_only_a_job_that_nobody_fills_any_more_is_ended(
+    bench: Bench, store: ItemStore, status: str, items: list[str], total: int, when: str, ends: bool
+) -> None:
+    job_id = make_job(bench, status, items, total, when)
+    assert (job_id in await store.exhausted_jobs()) is ends
+
+
+async def test_a_job_that_is_still_without_items_cannot_be_ended(
+    bench: Bench, store: ItemStore
+) -> None:
+    job_id = make_job(bench, "pending", [], 100_000, OLD)
+    assert not await store.end_exhausted_job(job_id)
+    assert counters(bench.settings, job_id)[0] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("items", "error"),
+    [
+        (["completed", "completed"], None),
+        (["completed", "failed", "failed"], "2 of 3 files failed, the first: /media/1: gone"),
+        (["completed", "cancelled"], "1 of 2 files failed"),
+        ([], "None of its files is left"),
+    ],
+)
+async def test_a_job_that_is_ended_says_what_failed(
+    bench: Bench, store: ItemStore, items: list[str], error: str | None
+) -> None:
+    job_id = make_job(bench, "running", items, len(items), OLD)
+    assert await store.end_exhausted_job(job_id)
+    assert (await bench.store.get(job_id)).error == error
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+async def test_the_first_failed_file_is_named_in_whichever_order_they_fail(
+    bench: Bench, store: ItemStore, order: tuple[int, ...]
+) -> None:
+    await bench.index({"a/0%s": 1, "a/1 Ä'\"": 1, "a/2\\": 1, "a/3": 1})
+    job_id = await bench.submit("a")
+    tasks = [item.task for item in await store.claim(job_id, 4)]
+    await store.report(job_id, [ItemReport(tasks[3], "completed", None, 1)])
+    for number in order:
+        error = f'"odd" \\ reason {number}'
+        await store.report(job_id, [ItemReport(tasks[number], "failed", error, 0)])
+    assert (await bench.store.get(job_id)).error == (
+        f'3 of 4 files failed, the first: {tasks[0].path}: "odd" \\ reason 0'
+    )
+
+
+async def test_files_that_fail_are_told_in_the_log(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = await bench.submit(files=["gone"])
+    async with bench.working():
+        await bench.end_of(job_id)
+    path = str(bench.mount / "gone")
+    expected = f"job {job_id}: 1 files failed, the first: {path!r}: No such file or directory"
+    assert [r.levelname for r in caplog.records if r.getMessage() == expected] == ["WARNING"]
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+async def test_a_worker_says_what_it_reads_and_whether_there_is_anything(
+    bench: Bench, caplog: pytest.LogCaptureFixture, is_empty: bool
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    if not is_empty:
+        (bench.mount / "file").touch()
+    async with bench.working(settings={"worker_concurrency": 3}):
+        await bench.end_of(await bench.submit(files=["gone"]))
+    assert f"reading {bench.mount} with 3 readers" in caplog.text
+    assert ("is no directory with something in it" in caplog.text) is is_empty

@@ -1,0 +1,81 @@
+"""Jobs of large files share the readers equally, whichever was there first."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from worker_kit import PATIENCE, Bench, GatedFiles, open_bench
+
+from gateway.settings import Settings
+
+
+class OneByOne(GatedFiles):
+    """Real files, of which one ends whenever the test lets it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, held="nothing is held")
+        self.passes = threading.Semaphore(0)
+        self.ended = threading.Semaphore(0)
+
+    def read(self, descriptor: int, buffers: Sequence[memoryview], /) -> int:  # type: ignore[override]
+        assert self.passes.acquire(timeout=PATIENCE)
+        return super().read(descriptor, buffers)
+
+    def close(self, descriptor: int, /) -> None:
+        super().close(descriptor)
+        self.ended.release()
+
+    async def let_one_end(self) -> None:
+        self.passes.release()
+        assert await asyncio.to_thread(self.ended.acquire, timeout=PATIENCE)
+
+    def by_job(self) -> Counter[str]:
+        return Counter(Path(path).parent.name for path in self.closed)
+
+
+@pytest.fixture
+async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
+        yield bench
+
+
+@pytest.mark.parametrize(("jobs", "readers"), [(6, 4), (12, 2)])
+async def test_jobs_of_large_files_get_equal_shares(bench: Bench, jobs: int, readers: int) -> None:
+    names = [f"job{number}" for number in range(jobs)]
+    await bench.index({f"{name}/{number}": 10 for name in names for number in range(40)})
+    for name in names:
+        await bench.submit(name)
+    source = OneByOne(bench.mount)
+    async with bench.working(source=source, settings={"worker_concurrency": readers}):
+        for _ in range(8 * jobs):
+            await source.let_one_end()
+        read = source.by_job()
+        source.passes.release(10_000)
+    assert set(read) == set(names)
+    assert max(read.values()) - min(read.values()) <= 3, read
+
+
+async def test_a_new_job_of_large_files_gets_the_next_place(bench: Bench) -> None:
+    await bench.index(
+        {f"old{job}/{number}": 10 for job in range(5) for number in range(40)} | {"new/one": 10}
+    )
+    for job in range(5):
+        await bench.submit(f"old{job}")
+    source = OneByOne(bench.mount)
+    async with bench.working(source=source, settings={"worker_concurrency": 4}):
+        for _ in range(10):
+            await source.let_one_end()
+        new = await bench.submit("new")
+        ending = asyncio.create_task(bench.end_of(new))
+        for _ in range(20):
+            await source.let_one_end()
+            if source.by_job()["new"]:
+                break
+        source.passes.release(10_000)
+        await ending
+    assert source.by_job()["new"] == 1
