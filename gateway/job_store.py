@@ -16,6 +16,8 @@ from gateway.size_tally import SizeTally
 from gateway.sql import load_queries
 
 CANCEL_BATCH = 10_000
+# The sums of a page of jobs run side by side, and leave connections to everybody else.
+SUMS_AT_ONCE = 2
 # A cancelled job is not among them: the backend still finishes the files in its hands.
 SETTLED = (JobStatus.COMPLETED, JobStatus.FAILED)
 
@@ -58,6 +60,7 @@ class JobStore:
         self._submit_seconds = submit_seconds
         self._queries = load_queries("jobs")
         self._tally = SizeTally(self._sum_item_sizes)
+        self._sums = asyncio.Semaphore(SUMS_AT_ONCE)
 
     async def create(self, request: JobRequest) -> CreatedJob:
         """Write the job and its items, visible together or not at all.
@@ -105,6 +108,13 @@ class JobStore:
         rows = await self._database.fetch(self._queries["list"], parameters)
         counted = await self._database.fetch_one(self._queries["count"], parameters)
         return list(await asyncio.gather(*map(self._with_sizes, rows))), counted.total
+
+    async def newest(self, limit: int) -> Sequence[Job]:
+        """The ``limit`` jobs that were created last, newest first; sizes as `recent` has them."""
+        parameters = {"status": None, "limit": limit, "offset": 0}
+        return [
+            _build_job(r) for r in await self._database.fetch(self._queries["list"], parameters)
+        ]
 
     async def count_by_status(self) -> Mapping[JobStatus, int]:
         """How many jobs there are of each state that any job is in."""
@@ -167,14 +177,16 @@ class JobStore:
         return replace(job, progress=progress)
 
     async def _sum_item_sizes(self, job_id: str) -> tuple[int, int]:
-        row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": job_id})
+        async with self._sums:
+            row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": job_id})
         return int(row.completed_bytes), int(row.failed_bytes)
 
 
 def _build_job(row: Any) -> Job:
+    status = JobStatus(row.status)
     return Job(
         id=row.id,
-        status=JobStatus(row.status),
+        status=status,
         progress=Progress(
             total_files=row.total_files or 0,
             completed_files=row.completed_files or 0,
@@ -182,6 +194,7 @@ def _build_job(row: Any) -> Job:
             total_bytes=int(row.total_size_bytes or 0),
             completed_bytes=int(row.completed_size_bytes or 0),
             failed_bytes=int(row.failed_size_bytes or 0),
+            is_over=status.has_ended,
         ),
         created_at=row.created_at,
         started_at=row.started_at,

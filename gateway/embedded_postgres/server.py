@@ -68,10 +68,11 @@ class EmbeddedPostgres:
     """A PostgreSQL that keeps its data in ``data_dir`` and listens on a private socket only.
 
     ``host`` and ``port`` are what a client connects to, as ``user`` to ``database``, the same at
-    every start of one object; that role owns the database and is no superuser. ``bin_dir`` holds the programs of PostgreSQL 13 to 18,
-    None takes the wheel's. ``options`` are further settings of the server. All methods block,
-    may be called from any thread and raise `EmbeddedPostgresError`. What somebody else created,
-    folders above all, keeps its owner and mode.
+    every start of one object; that role owns the database and is no superuser. ``bin_dir`` holds
+    the programs of PostgreSQL 13 to 18, None takes the wheel's. ``options`` are further settings
+    of the server. All methods block, may be called from any thread and raise
+    `EmbeddedPostgresError`. What somebody else created, folders above all, keeps its owner and
+    mode.
     """
 
     def __init__(
