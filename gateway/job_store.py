@@ -66,9 +66,13 @@ class JobStore:
         """Write the job and its items, visible together or not at all.
 
         The files of a directory never leave the database. Raises `NoFilesFound` and writes
-        nothing if there is no file at all, `DatabaseUnavailable`.
+        nothing if there is no file at all, `Unavailable` if too many jobs are being created,
+        `DatabaseUnavailable`.
         """
-        async with self._database.transaction(self._submit_seconds) as session:
+        async with (
+            self._database.slow_turn(),
+            self._database.transaction(self._submit_seconds) as session,
+        ):
             row = await session.fetch_one(
                 self._queries["create"],
                 {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.database import Database, array_literal
 from gateway.errors import InvalidPath, NoFilesFound
@@ -52,9 +53,8 @@ class Submission:
     async def _check_directories(self, directories: Typed, recursive: bool) -> None:
         if not directories:
             return
-        rows = await self._database.fetch(
-            self._queries["look_up_directories"],
-            {"paths": array_literal(directories), "recursive": recursive},
+        rows = await self._fetch(
+            "look_up_directories", paths=array_literal(directories), recursive=recursive
         )
         if wrong := [directories[row.path] for row in rows if row.is_file]:
             raise InvalidPath(f"Listed under directories, but a file: {_name(wrong)}", wrong)
@@ -65,13 +65,15 @@ class Submission:
         """Split the listed files: those that the index knows, with their bytes, and the others."""
         if not files:
             return {}, []
-        rows = await self._database.fetch(
-            self._queries["look_up_files"], {"paths": array_literal(files)}
-        )
+        rows = await self._fetch("look_up_files", paths=array_literal(files))
         if wrong := [files[row.path] for row in rows if row.is_directory]:
             raise _listed_as_file(wrong)
         indexed = {row.path: int(row.size or 0) for row in rows if row.indexed}
         return indexed, [row.path for row in rows if not row.indexed]
+
+    async def _fetch(self, query: str, **parameters: Any) -> Sequence[Any]:
+        async with self._database.slow_turn():
+            return await self._database.fetch(self._queries[query], parameters)
 
     async def _measure(self, paths: Sequence[str], typed: Typed, *, nothing_else: bool) -> Sizes:
         """The bytes of files that the index does not know, 0 where the mount cannot tell.
