@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +42,7 @@ class Submission:
 
         A file that also lies inside a directory counts once. Raises `InvalidPath` for a directory
         among the files or the reverse, `NoFilesFound` for a directory in which nothing is
-        indexed; nothing is created then.
+        indexed, `Unavailable` if too many are being submitted; nothing is created then.
         """
         await self._check_directories(directories, recursive)
         indexed, unknown = await self._look_up(files)
@@ -57,9 +59,21 @@ class Submission:
             "look_up_directories", paths=array_literal(directories), recursive=recursive
         )
         if wrong := [directories[row.path] for row in rows if row.is_file]:
-            raise InvalidPath(f"Listed under directories, but a file: {_name(wrong)}", wrong)
-        if empty := [directories[row.path] for row in rows if not row.has_files]:
-            raise NoFilesFound(f"No files found in {_name(empty)}", empty)
+            raise _listed_as_directory(wrong)
+        if empty := {row.path: directories[row.path] for row in rows if not row.has_files}:
+            await self._refuse_empty(empty, recursive)
+
+    async def _refuse_empty(self, empty: Typed, recursive: bool) -> None:
+        """Refuse directories of which the index knows no file, and say why if the mount tells."""
+        seen, is_visible = await asyncio.gather(
+            self._mount.look_at(list(empty)), self._mount.is_visible()
+        )
+        typed, kinds = list(empty.values()), {it.kind for it in seen}
+        if wrong := [name for name, it in zip(typed, seen, strict=True) if it.kind is Kind.FILE]:
+            raise _listed_as_directory(wrong)
+        # A mount that we cannot see misses every directory.
+        reason = _why_empty(kinds, len(typed), recursive) if is_visible else ""
+        raise NoFilesFound(f"No files found in {_name(typed)}{reason}", typed)
 
     async def _look_up(self, files: Typed) -> tuple[Sizes, Sequence[str]]:
         """Split the listed files: those that the index knows, with their bytes, and the others."""
@@ -128,6 +142,22 @@ def _is_covered(path: str, directories: frozenset[str], recursive: bool) -> bool
 
 def _listed_as_file(paths: Sequence[str]) -> InvalidPath:
     return InvalidPath(f"Listed under files, but a directory: {_name(paths)}", paths)
+
+
+def _listed_as_directory(paths: Sequence[str]) -> InvalidPath:
+    return InvalidPath(f"Listed under directories, but a file: {_name(paths)}", paths)
+
+
+def _why_empty(kinds: AbstractSet[Kind], count: int, recursive: bool) -> str:
+    """What the mount says of directories without indexed files; nothing if it is divided."""
+    if kinds == {Kind.MISSING}:
+        return ": it does not exist" if count == 1 else ": they do not exist"
+    if kinds != {Kind.DIRECTORY}:
+        return ""
+    directly = "" if recursive else "directly "
+    if count == 1:
+        return f": it exists, but nothing {directly}in it is indexed yet"
+    return f": they exist, but nothing {directly}in them is indexed yet"
 
 
 def _name(paths: Sequence[str]) -> str:
