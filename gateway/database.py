@@ -53,6 +53,7 @@ RETRY_SECONDS = 0.5
 SLOW_TURN_SECONDS = 30.0
 LISTEN_PROBE_SECONDS = 30.0
 PING_SECONDS = 2.0
+ROWS_AT_ONCE = 2000
 # Ends a statement whose client is gone; PostgreSQL 13 does not know the setting.
 NOTICE_LOST_CLIENTS = """
 SELECT set_config('client_connection_check_interval', '500', false)
@@ -76,7 +77,11 @@ class Session:
     async def fetch(self, query: str, parameters: Parameters | None = None) -> list[Any]:
         """Run a statement and return its rows, named tuples."""
         await self._cursor.execute(query, parameters)
-        rows: list[Any] = await self._cursor.fetchall()
+        rows: list[Any] = await self._cursor.fetchmany(ROWS_AT_ONCE)
+        while len(rows) < self._cursor.rowcount:
+            # All of a hundred thousand rows at once would hold up the loop.
+            await asyncio.sleep(0)
+            rows += await self._cursor.fetchmany(ROWS_AT_ONCE)
         return rows
 
     async def fetch_one(self, query: str, parameters: Parameters | None = None) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from gateway.aside import compute
 from gateway.database import Database, array_literal
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
 from gateway.jobs import Job, JobStatus, Progress
@@ -69,24 +70,12 @@ class JobStore:
         nothing if there is no file at all, `Unavailable` if too many jobs are being created,
         `DatabaseUnavailable`.
         """
+        parameters = await compute(len(request.listed_files), _parameters, request)
         async with (
             self._database.slow_turn(),
             self._database.transaction(self._submit_seconds) as session,
         ):
-            row = await session.fetch_one(
-                self._queries["create"],
-                {
-                    "id": str(uuid.uuid4()),
-                    "trees": array_literal(request.trees),
-                    "folders": array_literal(request.folders),
-                    "paths": array_literal(request.paths),
-                    "sizes": array_literal(request.sizes),
-                    "maybe_paths": array_literal(request.maybe),
-                    "maybe_sizes": array_literal(request.maybe.values()),
-                    "file_paths": array_literal(request.listed_files),
-                    "directory_paths": array_literal(request.listed_directories),
-                },
-            )
+            row = await session.fetch_one(self._queries["create"], parameters)
         if row is None:
             raise NoFilesFound
         return CreatedJob(
@@ -184,6 +173,20 @@ class JobStore:
         async with self._sums:
             row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": job_id})
         return int(row.completed_bytes), int(row.failed_bytes)
+
+
+def _parameters(request: JobRequest) -> Mapping[str, str]:
+    return {
+        "id": str(uuid.uuid4()),
+        "trees": array_literal(request.trees),
+        "folders": array_literal(request.folders),
+        "paths": array_literal(request.paths),
+        "sizes": array_literal(request.sizes),
+        "maybe_paths": array_literal(request.maybe),
+        "maybe_sizes": array_literal(request.maybe.values()),
+        "file_paths": array_literal(request.listed_files),
+        "directory_paths": array_literal(request.listed_directories),
+    }
 
 
 def _build_job(row: Any) -> Job:

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.aside import compute
 from gateway.database import Database, array_literal
 from gateway.errors import InvalidPath, NoFilesFound
 from gateway.job_store import CreatedJob, JobRequest, JobStore
@@ -47,17 +48,17 @@ class Submission:
         await self._check_directories(directories, recursive)
         indexed, unknown = await self._look_up(files)
         unindexed = await self._measure(unknown, files, nothing_else=not (indexed or directories))
-        job = await self._job_store.create(
-            _job_request(indexed, unindexed, list(directories), recursive)
-        )
+        request = await compute(
+            len(files) + len(directories),
+            _job_request, indexed, unindexed, list(directories), recursive,
+        )  # fmt: skip
+        job = await self._job_store.create(request)
         return Submitted(job, [files[path] for path in unindexed])
 
     async def _check_directories(self, directories: Typed, recursive: bool) -> None:
         if not directories:
             return
-        rows = await self._fetch(
-            "look_up_directories", paths=array_literal(directories), recursive=recursive
-        )
+        rows = await self._fetch("look_up_directories", directories, recursive=recursive)
         if wrong := [directories[row.path] for row in rows if row.is_file]:
             raise _listed_as_directory(wrong)
         if empty := {row.path: directories[row.path] for row in rows if not row.has_files}:
@@ -79,13 +80,11 @@ class Submission:
         """Split the listed files: those that the index knows, with their bytes, and the others."""
         if not files:
             return {}, []
-        rows = await self._fetch("look_up_files", paths=array_literal(files))
-        if wrong := [files[row.path] for row in rows if row.is_directory]:
-            raise _listed_as_file(wrong)
-        indexed = {row.path: int(row.size or 0) for row in rows if row.indexed}
-        return indexed, [row.path for row in rows if not row.indexed]
+        rows = await self._fetch("look_up_files", files)
+        return await compute(len(rows), _split, rows, files)
 
-    async def _fetch(self, query: str, **parameters: Any) -> Sequence[Any]:
+    async def _fetch(self, query: str, paths: Typed, **more: bool) -> Sequence[Any]:
+        parameters = {"paths": await compute(len(paths), array_literal, paths), **more}
         async with self._database.slow_turn():
             return await self._database.fetch(self._queries[query], parameters)
 
@@ -106,6 +105,13 @@ class Submission:
             verb = "does" if len(missing) == 1 else "do"
             raise NoFilesFound(f"No files found: {_name(missing)} {verb} not exist", missing)
         return {path: it.size for path, it in seen.items()}
+
+
+def _split(rows: Sequence[Any], typed: Typed) -> tuple[Sizes, Sequence[str]]:
+    if wrong := [typed[row.path] for row in rows if row.is_directory]:
+        raise _listed_as_file(wrong)
+    indexed = {row.path: int(row.size or 0) for row in rows if row.indexed}
+    return indexed, [row.path for row in rows if not row.indexed]
 
 
 def _job_request(
