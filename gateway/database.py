@@ -1,4 +1,4 @@
-"""The aiopg pool, transactions and LISTEN. Driver errors become ours here, and only here.
+"""The aiopg pool, transactions and LISTEN. What goes wrong leaves it as errors of ours.
 
 aiopg's connections are in autocommit: one statement needs no transaction, several statements go
 through `Database.transaction`. What a statement returns are named tuples.
@@ -7,7 +7,6 @@ through `Database.transaction`. What a statement returns are named tuples.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -18,10 +17,31 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2.extras import NamedTupleCursor
 
-from gateway.errors import DatabaseUnavailable, GatewayError
+from gateway.database_errors import (
+    LockTimeout,
+    PermissionDenied,
+    StatementFailed,
+    describe_outage,
+    translated_errors,
+)
+from gateway.errors import DatabaseUnavailable, Unavailable
 from gateway.settings import Settings
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "Database",
+    "LockTimeout",
+    "Notification",
+    "Parameters",
+    "PermissionDenied",
+    "Session",
+    "StatementFailed",
+    "array_literal",
+    "blocking_connection",
+    "clear_next_descriptor",
+    "connection_arguments",
+    "describe_outage",
+    "translated_errors",
+]
 
 Parameters = Mapping[str, Any]
 
@@ -29,48 +49,16 @@ Parameters = Mapping[str, Any]
 GRACE_SECONDS = 5.0
 # A restarted PostgreSQL has recovered by then; the first use of an old connection fails once.
 RETRY_SECONDS = 0.5
+# Creating a job of a million files takes a minute: those behind it may wait for their turn.
+SLOW_TURN_SECONDS = 30.0
 LISTEN_PROBE_SECONDS = 30.0
 PING_SECONDS = 2.0
+ROWS_AT_ONCE = 2000
 # Ends a statement whose client is gone; PostgreSQL 13 does not know the setting.
 NOTICE_LOST_CLIENTS = """
 SELECT set_config('client_connection_check_interval', '500', false)
 WHERE current_setting('server_version_num')::integer >= 140000
 """
-
-
-class StatementFailed(GatewayError):
-    """PostgreSQL refused a statement of ours: a fault in the gateway, not in the request."""
-
-    default_message = "Internal error"
-
-
-class PermissionDenied(StatementFailed):
-    """Our role lacks a right. The message is PostgreSQL's own."""
-
-
-class LockTimeout(StatementFailed):
-    """A lock was not to be had in time."""
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn what the driver raises into our errors; a real cancellation passes through."""
-    try:
-        yield
-    except asyncio.CancelledError as error:
-        # aiopg hides a statement timeout and a cancelled backend behind CancelledError.
-        if isinstance(error.__context__, psycopg2.extensions.QueryCanceledError):
-            raise DatabaseUnavailable("The database took too long to answer") from error
-        raise
-    except psycopg2.errors.InsufficientPrivilege as error:
-        raise PermissionDenied(str(error).splitlines()[0]) from error
-    except psycopg2.errors.LockNotAvailable as error:
-        raise LockTimeout from error
-    except (psycopg2.OperationalError, psycopg2.InterfaceError, OSError, TimeoutError) as error:
-        log.debug("database unavailable", exc_info=error)
-        raise DatabaseUnavailable from error
-    except psycopg2.Error as error:
-        raise StatementFailed from error
 
 
 class Notification(NamedTuple):
@@ -89,7 +77,11 @@ class Session:
     async def fetch(self, query: str, parameters: Parameters | None = None) -> list[Any]:
         """Run a statement and return its rows, named tuples."""
         await self._cursor.execute(query, parameters)
-        rows: list[Any] = await self._cursor.fetchall()
+        rows: list[Any] = await self._cursor.fetchmany(ROWS_AT_ONCE)
+        while len(rows) < self._cursor.rowcount:
+            # All of a hundred thousand rows at once would hold up the loop.
+            await asyncio.sleep(0)
+            rows += await self._cursor.fetchmany(ROWS_AT_ONCE)
         return rows
 
     async def fetch_one(self, query: str, parameters: Parameters | None = None) -> Any:
@@ -111,12 +103,15 @@ class Database:
     """A pool of connections that survives restarts, cancellations and lost networks.
 
     The pool's own waiting list loses wake-ups when a released connection turns out to be closed,
-    so a semaphore of the same size stands in front of it and nobody ever waits inside.
+    so semaphores of the same size stand in front of it and nobody ever waits inside. One place
+    more than the settings say is `ping`'s: a database that is busy is not away.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._places = asyncio.Semaphore(settings.db_pool_size)
+        self._slow_turns = asyncio.Semaphore(max(1, settings.db_pool_size // 2))
+        self._ping_place = asyncio.Semaphore(1)
         self._pool: aiopg.Pool | None = None
 
     async def open(self) -> None:
@@ -125,7 +120,7 @@ class Database:
         self._pool = await aiopg.create_pool(
             **connection_arguments(settings),
             minsize=0,
-            maxsize=settings.db_pool_size,
+            maxsize=settings.db_pool_size + 1,
             timeout=settings.db_statement_timeout + GRACE_SECONDS,
             enable_hstore=False,
             on_connect=_prepare_connection,
@@ -149,7 +144,7 @@ class Database:
 
     @property
     def size(self) -> int:
-        """Connections at most."""
+        """Connections at most, but for `ping`'s."""
         return self._settings.db_pool_size
 
     @property
@@ -162,21 +157,26 @@ class Database:
 
         It is tried a second time when the connection fails. Raises `DatabaseUnavailable`.
         """
-        try:
-            async with self.session() as session:
-                return await session.fetch(query, parameters)
-        except DatabaseUnavailable as error:
-            if not _is_lost_connection(error):
-                raise
-            await asyncio.sleep(RETRY_SECONDS)
-            async with self.session() as session:
-                return await session.fetch(query, parameters)
+        return await self._fetch(self._places, query, parameters)
 
     async def ping(self) -> None:
         """Raise `DatabaseUnavailable` if PostgreSQL does not answer within two seconds."""
         with translated_errors():
             async with asyncio.timeout(PING_SECONDS):
-                await self.fetch("SELECT 1")
+                await self._fetch(self._ping_place, "SELECT 1")
+
+    async def _fetch(
+        self, places: asyncio.Semaphore, query: str, parameters: Parameters | None = None
+    ) -> list[Any]:
+        try:
+            async with self._cursor(places) as cursor:
+                return await Session(cursor).fetch(query, parameters)
+        except DatabaseUnavailable as error:
+            if not _is_lost_connection(error):
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
+            async with self._cursor(places) as cursor:
+                return await Session(cursor).fetch(query, parameters)
 
     async def fetch_one(self, query: str, parameters: Parameters | None = None) -> Any:
         """Like `fetch`, but return the first row, or None."""
@@ -189,8 +189,26 @@ class Database:
 
         ``statement_seconds`` is how long we wait for an answer; the server's own limit stays.
         """
-        async with self._cursor(statement_seconds) as cursor:
+        async with self._cursor(self._places, statement_seconds) as cursor:
             yield Session(cursor)
+
+    @asynccontextmanager
+    async def slow_turn(self) -> AsyncIterator[None]:
+        """Wait for one's turn to do slow work: it leaves half of the connections to the others.
+
+        Raises `Unavailable` if it does not come within half a minute.
+        """
+        try:
+            async with asyncio.timeout(SLOW_TURN_SECONDS):
+                await self._slow_turns.acquire()
+        except TimeoutError:
+            raise Unavailable(
+                "Too many jobs are being created, please try again later", retry_after=10
+            ) from None
+        try:
+            yield
+        finally:
+            self._slow_turns.release()
 
     @asynccontextmanager
     async def transaction(self, statement_seconds: float | None = None) -> AsyncIterator[Session]:
@@ -198,7 +216,7 @@ class Database:
 
         ``statement_seconds`` raises the time that each of its statements may take.
         """
-        async with self._cursor(statement_seconds) as cursor, cursor.begin():
+        async with self._cursor(self._places, statement_seconds) as cursor, cursor.begin():
             session = Session(cursor)
             if statement_seconds is not None:
                 await session.execute(
@@ -208,18 +226,20 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def _cursor(self, statement_seconds: float | None) -> AsyncIterator[aiopg.Cursor]:
+    async def _cursor(
+        self, places: asyncio.Semaphore, statement_seconds: float | None = None
+    ) -> AsyncIterator[aiopg.Cursor]:
         limit = (statement_seconds or self._settings.db_statement_timeout) + GRACE_SECONDS
         with translated_errors():
             async with (
-                self._connection() as connection,
+                self._connection(places) as connection,
                 connection.cursor(cursor_factory=NamedTupleCursor, timeout=limit) as cursor,
             ):
                 yield cursor
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[aiopg.Connection]:
-        async with self._place():
+    async def _connection(self, places: asyncio.Semaphore) -> AsyncIterator[aiopg.Connection]:
+        async with self._place(places):
             pool = self._pool
             if pool is None:
                 raise DatabaseUnavailable
@@ -230,13 +250,13 @@ class Database:
                 await self._release(pool, connection)
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
         async with asyncio.timeout(self._settings.db_connect_timeout):
-            await self._places.acquire()
+            await places.acquire()
         try:
             yield
         finally:
-            self._places.release()
+            places.release()
 
     async def _acquire(self, pool: aiopg.Pool) -> aiopg.Connection:
         if not pool.freesize:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from gateway.aside import compute
 from gateway.database import Database, array_literal
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
 from gateway.jobs import Job, JobStatus, Progress
@@ -16,6 +17,8 @@ from gateway.size_tally import SizeTally
 from gateway.sql import load_queries
 
 CANCEL_BATCH = 10_000
+# The sums of a page of jobs run side by side, and leave connections to everybody else.
+SUMS_AT_ONCE = 2
 # A cancelled job is not among them: the backend still finishes the files in its hands.
 SETTLED = (JobStatus.COMPLETED, JobStatus.FAILED)
 
@@ -58,28 +61,21 @@ class JobStore:
         self._submit_seconds = submit_seconds
         self._queries = load_queries("jobs")
         self._tally = SizeTally(self._sum_item_sizes)
+        self._sums = asyncio.Semaphore(SUMS_AT_ONCE)
 
     async def create(self, request: JobRequest) -> CreatedJob:
         """Write the job and its items, visible together or not at all.
 
         The files of a directory never leave the database. Raises `NoFilesFound` and writes
-        nothing if there is no file at all, `DatabaseUnavailable`.
+        nothing if there is no file at all, `Unavailable` if too many jobs are being created,
+        `DatabaseUnavailable`.
         """
-        async with self._database.transaction(self._submit_seconds) as session:
-            row = await session.fetch_one(
-                self._queries["create"],
-                {
-                    "id": str(uuid.uuid4()),
-                    "trees": array_literal(request.trees),
-                    "folders": array_literal(request.folders),
-                    "paths": array_literal(request.paths),
-                    "sizes": array_literal(request.sizes),
-                    "maybe_paths": array_literal(request.maybe),
-                    "maybe_sizes": array_literal(request.maybe.values()),
-                    "file_paths": array_literal(request.listed_files),
-                    "directory_paths": array_literal(request.listed_directories),
-                },
-            )
+        parameters = await compute(len(request.listed_files), _parameters, request)
+        async with (
+            self._database.slow_turn(),
+            self._database.transaction(self._submit_seconds) as session,
+        ):
+            row = await session.fetch_one(self._queries["create"], parameters)
         if row is None:
             raise NoFilesFound
         return CreatedJob(
@@ -105,6 +101,13 @@ class JobStore:
         rows = await self._database.fetch(self._queries["list"], parameters)
         counted = await self._database.fetch_one(self._queries["count"], parameters)
         return list(await asyncio.gather(*map(self._with_sizes, rows))), counted.total
+
+    async def newest(self, limit: int) -> Sequence[Job]:
+        """The ``limit`` jobs that were created last, newest first; sizes as `recent` has them."""
+        parameters = {"status": None, "limit": limit, "offset": 0}
+        return [
+            _build_job(r) for r in await self._database.fetch(self._queries["list"], parameters)
+        ]
 
     async def count_by_status(self) -> Mapping[JobStatus, int]:
         """How many jobs there are of each state that any job is in."""
@@ -167,14 +170,30 @@ class JobStore:
         return replace(job, progress=progress)
 
     async def _sum_item_sizes(self, job_id: str) -> tuple[int, int]:
-        row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": job_id})
+        async with self._sums:
+            row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": job_id})
         return int(row.completed_bytes), int(row.failed_bytes)
 
 
+def _parameters(request: JobRequest) -> Mapping[str, str]:
+    return {
+        "id": str(uuid.uuid4()),
+        "trees": array_literal(request.trees),
+        "folders": array_literal(request.folders),
+        "paths": array_literal(request.paths),
+        "sizes": array_literal(request.sizes),
+        "maybe_paths": array_literal(request.maybe),
+        "maybe_sizes": array_literal(request.maybe.values()),
+        "file_paths": array_literal(request.listed_files),
+        "directory_paths": array_literal(request.listed_directories),
+    }
+
+
 def _build_job(row: Any) -> Job:
+    status = JobStatus(row.status)
     return Job(
         id=row.id,
-        status=JobStatus(row.status),
+        status=status,
         progress=Progress(
             total_files=row.total_files or 0,
             completed_files=row.completed_files or 0,
@@ -182,6 +201,7 @@ def _build_job(row: Any) -> Job:
             total_bytes=int(row.total_size_bytes or 0),
             completed_bytes=int(row.completed_size_bytes or 0),
             failed_bytes=int(row.failed_size_bytes or 0),
+            is_over=status.has_ended,
         ),
         created_at=row.created_at,
         started_at=row.started_at,

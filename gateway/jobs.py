@@ -81,7 +81,8 @@ class Progress:
     """How much of a job has ended. Sizes are in bytes.
 
     ``completed_bytes`` are the sizes of succeeded files plus what was read of running ones;
-    ``failed_bytes`` the planned sizes of failed files: they have ended too.
+    ``failed_bytes`` the planned sizes of failed files: they have ended too. ``is_over`` says that
+    the job has ended: where nobody has counted its files yet, nothing else tells.
     """
 
     total_files: int
@@ -90,10 +91,13 @@ class Progress:
     total_bytes: int
     completed_bytes: int
     failed_bytes: int
+    is_over: bool = False
 
     @property
     def is_everything_ended(self) -> bool:
-        """Whether no file is left to read."""
+        """Whether no file is left to read; without a total, whether the job has ended."""
+        if self.total_files <= 0:
+            return self.is_over
         return self.completed_files + self.failed_files >= self.total_files
 
     @property
@@ -135,18 +139,19 @@ class Progress:
     def ended_share(self) -> float:
         """The share of the work that has ended, 0 to 1: of bytes, without sizes of files."""
         ended, total = self._sizes
-        return ended / total if total else 1.0
+        return ended / total if total else 0.0
 
     def _rounded_down(self, ended: int, total: int) -> int:
         """100 is kept for the moment when nothing is left: until then 99 at most."""
         if self.is_everything_ended:
             return 100
         # In whole numbers: 29 of 100 are 28.999999999999996 percent to a float.
-        return min(99, ended * 100 // total)
+        return min(99, ended * 100 // total) if total else 0
 
 
 def _part_of(ended: int, total: int) -> tuple[int, int]:
     """What has ended of a total, within bounds: a file may have grown since it was indexed."""
+    total = max(0, total)
     return min(max(0, ended), total), total
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import aiopg
@@ -24,7 +24,7 @@ from gateway.database import (
 )
 from gateway.errors import MigrationRequired, SettingsError
 from gateway.settings import Settings
-from gateway.sql import Migration, Step, load_migrations, load_queries
+from gateway.sql import Migration, Step, check_of, load_migrations, load_queries
 
 log = logging.getLogger(__name__)
 
@@ -100,53 +100,57 @@ class _Migrator:
         yield
 
     async def apply(self) -> list[str]:
-        await self._check_powers()
+        recorded, missing = await self._look()
+        if missing:
+            await self._check_powers()
         ran: list[str] = []
-        for migration in await self._unrecorded():
+        for migration in load_migrations():
             for step in migration.steps:
-                if await self._is_missing(step):
+                if step in missing and await self._is_missing(step):
                     await self._run(step)
                     ran.append(step.title)
-            await self._record(migration)
+            if migration.name not in recorded:
+                await self._record(migration)
+        if ran:
+            log.info("migrated: %d steps", len(ran))
         await self._check_rights()
         return ran
 
     async def pending(self, role: str) -> list[str]:
+        recorded, missing = await self._look()
         statements: list[str] = []
-        for migration, steps in await self._missing():
-            for step in steps:
-                statements += _printable(step)
-            statements.append(self._queries["record"] % {"name": f"'{migration.name}'"} + ";")
+        for migration in load_migrations():
+            for step in migration.steps:
+                statements += _printable(step) if step in missing else []
+            if migration.name not in recorded:
+                statements.append(self._queries["record"] % {"name": f"'{migration.name}'"} + ";")
         return statements + await self._grants(role)
 
     async def check_role(self, role: str) -> None:
         if not (await self._session.fetch_one(self._queries["role_exists"], {"role": role})).found:
             raise SettingsError(f'There is no role "{role}" to grant anything to')
 
-    async def _missing(self) -> list[tuple[Migration, list[Step]]]:
-        return [
-            (migration, [step for step in migration.steps if await self._is_missing(step)])
-            for migration in await self._unrecorded()
-        ]
+    async def _look(self) -> tuple[Collection[str], Collection[Step]]:
+        """Which migrations are recorded, and which steps are missing, recorded or not.
 
-    async def _unrecorded(self) -> Sequence[Migration]:
+        Whoever made a table anew, as an upgrade of the Manager may, lost what we had added to it.
+        """
         records = await self._session.fetch_one(self._queries["records"])
         if not records.readable:
             await self._check_rights()
-        if not records.found:
-            return load_migrations()
-        applied = {row.name for row in await self._session.fetch(self._queries["applied"])}
-        return [m for m in load_migrations() if m.name not in applied]
+        applied = await self._session.fetch(self._queries["applied"]) if records.found else []
+        steps = [step for migration in load_migrations() for step in migration.steps]
+        found = await self._session.fetch_one(check_of(steps))
+        missing = [step for step, there in zip(steps, found, strict=True) if not there]
+        return {row.name for row in applied}, missing
 
     async def _is_missing(self, step: Step) -> bool:
-        return not (await self._session.fetch_one(step.check)).found
+        return not (await self._session.fetch_one(check_of([step])))[0]
 
     async def _check_powers(self) -> None:
         """Begin nothing that only the owner could end: half of it would be ours, and in his way."""
-        if any(steps for _migration, steps in await self._missing()):
-            obstacles = await self._session.fetch(self._queries["obstacles"])
-            if obstacles:
-                await self._hand_to_owner("; ".join(row.reason for row in obstacles))
+        if obstacles := await self._session.fetch(self._queries["obstacles"]):
+            await self._hand_to_owner("; ".join(row.reason for row in obstacles))
 
     async def _run(self, step: Step) -> None:
         """Run a step; all of it again if a lock was not to be had, since it may leave a ruin."""
@@ -159,7 +163,7 @@ class _Migrator:
                 log.warning("a busy table delays the migration, trying again")
                 await asyncio.sleep(POLL_SECONDS)
             else:
-                log.info("migrated: %s", step.title)
+                log.debug("migrated: %s", step.title)
                 return
         raise LockTimeout(f"A table stayed locked, so this could not be made: {step.title}")
 

@@ -6,15 +6,20 @@ import asyncio
 import os
 import stat
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from queue import SimpleQueue
 from typing import Any
 
 STATS_AT_ONCE = 32
 STATS_SECONDS = 2.0
+# A mount that answers a stat in less than ten microseconds is fast: one thread is enough for it.
+SLICE_SECONDS = 0.005
+FAST_ANSWERS = 500
+
+Look = Callable[[str], Any]
 
 
 class Kind(Enum):
@@ -35,59 +40,135 @@ class Seen:
     size: int = 0
 
 
+class _Batch:
+    """Paths that are looked at together: one event, however many they are."""
+
+    def __init__(self, look: Look, paths: Sequence[str]) -> None:
+        self.look = look
+        self.paths = paths
+        self.answers: list[Any] = [None] * len(paths)
+        self.taken = 0
+        self.answered = 0
+        self.at_once = 1
+        self.is_given_up = False
+        self.done = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether another thread may take a path of it."""
+        return self.taken < len(self.paths) and self.taken - self.answered < self.at_once
+
+    def finish(self) -> None:
+        """Wake who waits, from any thread."""
+        with suppress(RuntimeError):  # the loop may be closed by now
+            self._loop.call_soon_threadsafe(self.done.set)
+
+
 class Mount:
     """Asks the mount in daemon threads of its own, at most 32.
 
     A thread stuck in a hung mount stays stuck: it must neither hold up the exit of the process
-    nor be followed by ever more of its kind, so no executor of the standard library will do.
+    nor be followed by ever more of its kind, so no executor of the standard library will do. What
+    nobody waits for any more is dropped, and while every thread is stuck nothing is taken in.
     """
 
     def __init__(self, mount_point: str) -> None:
         self._mount_point = mount_point
-        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._batches: deque[_Batch] = deque()
+        self._changed = threading.Condition()
         self._threads = 0
+        self._idle = 0
+        self._stuck = 0
 
     async def is_visible(self) -> bool:
         """Whether the mount point is a directory with something in it."""
-        return bool(await self._ask(_has_entries, self._mount_point, STATS_SECONDS))
+        [has_entries] = await self._ask(_has_entries, [self._mount_point])
+        return bool(has_entries)
 
     async def look_at(self, paths: Sequence[str]) -> list[Seen]:
         """Stat each path, all within two seconds; what was not answered by then is UNKNOWN."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + STATS_SECONDS
-        answers = [self._ask(_look, path, deadline - loop.time()) for path in paths]
-        return [seen or Seen(Kind.UNKNOWN) for seen in await asyncio.gather(*answers)]
+        unknown = Seen(Kind.UNKNOWN)
+        return [seen or unknown for seen in await self._ask(_look, paths)]
 
-    async def _ask(self, question: Callable[[str], Any], path: str, seconds: float) -> Any:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
+    async def _ask(self, look: Look, paths: Sequence[str]) -> Sequence[Any]:
+        """What ``look`` says of each path; None where there was no answer in time."""
+        batch = _Batch(look, paths)
+        if paths and self._take_in(batch):
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STATS_SECONDS):
+                        await self._hurry(batch)
+                        await batch.done.wait()
+            finally:
+                self._give_up(batch)
+        return batch.answers.copy()
 
-        def work() -> None:
-            if not answer.done():
-                result = question(path)
-                with suppress(RuntimeError):  # the loop may be closed by now
-                    loop.call_soon_threadsafe(_resolve, answer, result)
+    async def _hurry(self, batch: _Batch) -> None:
+        """Give a batch more threads for as long as its answers come slowly, up to all of them.
 
-        self._tasks.put(work)
-        self._start_thread()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                return await answer
-        return None
+        Where they come fast more threads would only keep the event loop from running.
+        """
+        while batch.at_once < min(STATS_AT_ONCE, len(batch.paths)) and not batch.done.is_set():
+            before = batch.answered
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SLICE_SECONDS):
+                    await batch.done.wait()
+            if batch.answered - before < FAST_ANSWERS:
+                batch.at_once *= 2
+                self._call_threads(batch)
 
-    def _start_thread(self) -> None:
-        if self._threads < STATS_AT_ONCE:
-            self._threads += 1
+    def _take_in(self, batch: _Batch) -> bool:
+        with self._changed:
+            if self._stuck == STATS_AT_ONCE:
+                return False
+            self._batches.append(batch)
+        self._call_threads(batch)
+        return True
+
+    def _call_threads(self, batch: _Batch) -> None:
+        with self._changed:
+            wanted = min(batch.at_once, len(batch.paths)) - (batch.taken - batch.answered)
+            self._changed.notify(wanted)
+            fresh = max(0, min(wanted - self._idle, STATS_AT_ONCE - self._threads))
+            self._threads += fresh
+        for _ in range(fresh):
             threading.Thread(target=self._serve, name="mount-stat", daemon=True).start()
+
+    def _give_up(self, batch: _Batch) -> None:
+        with self._changed:
+            batch.is_given_up = True
+            self._stuck += batch.taken - batch.answered
+            self._batches.remove(batch)
 
     def _serve(self) -> None:
         while True:
-            self._tasks.get()()
+            batch, number = self._next()
+            answer = batch.look(batch.paths[number])
+            with self._changed:
+                batch.answers[number] = answer
+                batch.answered += 1
+                self._stuck -= batch.is_given_up
+                is_done = batch.answered == len(batch.paths)
+            if is_done:
+                batch.finish()
 
+    def _next(self) -> tuple[_Batch, int]:
+        """The next path to look at. Each batch gives one in turn: a small one is soon done."""
+        with self._changed:
+            self._idle += 1
+            while (batch := self._choose()) is None:
+                self._changed.wait()
+            self._idle -= 1
+            batch.taken += 1
+            return batch, batch.taken - 1
 
-def _resolve(answer: asyncio.Future[Any], result: Any) -> None:
-    if not answer.done():
-        answer.set_result(result)
+    def _choose(self) -> _Batch | None:
+        for _ in range(len(self._batches)):
+            self._batches.rotate(-1)
+            if self._batches[-1].has_work:
+                return self._batches[-1]
+        return None
 
 
 def _has_entries(path: str) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import Any
 
+from gateway.aside import compute
 from gateway.database import Database, array_literal
 from gateway.errors import InvalidPath, NoFilesFound
 from gateway.job_store import CreatedJob, JobRequest, JobStore
@@ -39,39 +43,50 @@ class Submission:
 
         A file that also lies inside a directory counts once. Raises `InvalidPath` for a directory
         among the files or the reverse, `NoFilesFound` for a directory in which nothing is
-        indexed; nothing is created then.
+        indexed, `Unavailable` if too many are being submitted; nothing is created then.
         """
         await self._check_directories(directories, recursive)
         indexed, unknown = await self._look_up(files)
         unindexed = await self._measure(unknown, files, nothing_else=not (indexed or directories))
-        job = await self._job_store.create(
-            _job_request(indexed, unindexed, list(directories), recursive)
-        )
+        request = await compute(
+            len(files) + len(directories),
+            _job_request, indexed, unindexed, list(directories), recursive,
+        )  # fmt: skip
+        job = await self._job_store.create(request)
         return Submitted(job, [files[path] for path in unindexed])
 
     async def _check_directories(self, directories: Typed, recursive: bool) -> None:
         if not directories:
             return
-        rows = await self._database.fetch(
-            self._queries["look_up_directories"],
-            {"paths": array_literal(directories), "recursive": recursive},
-        )
+        rows = await self._fetch("look_up_directories", directories, recursive=recursive)
         if wrong := [directories[row.path] for row in rows if row.is_file]:
-            raise InvalidPath(f"Listed under directories, but a file: {_name(wrong)}", wrong)
-        if empty := [directories[row.path] for row in rows if not row.has_files]:
-            raise NoFilesFound(f"No files found in {_name(empty)}", empty)
+            raise _listed_as_directory(wrong)
+        if empty := {row.path: directories[row.path] for row in rows if not row.has_files}:
+            await self._refuse_empty(empty, recursive)
+
+    async def _refuse_empty(self, empty: Typed, recursive: bool) -> None:
+        """Refuse directories of which the index knows no file, and say why if the mount tells."""
+        seen, is_visible = await asyncio.gather(
+            self._mount.look_at(list(empty)), self._mount.is_visible()
+        )
+        typed, kinds = list(empty.values()), {it.kind for it in seen}
+        if wrong := [name for name, it in zip(typed, seen, strict=True) if it.kind is Kind.FILE]:
+            raise _listed_as_directory(wrong)
+        # A mount that we cannot see misses every directory.
+        reason = _why_empty(kinds, len(typed), recursive) if is_visible else ""
+        raise NoFilesFound(f"No files found in {_name(typed)}{reason}", typed)
 
     async def _look_up(self, files: Typed) -> tuple[Sizes, Sequence[str]]:
         """Split the listed files: those that the index knows, with their bytes, and the others."""
         if not files:
             return {}, []
-        rows = await self._database.fetch(
-            self._queries["look_up_files"], {"paths": array_literal(files)}
-        )
-        if wrong := [files[row.path] for row in rows if row.is_directory]:
-            raise _listed_as_file(wrong)
-        indexed = {row.path: int(row.size or 0) for row in rows if row.indexed}
-        return indexed, [row.path for row in rows if not row.indexed]
+        rows = await self._fetch("look_up_files", files)
+        return await compute(len(rows), _split, rows, files)
+
+    async def _fetch(self, query: str, paths: Typed, **more: bool) -> Sequence[Any]:
+        parameters = {"paths": await compute(len(paths), array_literal, paths), **more}
+        async with self._database.slow_turn():
+            return await self._database.fetch(self._queries[query], parameters)
 
     async def _measure(self, paths: Sequence[str], typed: Typed, *, nothing_else: bool) -> Sizes:
         """The bytes of files that the index does not know, 0 where the mount cannot tell.
@@ -90,6 +105,13 @@ class Submission:
             verb = "does" if len(missing) == 1 else "do"
             raise NoFilesFound(f"No files found: {_name(missing)} {verb} not exist", missing)
         return {path: it.size for path, it in seen.items()}
+
+
+def _split(rows: Sequence[Any], typed: Typed) -> tuple[Sizes, Sequence[str]]:
+    if wrong := [typed[row.path] for row in rows if row.is_directory]:
+        raise _listed_as_file(wrong)
+    indexed = {row.path: int(row.size or 0) for row in rows if row.indexed}
+    return indexed, [row.path for row in rows if not row.indexed]
 
 
 def _job_request(
@@ -126,6 +148,22 @@ def _is_covered(path: str, directories: frozenset[str], recursive: bool) -> bool
 
 def _listed_as_file(paths: Sequence[str]) -> InvalidPath:
     return InvalidPath(f"Listed under files, but a directory: {_name(paths)}", paths)
+
+
+def _listed_as_directory(paths: Sequence[str]) -> InvalidPath:
+    return InvalidPath(f"Listed under directories, but a file: {_name(paths)}", paths)
+
+
+def _why_empty(kinds: AbstractSet[Kind], count: int, recursive: bool) -> str:
+    """What the mount says of directories without indexed files; nothing if it is divided."""
+    if kinds == {Kind.MISSING}:
+        return ": it does not exist" if count == 1 else ": they do not exist"
+    if kinds != {Kind.DIRECTORY}:
+        return ""
+    directly = "" if recursive else "directly "
+    if count == 1:
+        return f": it exists, but nothing {directly}in it is indexed yet"
+    return f": they exist, but nothing {directly}in them is indexed yet"
 
 
 def _name(paths: Sequence[str]) -> str:

@@ -256,7 +256,7 @@ async def test_migrate_sql_prints_what_an_owner_can_run(
             cur.execute(statement)
     connection.close()
     code, script, _ = await run_command("migrate", "--sql", env=env, cwd=tmp_path)
-    assert (code, script) == (0, "")
+    assert (code, script) == (0, "-- Nothing is missing.\n")
 
 
 def _statements(script: str) -> list[str]:
@@ -273,7 +273,18 @@ def _statements(script: str) -> list[str]:
 async def test_migrate_without_a_database_is_one_line(tmp_path: Path) -> None:
     code, output, lines = await run_command("migrate", env=environment(**NOWHERE), cwd=tmp_path)
     assert (code, output) == (1, "")
-    assert lines == ["Error: Database unavailable, please try again later"]
+    [line] = lines
+    reason = "Error: Cannot reach PostgreSQL at 127.0.0.1:1 as teamcache_user: Connection refused"
+    assert line.startswith(reason)
+
+
+async def test_a_statement_that_postgresql_refuses_is_told_with_its_reason(
+    empty_database: Settings, tmp_path: Path
+) -> None:
+    query(empty_database, "CREATE TABLE cache_jobs (id uuid PRIMARY KEY, created_at timestamp)")
+    code, _, lines = await run_command("migrate", env=environment(empty_database), cwd=tmp_path)
+    assert code == 1
+    assert lines[-1] == ('Error: PostgreSQL refused a statement: column "status" does not exist')
 
 
 # index

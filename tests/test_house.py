@@ -18,10 +18,10 @@ TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 # A room may import from its own floor and from those below. A package is one room, but for the
 # modules of it that are named on a floor of their own.
 FLOORS = (
-    ("errors", "client", "pulse", "tasks"),
+    ("errors", "client", "pulse", "tasks", "aside"),
     ("settings", "jobs", "paths", "token_bucket", "auth", "sql", "mount", "size_tally"),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events"),
-    ("database", "embedded_postgres", "wire", "outbox"),
+    ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
     ("job_store", "index_table", "migrations", "prometheus", "job_news"),
     ("submission", "indexer", "worker", "index_state"),
     ("keys",),
@@ -119,13 +119,13 @@ def test_errors_and_jobs_know_nothing_of_http_or_the_database() -> None:
 
 
 def test_only_the_database_knows_the_driver() -> None:
-    """Driver errors become ours there; migrations and the embedded server connect on their own."""
+    """Its errors become ours beside it; migrations and the embedded server connect on their own."""
     knowing = {
         room_of(dotted_name(path))
         for path, tree in TREES.items()
         if {"psycopg2", "aiopg"} & {module.split(".")[0] for module in foreign_imports(tree)}
     }
-    assert knowing <= {"database", "migrations", "embedded_postgres"}
+    assert knowing <= {"database", "database_errors", "migrations", "embedded_postgres"}
 
 
 def foreign_imports(tree: ast.Module) -> Iterator[str]:

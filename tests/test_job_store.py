@@ -13,7 +13,7 @@ import pytest
 from gateway import job_store
 from gateway.database import Database
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
-from gateway.job_store import CreatedJob, JobRequest, JobStore
+from gateway.job_store import SUMS_AT_ONCE, CreatedJob, JobRequest, JobStore
 from gateway.jobs import JobStatus
 from gateway.settings import Settings
 from tests.manager_schema import connect_as, run_as
@@ -370,4 +370,28 @@ async def test_rows_with_nothing_but_nulls_are_readable(store: JobStore, query: 
     [job], total = await store.list()
     assert total == 1
     assert (job.progress.total_files, job.progress.total_bytes) == (0, 0)
+    assert job.progress.percentage == 0
     assert await store.get(job.id) == job
+    await store.cancel(job.id)
+    assert (await store.get(job.id)).progress.percentage == 100
+
+
+async def test_many_jobs_without_sizes_are_shown_while_their_items_cannot_be_summed_up(
+    store: JobStore, query: Query, database_settings: Settings
+) -> None:
+    query(
+        "INSERT INTO cache_jobs (status, file_paths, total_files, completed_files,"
+        " total_size_bytes) SELECT 'running', '{}', 2, 1, 20 FROM generate_series(1, 1000)"
+    )
+    with closing(connect_as(database_settings, database_settings.db_user)) as busy:
+        busy.autocommit = False
+        busy.cursor().execute("LOCK TABLE cache_job_items")
+        async with asyncio.timeout(10):
+            jobs = await store.newest(1000)
+        assert [job.progress.completed_bytes for job in jobs] == [0] * 1000
+        page = asyncio.create_task(store.list(limit=100))
+        while len(query("SELECT 1 FROM pg_locks WHERE NOT granted")) < SUMS_AT_ONCE:
+            await asyncio.sleep(0.01)
+        assert len(await store.newest(5)) == 5, "other statements find a connection"
+        busy.rollback()
+    assert len((await page)[0]) == 100

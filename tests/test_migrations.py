@@ -51,6 +51,55 @@ async def test_a_migration_that_was_interrupted_goes_on_where_it_stopped(
     assert await is_up_to_date(empty_database)
 
 
+async def test_what_an_upgrade_of_the_manager_made_anew_gets_back_what_we_had_added(
+    empty_database: Settings,
+) -> None:
+    role = empty_database.db_user
+    make_manager_database(empty_database, owner=role, with_sizes=True)
+    await migrate(empty_database)
+    run_as(
+        empty_database,
+        role,
+        "CREATE TABLE anew (LIKE cache_jobs INCLUDING DEFAULTS)",
+        "ALTER TABLE anew DROP COLUMN failed_size_bytes, ADD PRIMARY KEY (id)",
+        "DROP VIEW pending_cache_jobs",
+        "ALTER TABLE cache_job_items DROP CONSTRAINT cache_job_items_job_id_fkey",
+        "DROP TABLE cache_jobs",
+        "ALTER TABLE anew RENAME TO cache_jobs",
+    )
+    recorded = read_rows(empty_database, "teamcache_gateway.migrations", "name, applied_at")
+    statements = await pending_statements(empty_database, role)
+    assert await migrate(empty_database) == [
+        "view pending_cache_jobs",
+        "column cache_jobs.failed_size_bytes",
+        "index teamcache_gateway_cache_jobs_created",
+        "index teamcache_gateway_cache_jobs_active",
+        "trigger teamcache_gateway_keep_cancelled",
+        "trigger teamcache_gateway_notify_insert",
+        "trigger teamcache_gateway_notify_update",
+    ]
+    assert "INSERT INTO teamcache_gateway.migrations" not in "".join(statements)
+    assert recorded == read_rows(empty_database, "teamcache_gateway.migrations", "name, applied_at")
+    assert await is_up_to_date(empty_database)
+
+
+async def test_the_first_start_counts_what_it_made_in_one_line(
+    empty_database: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    await migrate(empty_database)
+    assert [r.getMessage() for r in caplog.records] == [f"migrated: {len(step_titles())} steps"]
+    await migrate(empty_database)
+    assert len(caplog.records) == 1
+
+
+async def test_an_owner_who_reads_a_drop_is_told_what_it_drops(empty_database: Settings) -> None:
+    statements = await pending_statements(empty_database, empty_database.db_user)
+    drops = [statement for statement in statements if "DROP" in statement]
+    assert len(drops) == 7
+    assert all("\n-- Drops only our own index" in statement for statement in drops)
+
+
 @pytest.mark.parametrize("with_sizes", [True, False])
 async def test_the_managers_tables_are_only_added_to(
     empty_database: Settings, with_sizes: bool

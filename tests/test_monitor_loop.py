@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import pytest
 
+from gateway.database import LockTimeout, StatementFailed
 from gateway.errors import Unavailable
 from gateway.monitors.loop import Monitor, running
 from gateway.pulse import Pulse
@@ -193,6 +194,35 @@ def test_an_outage_is_logged_when_it_begins_and_the_next_one_again(
 
     scenario()
     assert all(record.getMessage().startswith("watch: ") for record in loud(caplog))
+
+
+def test_a_statement_that_postgresql_refused_leaves_its_trace(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def check() -> None:
+        refused = StatementFailed()
+        refused.__cause__ = ValueError("the column is gone")
+        watch = Watch(refused)
+        async with running(watch):
+            await watch.looks(2)
+
+    fast(check)()
+    [record] = loud(caplog)
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert "the column is gone" in logging.Formatter().formatException(record.exc_info)
+
+
+def test_a_lock_that_others_hold_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    async def check() -> None:
+        watch = Watch(LockTimeout("The table is busy"))
+        async with running(watch):
+            await watch.looks(2)
+
+    fast(check)()
+    [record] = loud(caplog)
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    assert record.getMessage() == "watch: The table is busy"
 
 
 def loud(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:

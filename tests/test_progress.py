@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.jobs import Progress
+from gateway.jobs import Job, JobStatus, Progress
 from gateway.size_tally import REMEMBERED_JOBS, SizeTally
 
 
@@ -47,12 +48,30 @@ def percentages(files: tuple[int, int, int], size: tuple[int, int, int]) -> tupl
         ("more bytes than planned", (1, 0, 10), (5000, 0, 10), (10, 99, 55)),
         ("more files than planned", (5, 0, 3), (10, 0, 10), (100, 100, 100)),
         ("negative counters of somebody else", (-5, 0, 10), (-5, 0, 10), (0, 0, 0)),
+        ("nobody has counted the files", (0, 0, 0), (0, 0, 0), (0, 0, 0)),
+        ("… and some have ended", (3, 1, 0), (0, 0, 0), (0, 0, 0)),
+        ("… but the bytes were counted", (3, 0, 0), (50, 0, 100), (0, 50, 0)),
+        ("a total below nothing", (0, 0, -1), (0, 0, -1), (0, 0, 0)),
     ],
 )
 def test_percentages(
     what: str, files: tuple[int, int, int], size: tuple[int, int, int], expected: tuple[int, ...]
 ) -> None:
     assert percentages(files, size) == expected, what
+
+
+@pytest.mark.parametrize("status", list(JobStatus))
+def test_a_job_without_a_total_reads_100_only_once_it_has_ended(status: JobStatus) -> None:
+    progress = Progress(0, 0, 0, 0, 0, 0, is_over=status.has_ended)
+    expected = 100 if status in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED) else 0
+    assert progress.percentage == progress.file_percentage == progress.size_percentage == expected
+
+
+def test_a_running_job_without_a_total_has_no_end_in_sight() -> None:
+    start = datetime.fromisoformat("2026-01-01")
+    progress = Progress(0, 3, 0, 0, 0, 0)
+    job = Job("1", JobStatus.RUNNING, progress, start, start, None, None, None)
+    assert job.seconds_left(start + timedelta(seconds=60)) is None
 
 
 COUNTS = st.integers(0, 10**15)
@@ -63,6 +82,7 @@ COUNTS = st.integers(0, 10**15)
 def test_a_percentage_is_exact_and_100_only_when_nothing_is_left(
     ended: int, left: int, ended_bytes: int, left_bytes: int
 ) -> None:
+    assume(ended + left)
     total, total_bytes = ended + left, ended_bytes + left_bytes
     found = percentages((ended, 0, total), (ended_bytes, 0, total_bytes))
     if not left:
@@ -114,6 +134,57 @@ async def test_sums_are_fresh_for_a_second() -> None:
     for now, expected in ((0.0, 1), (0.999, 1), (1.0, 2), (1.5, 2), (2.0, 3)):
         counter.now = now
         assert await tally.get("job", False) == (expected, 0)
+
+
+async def test_a_slow_sum_is_not_begun_again_and_is_fresh_from_when_it_came() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    counter.may_answer.clear()
+    asking = []
+    for now in range(5):
+        counter.now = float(now)
+        asking.append(asyncio.create_task(tally.get("job", False)))
+        await asyncio.sleep(0)
+    counter.may_answer.set()
+    assert set(await asyncio.gather(*asking)) == {(1, 0)}
+    for now, expected in ((4.999, 1), (5.0, 2)):
+        counter.now = now
+        assert await tally.get("job", False) == (expected, 0)
+
+
+async def test_a_sum_that_runs_is_not_forgotten_for_others() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    counter.may_answer.clear()
+    first = asyncio.create_task(tally.get("slow", False))
+    await asyncio.sleep(0)
+    others = [
+        asyncio.create_task(tally.get(str(number), True)) for number in range(REMEMBERED_JOBS + 1)
+    ]
+    await asyncio.sleep(0)
+    again = asyncio.create_task(tally.get("slow", False))
+    await asyncio.sleep(0)
+    counter.may_answer.set()
+    await asyncio.gather(first, again, *others)
+    assert counter.asked.count("slow") == 1
+
+
+async def test_a_sum_that_fails_late_does_not_take_away_its_successor() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    counter.may_answer.clear()
+    first = asyncio.create_task(tally.get("job", False))
+    await asyncio.sleep(0)
+    entry = tally._entries.pop(("job", False))
+    second = asyncio.create_task(tally.get("job", False))
+    await asyncio.sleep(0)
+    entry.sizes.cancel()
+    await asyncio.wait([first])
+    third = asyncio.create_task(tally.get("job", False))
+    await asyncio.sleep(0)
+    counter.may_answer.set()
+    assert await second == await third
+    assert counter.asked == ["job", "job"]
 
 
 async def test_those_who_ask_at_once_share_one_sum() -> None:

@@ -28,7 +28,8 @@ async def test_without_a_database_the_schema_waits_says_so_once_and_is_not_healt
     assert readiness.reason == DATABASE_NEEDED
     assert monitor.pulse.is_healthy is False
     [warning] = warnings(caplog)
-    assert warning.startswith(f"schema: {DATABASE_NEEDED}: ")
+    reached = "Cannot reach PostgreSQL at 127.0.0.1:9 as teamcache_user: Connection refused"
+    assert warning.startswith(f"schema: {DATABASE_NEEDED}: {reached}")
 
 
 async def test_another_reason_is_told_though_nothing_was_well_in_between(

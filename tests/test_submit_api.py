@@ -270,6 +270,46 @@ async def test_a_directory_without_files_is_refused_by_name_and_nothing_is_creat
     assert count_rows(database_settings) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"directories": ["Typo"]}, " in 'Typo': it does not exist"),
+        ({"directories": ["Typo", "b/c"]}, " in 'Typo' and 1 more: they do not exist"),
+        (
+            {"directories": ["New"]},
+            " in 'New': it exists, but nothing in it is indexed yet",
+        ),
+        (
+            {"directories": ["New", "New/er"]},
+            " in 'New' and 1 more: they exist, but nothing in them is indexed yet",
+        ),
+        (
+            {"directories": ["New"], "recursive": False},
+            " in 'New': it exists, but nothing directly in it is indexed yet",
+        ),
+        ({"directories": ["New", "Typo"]}, " in 'New' and 1 more"),
+    ],
+)
+async def test_why_a_directory_has_no_files_is_told_where_the_mount_is_visible(
+    start_api: StartApi, tmp_path: Path, body: dict[str, Any], reason: str
+) -> None:
+    (tmp_path / "New" / "er").mkdir(parents=True)
+    api = await start_api(container_mount_point=str(tmp_path))
+    answer = await refuse(api, 400, **body)
+    assert answer["error"] == f"No files found{reason}"
+    assert answer["details"] == body["directories"]
+
+
+async def test_an_unindexed_file_under_directories_is_refused_by_name(
+    start_api: StartApi, tmp_path: Path
+) -> None:
+    (tmp_path / "new.mov").touch()
+    api = await start_api(container_mount_point=str(tmp_path))
+    answer = await refuse(api, 400, directories=["no", "new.mov"])
+    assert answer["error"] == "Listed under directories, but a file: 'new.mov'"
+    assert answer["details"] == ["new.mov"]
+
+
 async def test_while_the_first_index_is_being_built_it_is_said_that_it_is(
     aiohttp_client: Any, database_settings: Settings
 ) -> None:

@@ -57,5 +57,13 @@ def main() -> None:
         print("\n".join(error.statements), file=sys.stderr)
         sys.exit(1)
     except GatewayError as error:
-        print(f"Error: {error.message}", file=sys.stderr)
+        print(f"Error: {_sentence(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _sentence(error: GatewayError) -> str:
+    from gateway.database_errors import StatementFailed, first_line
+
+    if isinstance(error, StatementFailed):
+        return f"PostgreSQL refused a statement: {first_line(error)}"
+    return error.message

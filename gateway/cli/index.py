@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gateway.cli.settings_options import DATABASE, FILESPACE, INDEX, LOGS, settings_options
+from gateway.database import describe_outage
+from gateway.errors import DatabaseUnavailable
 from gateway.indexer import Indexer, IndexProgress, IndexResult
 from gateway.server import run, stop_on_signals
 from gateway.settings import Settings
@@ -28,7 +30,10 @@ def command(settings: Settings, directory: str, *, allow_empty: bool) -> None:
 
     New files are added, changed ones updated, vanished ones removed. Run it again at any time.
     """
-    result = run(_index(settings, os.path.abspath(directory), allow_empty))
+    try:
+        result = run(_index(settings, os.path.abspath(directory), allow_empty))
+    except DatabaseUnavailable as error:
+        raise click.ClickException(describe_outage(settings, error)) from None
     if result is None:
         click.echo("Stopped: nothing was changed.", err=True)
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from gateway.cli.settings_options import DATABASE, LOGS, settings_options
+from gateway.database import describe_outage
+from gateway.errors import DatabaseUnavailable
 from gateway.migrations import migrate, pending_statements
 from gateway.server import run
 from gateway.settings import Settings
@@ -20,11 +22,23 @@ def command(settings: Settings, *, sql: bool, grant_to: str | None) -> None:
     Where TeamCache Manager's tables belong to another role, run it with that role's
     credentials, or give its owner what --sql prints.
     """
-    if sql:
-        for statement in run(pending_statements(settings, grant_to or settings.db_user)):
-            click.echo(statement)
-        return
-    steps = run(migrate(settings))
-    for step in steps:
+    try:
+        if sql:
+            _print(settings, grant_to)
+        else:
+            _migrate(settings)
+    except DatabaseUnavailable as error:
+        raise click.ClickException(describe_outage(settings, error)) from None
+
+
+def _print(settings: Settings, role: str | None) -> None:
+    statements = run(pending_statements(settings, role or settings.db_user))
+    # A comment: what is printed may go straight into psql.
+    for statement in statements or ["-- Nothing is missing."]:
+        click.echo(statement)
+
+
+def _migrate(settings: Settings) -> None:
+    for step in run(migrate(settings)):
         click.echo(f"added: {step}")
     click.echo("The schema is up to date.")

@@ -12,6 +12,7 @@ from aiohttp import ETag, web
 from aiohttp.helpers import ETAG_ANY
 from pydantic import BaseModel, FailFast, StrictBool, StrictStr
 
+from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
 from gateway.handlers.requests import query_integer, read_json
 from gateway.handlers.responses import json_response
@@ -46,8 +47,8 @@ async def create(request: web.Request) -> web.Response:
     filespace = request.app[FILESPACE]
     with _index_remembered(request.app.get(INDEX_STATE)):
         submitted = await request.app[SUBMISSION].submit(
-            files=_resolve(wanted.files, filespace),
-            directories=_resolve(wanted.directories, filespace),
+            files=await _resolve(wanted.files, filespace),
+            directories=await _resolve(wanted.directories, filespace),
             recursive=wanted.recursive,
         )
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
@@ -111,9 +112,10 @@ def _check_amount(wanted: NewJob) -> None:
         raise PayloadTooLarge(f"At most {LISTED_NAMES_LIMIT:,} names may be listed in a request")
 
 
-def _resolve(typed: Sequence[str], filespace: Filespace) -> dict[str, str]:
+async def _resolve(typed: Sequence[str], filespace: Filespace) -> dict[str, str]:
     """What was typed, by the path that it names: a path named twice counts once."""
-    return dict(zip(resolve_all(typed, filespace), typed, strict=True))
+    resolved = await compute(len(typed), resolve_all, typed, filespace)
+    return dict(zip(resolved, typed, strict=True))
 
 
 def _query_status(request: web.Request) -> JobStatus | None:

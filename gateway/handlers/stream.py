@@ -179,10 +179,10 @@ class _Connection:
         """The jobs that a subscription starts with, and the message that shows them."""
         store = self._app[JOB_STORE]
         if wanted.job_id is None:
-            jobs, _total = await store.list(limit=SNAPSHOT_JOBS)
+            jobs = await store.newest(SNAPSHOT_JOBS)
             shown: Message = {"jobs": [job_in_brief(job) for job in jobs]}
         else:
-            jobs = [await store.get(wanted.job_id)]
+            jobs = (await store.get(wanted.job_id),)
             now = datetime.now(UTC).replace(tzinfo=None)
             shown = {"job": job_in_full(jobs[0], self._app[METRICS].fresh_throughput, now)}
         return jobs, Event({"type": "snapshot", **wanted.named, **shown})

@@ -153,6 +153,7 @@ def _read_progress(change: Change) -> Progress:
         total_bytes=_number(change["totalBytes"]),
         completed_bytes=_number(change["completedBytes"]),
         failed_bytes=_number(change["failedBytes"]),
+        is_over=JobStatus(change["status"]).has_ended,
     )
 
 

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
+from gateway.database import StatementFailed
 from gateway.errors import GatewayError
 from gateway.pulse import Pulse
 from gateway.tasks import beside
@@ -69,6 +70,10 @@ def _due(monitor: Monitor, started: float, ended: float) -> float:
 async def _checked(monitor: Monitor) -> bool:
     try:
         is_last = await monitor.check_once()
+    except StatementFailed as error:
+        # A fault of ours, whose message is for strangers; what PostgreSQL said is its cause.
+        _log_fault(monitor, error)
+        return False
     except GatewayError as error:
         log.log(_level(monitor, logging.WARNING), "%s: %s", monitor.name, error.message)
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from gateway.database import describe_outage
 from gateway.errors import DatabaseUnavailable, MigrationRequired, Unavailable
 from gateway.migrations import migrate
 from gateway.monitors.loop import Monitor
@@ -38,7 +39,8 @@ class SchemaMonitor(Monitor):
         try:
             await migrate(self._settings)
         except DatabaseUnavailable as error:
-            raise self._wait_for(DATABASE_NEEDED, str(error.__cause__).strip()) from None
+            explanation = describe_outage(self._settings, error)
+            raise self._wait_for(DATABASE_NEEDED, explanation) from None
         except MigrationRequired as error:
             statements = "\n".join(error.statements)
             raise self._wait_for(OWNER_NEEDED, f"{error.message}:\n{statements}") from None

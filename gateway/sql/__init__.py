@@ -11,7 +11,7 @@ and `load_queries("jobs")` gives them by name. Parameters are psycopg2's ``%(nam
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
@@ -43,11 +43,6 @@ class Step:
     statements: tuple[str, ...]
     concurrent: bool
 
-    @property
-    def check(self) -> str:
-        """A query of one boolean, ``found``: whether the thing is there already."""
-        return f"SELECT {self.unless} AS found"
-
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -55,6 +50,12 @@ class Migration:
 
     name: str
     steps: tuple[Step, ...]
+
+
+def check_of(steps: Sequence[Step]) -> str:
+    """A query of one row, with one boolean a step: whether the thing is there already."""
+    columns = (f"({step.unless}) AS step_{number}" for number, step in enumerate(steps))
+    return f"SELECT {', '.join(columns)}"
 
 
 def load_migrations() -> tuple[Migration, ...]:
