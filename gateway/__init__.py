@@ -1,6 +1,25 @@
 """TeamCache gateway: cache jobs over REST, with progress in files and bytes."""
 
-from gateway.app import create_app
-from gateway.settings import Settings
+from __future__ import annotations
 
-__all__ = ["Settings", "create_app"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.app import create_app
+    from gateway.client import GatewayClient
+    from gateway.settings import Settings
+
+__all__ = ["GatewayClient", "Settings", "create_app"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is used: the client needs nothing of the server.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    room = {"GatewayClient": "client", "Settings": "settings", "create_app": "app"}[name]
+    return getattr(importlib.import_module(f"{__name__}.{room}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

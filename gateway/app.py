@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from gateway.database import Database
 from gateway.events import Hub
 from gateway.handlers import health, jobs, metrics, stream
 from gateway.index_state import IndexState
+from gateway.job_counts import JobCounts
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.limits import Limits
@@ -35,7 +37,7 @@ from gateway.outbox import Outboxes
 from gateway.paths import Filespace
 from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
-from gateway.settings import Settings
+from gateway.settings import Settings, guessed_key_name
 from gateway.submission import Submission
 
 log = logging.getLogger(__name__)
@@ -107,7 +109,10 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.OUTBOXES] = Outboxes()
     app[keys.SOCKETS] = set()
     app[keys.PROMETHEUS] = PrometheusMetrics(database, app[keys.METRICS], app[keys.OUTBOXES])
-    app[keys.API_KEYS] = ApiKeys(settings.api_gateway_key.get_secret_value())
+    app[keys.API_KEYS] = ApiKeys(
+        settings.api_gateway_key.get_secret_value(), settings.allow_demo_key
+    )
+    app[keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     app[keys.LIMITS] = Limits(settings)
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
 
@@ -120,8 +125,7 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
         database = app[keys.DATABASE]
         await stack.enter_async_context(database)
         for monitor in make_monitors(app):
-            app[keys.PROMETHEUS].pulses[monitor.name] = monitor.pulse
-            await stack.enter_async_context(running(monitor))
+            await stack.enter_async_context(running(monitor, app[keys.PROMETHEUS].pulses))
         yield
 
 
@@ -159,7 +163,9 @@ def warn_of_demo_key(settings: Settings) -> None:
         return
     reach = "from any machine" if settings.allow_demo_key else "from this machine only"
     log.warning(
-        "THE DEMO API KEY IS IN USE: everybody knows it. Requests are taken %s."
+        "THE DEMO API KEY IS IN USE: everybody knows it. It is accepted %s."
         " Set API_GATEWAY_KEY to a secret of your own.",
         reach,
     )
+    if guessed := guessed_key_name(os.environ):
+        log.warning("%s is no setting of ours; the API key is API_GATEWAY_KEY.", guessed)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from hashlib import sha256
 
 from gateway.errors import Unauthorized
+from gateway.settings import DEMO_KEY
 
 
 class Access(Enum):
@@ -33,25 +35,54 @@ class Caller:
 
 
 class ApiKeys:
-    """The keys that open the API, held as SHA-256 digests: keys are random, not passwords."""
+    """The keys that open the API, held as SHA-256 digests: keys are random, not passwords.
 
-    def __init__(self, key: str) -> None:
+    While the key in force is the demo key, which everybody knows, it opens to this machine alone,
+    unless ``allow_demo_key``. To be used in one thread.
+    """
+
+    def __init__(self, key: str, allow_demo_key: bool = False) -> None:
+        self.generation = 0
+        """Rises whenever another key comes into force."""
         self._own_digest = self._digest = _digest(key)
+        self._allow_demo_key = allow_demo_key
+        self._holders: dict[Callable[[], None], None] = {}
 
     def replace(self, key: str) -> None:
         """Let another key take the place of the first one."""
-        self._digest = _digest(key)
+        self._enforce(_digest(key))
 
     def restore(self) -> None:
         """Let the first key hold again."""
-        self._digest = self._own_digest
+        self._enforce(self._own_digest)
 
-    def authenticate(self, sent: str | None, address: str) -> Caller:
-        """The caller that ``sent`` (the X-API-Key header) proves. Raises `Unauthorized`."""
+    def authenticate(self, sent: str | None, address: str, *, is_local: bool = False) -> Caller:
+        """The caller that ``sent`` (the X-API-Key header) proves. Raises `Unauthorized`.
+
+        ``is_local`` says that the caller is on this machine.
+        """
         # Digests of equal length, compared in constant time, tell nothing of the key.
         if sent is None or not hmac.compare_digest(_digest(sent), self._digest):
             raise Unauthorized
+        if not (is_local or self._allow_demo_key) and self._digest == _digest(DEMO_KEY):
+            raise Unauthorized("The demo API key is accepted from this machine only")
         return Caller("default", address)
+
+    def call_when_replaced(self, call: Callable[[], None]) -> None:
+        """Call ``call`` whenever another key comes into force, until `call_no_more`."""
+        self._holders[call] = None
+
+    def call_no_more(self, call: Callable[[], None]) -> None:
+        """Undo `call_when_replaced`. Without effect if there is nothing to undo."""
+        self._holders.pop(call, None)
+
+    def _enforce(self, digest: bytes) -> None:
+        if digest == self._digest:
+            return
+        self._digest = digest
+        self.generation += 1
+        for call in tuple(self._holders):
+            call()
 
 
 def _digest(key: str) -> bytes:

@@ -12,23 +12,49 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
 
 import aiohttp
+from yarl import URL
+
+from gateway.client_views import (
+    FileView,
+    JobChange,
+    JobView,
+    Json,
+    MetricsView,
+    SubmittedJob,
+    read_brief_job,
+    read_job,
+    read_metrics,
+    read_submitted,
+    take,
+)
+
+__all__ = [
+    "FileView",
+    "GatewayClient",
+    "GatewayClientError",
+    "JobChange",
+    "JobView",
+    "MetricsView",
+    "SubmittedJob",
+]
 
 RATE_LIMITED: Final = 429
 REFUSALS: Final = (401, 403, 404)
 LONGEST_WAIT: Final = 60.0
 HEARTBEAT_SECONDS: Final = 20.0
 LONGEST_BACKOFF: Final = 10.0
+# A job that is deleted tells nothing: after so long without news it is asked for again.
+QUIET_SECONDS: Final = 60.0
 LONGEST_MESSAGE: Final = 32 * 1024 * 1024
-
-Json = Mapping[str, Any]
 
 
 class GatewayClientError(Exception):
@@ -44,79 +70,6 @@ class GatewayClientError(Exception):
         super().__init__(message)
 
 
-@dataclass(frozen=True, slots=True)
-class SubmittedJob:
-    """A job as the gateway created it. Sizes are in bytes."""
-
-    id: str
-    status: str
-    total_files: int
-    total_bytes: int
-    unindexed: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class JobView:
-    """A job's state and progress. Sizes are in bytes, ``percentage`` is 0 to 100.
-
-    ``seconds_left`` and ``mbps`` (MiB/s) are None where the gateway does not know them.
-    """
-
-    id: str
-    status: str
-    total_files: int
-    completed_files: int
-    failed_files: int
-    total_bytes: int
-    completed_bytes: int
-    percentage: int
-    error: str | None
-    created_at: datetime | None = None
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    seconds_left: int | None = None
-    mbps: float | None = None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the job is completed, failed or cancelled."""
-        return self.status in ("completed", "failed", "cancelled")
-
-
-@dataclass(frozen=True, slots=True)
-class FileView:
-    """How a file of a job ended; ``path`` is relative to its filespace.
-
-    ``size`` is in bytes, None if unknown; ``error`` is None if the file was read.
-    """
-
-    path: str
-    size: int | None
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobChange:
-    """What `GatewayClient.watch` yields: the job as it is now, and the file that ended, if one did.
-
-    ``kind`` is the message's type: ``snapshot``, ``job-progress``, ``file-failed``, ….
-    """
-
-    kind: str
-    job: JobView
-    file: FileView | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsView:
-    """The newest figures. ``mbps`` is in MiB/s, latencies are in milliseconds."""
-
-    mbps: float
-    s3_is_healthy: bool | None
-    s3_latency: int | None
-    s3_average_latency: int | None
-
-
 class GatewayClient:
     """Speaks to one gateway, as an async context manager.
 
@@ -127,12 +80,18 @@ class GatewayClient:
     Everything else that goes wrong raises `GatewayClientError`.
     """
 
-    def __init__(self, url: str, api_key: str, *, timeout: float = 60.0) -> None:
-        """``timeout``: seconds that a request may take in all."""
-        self._api_key = api_key
+    def __init__(
+        self, url: str, api_key: str, *, timeout: float = 60.0, submit_timeout: float = 660.0
+    ) -> None:
+        """``timeout``: seconds that a request may take in all.
+
+        A submit may take ``submit_timeout``: the gateway gives up after 600 by default. Raises
+        `GatewayClientError` for what is no URL.
+        """
+        self._submit_timeout = aiohttp.ClientTimeout(total=submit_timeout)
         self._session = aiohttp.ClientSession(
             # A base URL's path counts only up to its last slash, and only for relative paths.
-            base_url=f"{url.rstrip('/')}/",
+            base_url=_read_url(f"{url.rstrip('/')}/"),
             headers={"X-API-Key": api_key},
             timeout=aiohttp.ClientTimeout(total=timeout),
         )
@@ -149,14 +108,9 @@ class GatewayClient:
 
     async def metrics(self) -> MetricsView:
         """The newest throughput and S3 health."""
-        figures = (await self._request("GET", "api/v1/metrics"))["metrics"]
-        health = figures["s3Health"]
-        return MetricsView(
-            mbps=figures["lucidLink"]["throughputMbps"],
-            s3_is_healthy=health["isHealthy"],
-            s3_latency=health["latency"],
-            s3_average_latency=health["averageLatency"],
-        )
+        answer = await self._request("GET", "api/v1/metrics")
+        with _understanding():
+            return read_metrics(answer["metrics"])
 
     async def submit(
         self,
@@ -167,18 +121,17 @@ class GatewayClient:
     ) -> SubmittedJob:
         """Create a cache job from paths as this machine writes them."""
         body = {"files": list(files), "directories": list(directories), "recursive": recursive}
-        answer = await self._request("POST", "api/v1/cache/jobs", json=body)
-        return SubmittedJob(
-            id=answer["jobId"],
-            status=answer["status"],
-            total_files=answer["totalFiles"],
-            total_bytes=answer["totalSize"]["bytes"],
-            unindexed=answer["unindexed"],
+        answer = await self._request(
+            "POST", "api/v1/cache/jobs", json=body, timeout=self._submit_timeout
         )
+        with _understanding():
+            return read_submitted(answer)
 
     async def status(self, job_id: str) -> JobView:
         """A job's state and progress."""
-        return _read_job((await self._request("GET", f"api/v1/cache/jobs/{job_id}"))["job"])
+        answer = await self._request("GET", f"api/v1/cache/jobs/{job_id}")
+        with _understanding():
+            return read_job(answer["job"])
 
     async def jobs(
         self, *, status: str | None = None, limit: int = 50, offset: int = 0
@@ -188,7 +141,8 @@ class GatewayClient:
             {"status": status} if status else {}
         )
         answer = await self._request("GET", "api/v1/cache/jobs", params=query)
-        return [_read_brief_job(job) for job in answer["jobs"]], answer["total"]
+        with _understanding():
+            return [read_brief_job(job) for job in answer["jobs"]], answer["total"]
 
     async def cancel(self, job_id: str) -> None:
         """Cancel a job that has not ended."""
@@ -213,7 +167,7 @@ class GatewayClient:
                         yield change
                         if change.job.has_ended and change.file is None:
                             return
-            except (aiohttp.ClientError, OSError, TimeoutError, _Disconnected) as error:
+            except (aiohttp.ClientError, OSError, _Disconnected) as error:
                 # Patience begins when the connection is lost, however long it was quiet before.
                 if is_connected:
                     failures, given_up_at = 0, _now() + patience
@@ -227,21 +181,17 @@ class GatewayClient:
     async def _watch_once(self, job_id: str, files: bool) -> AsyncGenerator[JobChange, None]:
         """One connection's life: the snapshot, then what happens."""
         async with await self._connect() as socket:
-            await socket.send_json(
-                {"type": "subscribe", "channel": "job", "jobId": job_id, "files": files}
-            )
             job: JobView | None = None
-            async for data in socket:
-                if data.type is not aiohttp.WSMsgType.TEXT:
-                    break
-                message = json.loads(data.data)
-                if message["type"] == "error":
-                    await self._refused(message)
-                elif message["type"] == "snapshot":
-                    job = _read_job(message["job"])
-                    yield JobChange("snapshot", job)
-                elif job is not None and message.get("jobId") == job.id:
-                    job, file = _take(job, message)
+            async for message in _messages(socket, job_id, files):
+                with _understanding():
+                    if message["type"] == "error":
+                        # One that was asked for again, too often, is still told of.
+                        if job is None or "retryAfter" not in message:
+                            await self._refused(message)
+                        continue
+                    before, (job, file) = job, take(job, message)
+                # What was on its way when the snapshot was made is no change.
+                if job is not None and (job != before or file is not None):
                     yield JobChange(message["type"], job, file)
         raise _Disconnected("the connection was lost")
 
@@ -256,6 +206,8 @@ class GatewayClient:
                     "The gateway refuses to be watched", error.status
                 ) from None
             raise
+        except ValueError as error:
+            raise GatewayClientError(f"The request cannot be sent: {error}") from None
 
     async def _refused(self, message: Json) -> None:
         """Wait and try again if that helps; else raise what the gateway says."""
@@ -270,9 +222,13 @@ class GatewayClient:
                 async with self._session.request(method, path, **arguments) as response:
                     if response.status != RATE_LIMITED:
                         return await _read(response)
-                    wait = min(LONGEST_WAIT, float(response.headers.get("Retry-After", 1)))
-            except (aiohttp.ClientError, TimeoutError) as error:
+                    wait = _read_wait(response.headers.get("Retry-After", ""))
+            except TimeoutError:
+                raise GatewayClientError("The gateway did not answer in time") from None
+            except (aiohttp.ClientError, OSError) as error:
                 raise GatewayClientError(f"The gateway cannot be reached: {error}") from error
+            except ValueError as error:
+                raise GatewayClientError(f"The request cannot be sent: {error}") from None
             await asyncio.sleep(wait)
 
 
@@ -282,78 +238,83 @@ class _Disconnected(Exception):
 
 async def _read(response: aiohttp.ClientResponse) -> Json:
     try:
-        body: dict[str, Any] = await response.json()
+        body = await response.json()
     except (aiohttp.ContentTypeError, ValueError):
         raise GatewayClientError("The answer is not JSON", response.status) from None
     if response.status >= 400:
-        raise GatewayClientError(body["error"], response.status, body.get("details"))
+        # A proxy in between has answers of its own.
+        told = body if isinstance(body, dict) else {}
+        reason = told.get("error") or f"The gateway answered {response.status}"
+        raise GatewayClientError(str(reason), response.status, told.get("details"))
+    if not isinstance(body, dict):
+        raise GatewayClientError("The answer is not understood", response.status)
     return body
 
 
-def _read_job(job: Json) -> JobView:
-    return JobView(
-        id=job["id"],
-        status=job["status"],
-        error=job["error"],
-        created_at=_read_time(job["createdAt"]),
-        started_at=_read_time(job["startedAt"]),
-        completed_at=_read_time(job["completedAt"]),
-        seconds_left=job["eta"]["seconds"] if job["eta"] else None,
-        mbps=job["throughput"]["mbps"] if job["throughput"] else None,
-        **_read_progress(job["progress"]),
-    )
+async def _messages(
+    socket: aiohttp.ClientWebSocketResponse, job_id: str, files: bool
+) -> AsyncIterator[Json]:
+    """Subscribe, then yield what comes; where the job is quiet for long, subscribe again."""
+    loop = asyncio.get_running_loop()
+    wanted = {"type": "subscribe", "channel": "job", "jobId": job_id, "files": files}
+    asks_at = loop.time()
+    while True:
+        if loop.time() >= asks_at:
+            await socket.send_json(wanted)
+            asks_at = loop.time() + QUIET_SECONDS
+        try:
+            async with asyncio.timeout_at(asks_at):
+                data = await socket.receive()
+        except TimeoutError:
+            continue
+        if data.type is not aiohttp.WSMsgType.TEXT:
+            return
+        message = _read_message(data.data)
+        if message.get("jobId") is not None:
+            asks_at = loop.time() + QUIET_SECONDS
+        yield message
 
 
-def _read_brief_job(job: Json) -> JobView:
-    return JobView(
-        id=job["id"],
-        status=job["status"],
-        total_files=job["totalFiles"],
-        completed_files=job["completedFiles"],
-        failed_files=job["failedFiles"],
-        total_bytes=job["totalSizeBytes"],
-        completed_bytes=job["completedSizeBytes"],
-        percentage=job["percentage"],
-        error=job["error"],
-        created_at=_read_time(job["createdAt"]),
-        started_at=_read_time(job["startedAt"]),
-        completed_at=_read_time(job["completedAt"]),
-    )
+def _read_message(text: str) -> Json:
+    try:
+        message = json.loads(text)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict):
+        raise _Disconnected("what answers is no gateway")
+    return message
 
 
-def _read_progress(progress: Json) -> dict[str, int]:
-    files, size = progress["files"], progress["size"]
-    return {
-        "total_files": files["total"],
-        "completed_files": files["completed"],
-        "failed_files": files["failed"],
-        "total_bytes": size["totalBytes"],
-        "completed_bytes": size["completedBytes"],
-        "percentage": progress["percentage"],
-    }
+@contextmanager
+def _understanding() -> Iterator[None]:
+    """Reading an answer: one that is none of the gateway's raises `GatewayClientError`."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise GatewayClientError("The answer is not understood") from None
 
 
-def _take(job: JobView, message: Json) -> tuple[JobView, FileView | None]:
-    """The job after a message, and the file that it tells of, if it tells of one."""
-    if message["type"].startswith("file-"):
-        return job, FileView(message["filePath"], message["sizeBytes"], message["error"])
-    return (
-        JobView(
-            id=job.id,
-            status=message["status"],
-            error=message["error"],
-            created_at=job.created_at,
-            started_at=job.started_at,
-            completed_at=job.completed_at,
-            **_read_progress(message["progress"]),
-        ),
-        None,
-    )
+def _read_url(text: str) -> URL:
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise GatewayClientError(f"{text} is no URL like http://localhost:8095")
+    return url
+
+
+def _read_wait(retry_after: str) -> float:
+    """The seconds that Retry-After asks for, as a number or as a date; 1 if it is neither."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            seconds = 1.0
+    return max(1.0, min(LONGEST_WAIT, seconds)) if math.isfinite(seconds) else 1.0
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _read_time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NamedTuple, Self
 
@@ -278,11 +278,14 @@ class Database:
             await connection.close()
         await pool.release(connection)
 
-    async def listen(self, *channels: str) -> AsyncGenerator[Notification, None]:
+    async def listen(
+        self, *channels: str, on_probe: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[Notification, None]:
         """Yield what is notified on ``channels``, on a connection of its own.
 
         A notification without a channel comes first, when listening has begun: what happened
-        before is to be read now. Raises `DatabaseUnavailable` when the connection is lost; call
+        before is to be read now. ``on_probe`` is called whenever a quiet connection was found to
+        be alive. Raises `DatabaseUnavailable` when the connection is lost; call
         it again then.
         """
         clear_next_descriptor()
@@ -299,16 +302,19 @@ class Database:
                     await cursor.execute(f'LISTEN "{channel}"')
                 yield Notification("", "")
                 while True:
-                    yield await _next_notification(connection, cursor)
+                    yield await _next_notification(connection, cursor, on_probe)
 
 
-async def _next_notification(connection: aiopg.Connection, cursor: aiopg.Cursor) -> Notification:
+async def _next_notification(
+    connection: aiopg.Connection, cursor: aiopg.Cursor, on_probe: Callable[[], None]
+) -> Notification:
     # A task, since cancelling the queue's get at the wrong moment loses what it had taken out.
     notify = asyncio.ensure_future(connection.notifies.get())
     try:
         while not (await asyncio.wait([notify], timeout=LISTEN_PROBE_SECONDS))[0]:
             # A network that swallows packets is noticed by asking.
             await cursor.execute("SELECT 1")
+            on_probe()
         return Notification(notify.result().channel, notify.result().payload)
     finally:
         notify.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.events import JOBS, Event, Hub, job_topic
 from gateway.jobs import Job, JobStatus, Progress, version_of
@@ -18,7 +18,17 @@ REMEMBERED_ENDS: Final = 20_000
 REMEMBERED_SNAPSHOTS: Final = 10_000
 
 Version = tuple[int, int, int]
-State = tuple[JobStatus, Version]
+
+
+class State(NamedTuple):
+    """What was told of a job; ``read`` are the files and bytes that succeeded."""
+
+    status: JobStatus
+    version: Version
+    read: tuple[int, int]
+
+
+NOTHING_READ: Final = (0, 0)
 
 
 class JobNews:
@@ -49,7 +59,7 @@ class JobNews:
     def is_old(self, job_id: str, version: Version) -> bool:
         """Whether as much of the job was told already, or more was shown to somebody."""
         known = self.known(job_id)
-        if known is not None and version <= known[1]:
+        if known is not None and version <= known.version:
             return True
         return version < self._shown.get(job_id, ())
 
@@ -70,13 +80,15 @@ class JobNews:
         self._ended.pop(job_id, None)
         self._shown.pop(job_id, None)
 
-    def remember(self, job_id: str, status: JobStatus, version: Version) -> None:
+    def remember(self, job_id: str, status: JobStatus, progress: Progress) -> None:
         """Take a state for told."""
         self.forget(job_id)
+        read = (progress.completed_files, progress.completed_bytes)
+        state = State(status, version_of(status, progress), read)
         if not status.has_ended:
-            self._active[job_id] = (status, version)
+            self._active[job_id] = state
             return
-        self._ended[job_id] = (status, version)
+        self._ended[job_id] = state
         while len(self._ended) > REMEMBERED_ENDS:
             self._ended.popitem(last=False)
 
@@ -97,7 +109,8 @@ class JobNews:
 
     def tell_truth(self, job: Job) -> None:
         """Publish the job as the table says it is now, also where it went back a step."""
-        if self.known(job.id) == (job.status, job.version):
+        known = self.known(job.id)
+        if known is not None and known[:2] == (job.status, job.version):
             return
         if job.version >= self._shown.get(job.id, ()):
             self._publish(job.id, job.status, job.progress, job.error, None)
@@ -111,26 +124,24 @@ class JobNews:
         previous: JobStatus | None,
     ) -> None:
         known = self.known(job_id)
-        version = version_of(status, progress)
         if known is not None or previous is None:
-            self._count(known[1] if known else (0, 0, 0), progress)
-        self.remember(job_id, status, version)
-        for kind in _kinds(known[0] if known else previous, status):
+            self._count(known.read if known else NOTHING_READ, progress)
+        self.remember(job_id, status, progress)
+        for kind in _kinds(known.status if known else previous, status):
             self._hub.publish(
                 Event(
                     job_message(kind, job_id, status, progress, error),
                     topics=(JOBS, job_topic(job_id)),
                     job_id=job_id,
                     kept=status.has_ended and kind == f"job-{status}",
-                    version=version,
+                    version=version_of(status, progress),
                 )
             )
 
-    def _count(self, before: Version, progress: Progress) -> None:
-        _begun, files, size = before
+    def _count(self, read: tuple[int, int], progress: Progress) -> None:
         warmed = self._metrics.warmed
-        warmed.files += max(0, progress.completed_files + progress.failed_files - files)
-        warmed.bytes += max(0, progress.completed_bytes + progress.failed_bytes - size)
+        warmed.files += max(0, progress.completed_files - read[0])
+        warmed.bytes += max(0, progress.completed_bytes - read[1])
 
 
 def _kinds(before: JobStatus | None, status: JobStatus) -> Sequence[str]:

@@ -12,6 +12,7 @@ from gateway.auth import Access, ApiKeys
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
+from gateway.job_counts import JobCounts
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.limits import Limits
@@ -43,6 +44,7 @@ JOB_NEWS: Final = web.AppKey("JOB_NEWS", JobNews)
 OUTBOXES: Final = web.AppKey("OUTBOXES", Outboxes)
 SOCKETS: Final = web.AppKey("SOCKETS", set[web.WebSocketResponse])
 PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
+JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 ACCESS: Final = web.AppKey("ACCESS", AccessTable)

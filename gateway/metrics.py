@@ -60,7 +60,7 @@ class S3Health:
 
 @dataclass(slots=True)
 class Warmed:
-    """What all workers have read since the start: files that ended, and bytes."""
+    """What all workers have read since the start: files that succeeded, and bytes."""
 
     files: int = 0
     bytes: int = 0

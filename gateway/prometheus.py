@@ -82,8 +82,8 @@ class PrometheusMetrics:
                 jobs.add_metric((status,), self._jobs.get(status, 0))
             yield jobs
         warmed: Warmed = self._metrics.warmed
-        yield _counter("warmed_files", "Files of jobs that ended, by all workers", warmed.files)
-        yield _counter("warmed_bytes", "Bytes of jobs that ended, by all workers", warmed.bytes)
+        yield _counter("warmed_files", "Files that all workers have read", warmed.files)
+        yield _counter("warmed_bytes", "Bytes that all workers have read", warmed.bytes)
 
     def _collect_connections(self) -> Iterable[Metric]:
         yield _value("websocket_clients", "WebSocket clients", self._outboxes.count)
@@ -100,7 +100,8 @@ class PrometheusMetrics:
         age = _gauge("monitor_age_seconds", "Time since its last sign of life", ("monitor",))
         for name, pulse in self.pulses.items():
             healthy.add_metric((name,), bool(pulse.is_healthy))
-            age.add_metric((name,), pulse.age)
+            if pulse.age is not None:
+                age.add_metric((name,), pulse.age)
         yield healthy
         yield age
 

@@ -14,11 +14,19 @@ class Pulse:
         """None until there was a sign of life, or none where one was due."""
         self._clock = clock
         self._beat_at = clock()
+        self._is_finished = False
 
     @property
-    def age(self) -> float:
-        """Seconds since the last sign of life; since the start if there was none."""
-        return self._clock() - self._beat_at
+    def age(self) -> float | None:
+        """Seconds since the last sign of life; since the start if there was none.
+
+        None if no more is to come.
+        """
+        return None if self._is_finished else self._clock() - self._beat_at
+
+    def finish(self) -> None:
+        """There is nothing left to watch: the last sign of life does not grow old."""
+        self._is_finished = True
 
     def beat(self) -> None:
         """There was a sign of life."""

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
+from yarl import URL
 
 from gateway.errors import GatewayError
 from gateway.logs import AccessLogger
@@ -19,6 +21,9 @@ from gateway.settings import Settings
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+# Where a server that listens on all addresses is reached from this machine.
+REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class CannotListen(GatewayError):
@@ -57,13 +62,21 @@ async def _open_port(runner: web.AppRunner, settings: Settings) -> str:
     host, port = settings.listen_host, settings.api_gateway_port
     try:
         await web.TCPSite(runner, host, port, reuse_address=True).start()
-    except OSError as error:
-        raise CannotListen(
-            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise CannotListen(f"Cannot listen on {place}: {_reason(error)}") from None
     address = runner.addresses[0]
-    shown = "127.0.0.1" if address[0] in ("0.0.0.0", "::") else address[0]  # noqa: S104
-    return f"http://{shown}:{address[1]}"
+    shown, port = REACHED_AT.get(address[0], address[0]), address[1]
+    return str(URL.build(scheme="http", host=shown, port=port))
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "This is no name of a machine"
+    # What the name service says has a number of its own, and asyncio adds the address to the rest.
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -1,8 +1,9 @@
 """Every setting, declared once: its name, type, default, bounds and the reason it exists.
 
 A setting has one name everywhere: ``db_host`` is ``db_host`` in ``config.toml``, ``DB_HOST`` in
-the environment and ``--db-host`` on the command line, which win in that order. A wrong value or
-an unknown name stops the start with a `SettingsError` that names it.
+the environment and ``--db-host`` on the command line, which win in that order. A wrong value, an
+unknown name in the file or on the command line, or a close misspelling of a name in the environment
+stops the start with a `SettingsError` that names it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ SHARED_FAMILIES: Final = (
 # Its "<SERVICE>_PORT" may be the very name of a setting; the value tells them apart.
 KUBERNETES_URL: Final = re.compile(r"(tcp|udp|sctp)://")
 KUBERNETES_LINK: Final = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
+# What people call the key who guess its name; other programs may mean something else by these.
+GUESSED_KEY_NAMES: Final = ("API_KEY", "GATEWAY_KEY", "GATEWAY_API_KEY")
 CONFIG_FILE_VARIABLE: Final = "API_GATEWAY_CONFIG"
 
 Source = Mapping[str, Any]
@@ -227,6 +230,13 @@ class Settings(BaseModel):
         if self.uses_demo_key and not self.allow_demo_key:
             return "127.0.0.1"
         return self.api_gateway_host or ALL_ADDRESSES
+
+
+def guessed_key_name(environ: Mapping[str, str]) -> str | None:
+    """A variable that may have been meant to be API_GATEWAY_KEY, where that is not set."""
+    if environ.get("API_GATEWAY_KEY"):
+        return None
+    return next((name for name in GUESSED_KEY_NAMES if environ.get(name)), None)
 
 
 def _find_config_file(environ: Mapping[str, str]) -> Path | None:

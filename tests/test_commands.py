@@ -163,6 +163,13 @@ async def test_a_wrong_setting_is_named(tmp_path: Path, command: str) -> None:
     code, output, lines = await run_command(command, *arguments, env=env, cwd=tmp_path)
     assert (code, output) == (2, "")
     assert [line for line in lines if "LOG_LEVEL" in line] == lines[-1:]
+
+
+async def test_a_setting_that_is_found_wrong_late_ends_with_the_same_code(tmp_path: Path) -> None:
+    env = environment(ALLOWED_PATHS="../elsewhere", API_GATEWAY_PORT="0", LOG_LEVEL="error")
+    code, output, lines = await run_command("serve", env=env, cwd=tmp_path)
+    assert (code, output) == (2, "")
+    assert "ALLOWED_PATHS" in lines[-1]
     assert "Traceback" not in "\n".join(lines)
 
 

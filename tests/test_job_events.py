@@ -48,9 +48,9 @@ def deafness(api: Any, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     heard = asyncio.Event()
     listen = api.server.app[keys.DATABASE].listen
 
-    async def late(*channels: str) -> Any:
+    async def late(*channels: str, **options: Any) -> Any:
         await heard.wait()
-        async for notification in listen(*channels):
+        async for notification in listen(*channels, **options):
             yield notification
 
     monkeypatch.setattr(api.server.app[keys.DATABASE], "listen", late)

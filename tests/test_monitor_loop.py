@@ -344,6 +344,16 @@ def test_a_missed_beat_lets_the_age_grow(clock: list[float]) -> None:
     assert pulse.age == 3
 
 
+def test_what_has_nothing_left_to_watch_stays_healthy_and_grows_no_older(
+    clock: list[float],
+) -> None:
+    pulse = Pulse(lambda: clock[0])
+    pulse.beat()
+    pulse.finish()
+    clock[0] = 3.0
+    assert (pulse.is_healthy, pulse.age) == (True, None)
+
+
 class Deaf(Monitor):
     """Swallows its first cancellation, as aiopg may."""
 

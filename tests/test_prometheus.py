@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from s3_servers import BUCKET, answer, forget_aws, moody_server
 from test_health_api import NO_DATABASE, kill_others
 
+from gateway import job_counts
 from gateway.app import create_app
 from gateway.database import connection_arguments
 from gateway.handlers import metrics as metrics_module
@@ -288,8 +289,9 @@ async def test_strangers_cannot_make_series(api: Any) -> None:
 
 
 async def test_a_scrape_works_while_the_database_is_away(
-    api: Any, database_settings: Settings, postgres_server: Any
+    api: Any, database_settings: Settings, postgres_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(job_counts, "FRESH_SECONDS", 0.0)
     assert value(await scrape(api), "jobs", status="pending") == 0
     name = database_settings.db_name
     administer(postgres_server, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", name)

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from gateway.errors import GatewayError, MigrationRequired
+from gateway.errors import GatewayError, MigrationRequired, SettingsError
 
 # Commands by name, with what the list shows; each lives in the module of its name, and is
 # imported only when it is used.
@@ -49,7 +49,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one sentence on standard error, and code 1."""
+    """Run the command line; an error of ours is one sentence on standard error, and code 1.
+
+    A wrong setting ends with code 2, as a wrong option does: starting again would not help.
+    """
     try:
         cli()
     except MigrationRequired as error:
@@ -58,7 +61,7 @@ def main() -> None:
         sys.exit(1)
     except GatewayError as error:
         print(f"Error: {_sentence(error)}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, SettingsError) else 1)
 
 
 def _sentence(error: GatewayError) -> str:

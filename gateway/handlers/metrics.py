@@ -13,9 +13,9 @@ from aiohttp import hdrs, web
 
 from gateway.errors import DatabaseUnavailable
 from gateway.handlers.responses import json_response
-from gateway.job_store import JobStore
+from gateway.job_counts import JobCounts
 from gateway.jobs import JobStatus
-from gateway.keys import JOB_STORE, METRICS, PROMETHEUS, READINESS
+from gateway.keys import JOB_COUNTS, METRICS, PROMETHEUS, READINESS
 from gateway.prometheus import prefers_prometheus
 from gateway.wire import all_metrics, iso_now, s3_health
 
@@ -45,16 +45,16 @@ async def s3_metrics(request: web.Request) -> web.Response:
 async def _prometheus(request: web.Request, accept: str) -> web.Response:
     jobs: Mapping[JobStatus, int] | None = None
     if request.app[READINESS].is_ready:
-        jobs = await _count_jobs(request.app[JOB_STORE])
+        jobs = await _count_jobs(request.app[JOB_COUNTS])
     body, content_type = request.app[PROMETHEUS].render(accept, jobs)
     # As a header: it names a version, which aiohttp's content_type would not take.
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
 
-async def _count_jobs(store: JobStore) -> Mapping[JobStatus, int] | None:
+async def _count_jobs(counts: JobCounts) -> Mapping[JobStatus, int] | None:
     """Jobs by state; None while the database is away, the other figures are still wanted."""
     try:
         async with asyncio.timeout(COUNT_SECONDS):
-            return await store.count_by_status()
+            return await counts.get()
     except (DatabaseUnavailable, TimeoutError):
         return None

@@ -42,7 +42,10 @@ def _parse(text: bytes, model: type[Model]) -> Model:
         raise InvalidRequest("The request body must be a JSON object")
     unknown = [name for name in body if name not in model.model_fields]
     known = {name: value for name, value in body.items() if name in model.model_fields}
-    problems = [f"Unknown field: {_shorten(name)}" for name in unknown[:UNKNOWN_SHOWN]]
+    allowed = ", ".join(sorted(model.model_fields))
+    problems = [
+        f"Unknown field: {_shorten(name)} (allowed: {allowed})" for name in unknown[:UNKNOWN_SHOWN]
+    ]
     try:
         wanted = model.model_validate(known)
     except ValidationError as error:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from gateway.admission import authenticate, draw
 from gateway.auth import Access, Caller
@@ -25,7 +25,7 @@ from gateway.errors import (
 from gateway.events import JOBS, Event, files_topic, job_topic
 from gateway.events import METRICS as METRICS_TOPIC
 from gateway.jobs import Job, parse_job_id
-from gateway.keys import HUB, JOB_NEWS, JOB_STORE, METRICS, OUTBOXES, REQUEST_ID, SOCKETS
+from gateway.keys import API_KEYS, HUB, JOB_NEWS, JOB_STORE, METRICS, OUTBOXES, REQUEST_ID, SOCKETS
 from gateway.outbox import Outbox
 from gateway.wire import job_in_brief, job_in_full, metrics_message
 
@@ -45,6 +45,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
     """Upgrade to a WebSocket and serve it until either side closes it."""
     key = request.headers.get("X-API-Key")
     caller = authenticate(request, key) if key is not None else None
+    if "websocket" not in request.headers.get(hdrs.UPGRADE, "").lower():
+        raise InvalidRequest("This URL speaks WebSocket")
+    generation = request.app[API_KEYS].generation
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
         max_msg_size=MESSAGE_LIMIT,
@@ -56,7 +59,11 @@ async def stream(request: web.Request) -> web.StreamResponse:
     if request.transport is None:
         return socket
     try:
-        await _Connection(request, socket, request.transport, caller).serve()
+        connection = _Connection(request, socket, request.transport, caller)
+        # The key may have been replaced while hands were shaken.
+        if caller is not None and generation != request.app[API_KEYS].generation:
+            connection.key_replaced()
+        await connection.serve()
     except Exception:
         # An HTTP answer must not follow an upgrade.
         log.exception("WebSocket %s failed", request[REQUEST_ID])
@@ -94,6 +101,7 @@ class _Connection:
         self._caller = caller
         self._outbox: Outbox = self._app[OUTBOXES].open(transport)
         self._topics: set[str] = set()
+        self._closing: asyncio.Task[bool] | None = None
         self._answers: Mapping[str, Callable[[Message], Awaitable[None]]] = {
             "auth": self._authenticate,
             "subscribe": self._subscribe,
@@ -103,6 +111,7 @@ class _Connection:
 
     async def serve(self) -> None:
         self._app[SOCKETS].add(self._socket)
+        self._app[API_KEYS].call_when_replaced(self.key_replaced)
         try:
             self._outbox.send(metrics_message(self._app[METRICS]))
             self._join(METRICS_TOPIC)
@@ -110,10 +119,24 @@ class _Connection:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     await self._answer(message.data)
         finally:
+            self._app[API_KEYS].call_no_more(self.key_replaced)
             self._app[SOCKETS].discard(self._socket)
             for topic in tuple(self._topics):
                 self._leave(topic)
+            if self._closing is not None:
+                await asyncio.wait({self._closing})
             self._app[OUTBOXES].close(self._outbox)
+
+    def key_replaced(self) -> None:
+        """Send a client away that has shown a key which does not hold any more."""
+        if self._caller is None or self._closing is not None:
+            return
+        self._caller = None
+        # After the closing frame nothing may follow.
+        self._outbox.stop()
+        self._closing = asyncio.create_task(
+            self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"API key was replaced")
+        )
 
     async def _answer(self, data: str | bytes) -> None:
         """Do what the client asks for; whatever is wrong with it is told, and ends nothing."""
@@ -130,8 +153,17 @@ class _Connection:
         self._outbox.send({"type": "pong"})
 
     async def _authenticate(self, message: Message) -> None:
-        key = message.get("apiKey")
-        self._caller = authenticate(self._request, key if isinstance(key, str) else None)
+        if "apiKey" not in message:
+            raise InvalidRequest("auth needs the field apiKey")
+        key = message["apiKey"]
+        # Whoever fails is nobody, also if somebody was here before.
+        self._caller = None
+        try:
+            self._caller = authenticate(self._request, key if isinstance(key, str) else None)
+        except (Unauthorized, RateLimited):
+            for topic in self._topics - {METRICS_TOPIC}:
+                self._leave(topic)
+            raise
         self._outbox.send({"type": "authenticated"})
 
     async def _subscribe(self, message: Message) -> None:

@@ -13,10 +13,15 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.auth import ApiKeys
 from gateway.monitors.loop import Monitor
+from gateway.settings import DEMO_KEY
 
 log = logging.getLogger(__name__)
 
 LONGEST_FILE: Final = 64 * 1024
+DEMO_WARNING: Final = (
+    "%s HOLDS THE DEMO API KEY: everybody knows it. Unless ALLOW_DEMO_KEY is set it is accepted"
+    " from this machine only."
+)
 
 
 class KeyFile(BaseModel):
@@ -42,22 +47,23 @@ class ApiKeyFileMonitor(Monitor):
 
     async def check_once(self) -> bool:
         """Read the file, and take its key if it says something else than before."""
-        await asyncio.to_thread(self._look)
-        return False
-
-    def _look(self) -> None:
         # Its times and size are no help: a write within their grain, or a change of its mode,
         # would go unseen.
-        text = _read(self._path)
-        if text == self._seen:
-            return
-        self._seen = text
+        text = await asyncio.to_thread(_read, self._path)
+        if text != self._seen:
+            self._seen = text
+            self._take(text)
+        return False
+
+    def _take(self, text: bytes | None) -> None:
         if text is None:
             self._keys.restore()
             log.warning("%s is gone, the key of the settings holds again", self._path)
         elif key := _find_key(text):
             self._keys.replace(key)
             log.info("the API key was taken from %s", self._path)
+            if key == DEMO_KEY:
+                log.warning(DEMO_WARNING, self._path)
         else:
             log.warning("%s holds no valid key, the last good one stays", self._path)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import aclosing
-from typing import Any, Final
+from contextlib import aclosing, suppress
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -16,9 +16,11 @@ from gateway.events import Event, Hub, files_topic
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.jobs import JOBS_CHANNEL, Job, JobStatus, Progress, parse_job_id, version_of
+from gateway.monitors.late_look_ups import LateLookUps
 from gateway.monitors.loop import Monitor
 from gateway.paths import Filespace
 from gateway.readiness import Readiness
+from gateway.tasks import end
 from gateway.wire import file_message
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,19 @@ RECENT_ENDS: Final = 10_000
 # gets more than its buffer takes would seem not to keep up.
 PUBLISHED_AT_ONCE: Final = 50
 
+# What strangers may notify.
+IGNORED: Final = (
+    ValueError, TypeError, KeyError, InvalidRequest, StatementFailed,
+)  # fmt: skip
+
 Change = Mapping[str, Any]
+
+
+class _Step(NamedTuple):
+    """What a notification says of a job's state."""
+
+    status: JobStatus
+    previous: JobStatus | None
 
 
 class JobEventsMonitor(Monitor):
@@ -55,15 +69,22 @@ class JobEventsMonitor(Monitor):
         self._hub = hub
         self._filespace = filespace
         self._readiness = readiness
+        self._late = LateLookUps(self._tell_looked_up)
 
     async def check_once(self) -> bool:
         """Listen until the connection is lost."""
         await self._readiness.wait()
-        listening = self._database.listen(JOBS_CHANNEL, FILES_CHANNEL)
-        async with aclosing(listening) as notifications:
-            async for channel, payload in notifications:
-                await (self._take(channel, payload) if channel else self._catch_up())
-                self.pulse.beat()
+        # Where nothing happens, the probes of the connection are signs of life.
+        beat = self.pulse.beat
+        listening = self._database.listen(JOBS_CHANNEL, FILES_CHANNEL, on_probe=beat)
+        late = asyncio.create_task(self._late.run(), name=f"monitor {self.name}, look-ups")
+        try:
+            async with aclosing(listening) as notifications:
+                async for channel, payload in notifications:
+                    await (self._take(channel, payload) if channel else self._catch_up())
+                    beat()
+        finally:
+            await end(late)
         return False
 
     async def _take(self, channel: str, payload: str) -> None:
@@ -71,7 +92,7 @@ class JobEventsMonitor(Monitor):
         take = self._take_job if channel == JOBS_CHANNEL else self._take_files
         try:
             await take(orjson.loads(payload))
-        except (ValueError, TypeError, KeyError, InvalidRequest, StatementFailed) as error:
+        except IGNORED as error:
             log.debug("ignored a notification on %s: %r", channel, error)
 
     async def _catch_up(self) -> None:
@@ -80,12 +101,13 @@ class JobEventsMonitor(Monitor):
         jobs = await self._job_store.recent(RECENT_ENDS)
         if not self._news.has_begun.is_set():
             for job in jobs:
-                self._news.remember(job.id, job.status, job.version)
+                self._news.remember(job.id, job.status, job.progress)
             self._news.has_begun.set()
             return
         missing = set(self._news.active).difference(job.id for job in jobs)
         for number, job in enumerate(jobs):
             if self._has_changed(job):
+                self._tell_missed_files(job)
                 await self._settle(job.id)
             if number % PUBLISHED_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -95,10 +117,22 @@ class JobEventsMonitor(Monitor):
     def _has_changed(self, job: Job) -> bool:
         """Whether there is news; sizes that nobody keeps are no reason to look closer."""
         known = self._news.known(job.id)
-        if known is None or known[0] is not job.status:
+        if known is None or known.status is not job.status:
             return True
         measures = 2 if job.progress.lacks_sizes else 3
-        return known[1][:measures] != job.version[:measures]
+        return known.version[:measures] != job.version[:measures]
+
+    def _tell_missed_files(self, job: Job) -> None:
+        """Tell who follows a job's files how many ended while nobody listened."""
+        known = self._news.known(job.id)
+        if known is not None and (missed := job.version[1] - known.version[1]) > 0:
+            self._tell_dropped_files(job.id, missed)
+
+    def _tell_dropped_files(self, job_id: str, count: int) -> None:
+        topic = files_topic(job_id)
+        if self._hub.has_subscribers(topic):
+            message = {"type": "events-dropped", "jobId": job_id, "count": count}
+            self._hub.publish(Event(message, topics=(topic,), job_id=job_id, kept=True))
 
     async def _take_job(self, change: Change) -> None:
         job_id, status = parse_job_id(change["id"]), JobStatus(change["status"])
@@ -109,11 +143,29 @@ class JobEventsMonitor(Monitor):
             return
         if self._news.is_old(job_id, version_of(status, progress)):
             return
-        needs_more = status.has_ended or progress.lacks_sizes
-        if needs_more and (job := await self._look_up(job_id)):
-            progress, error = job.progress, job.error
-            status = job.status if status.has_ended else status
+        if status.has_ended:
+            # If the database is away now, the end is told when listening begins again. Of a job
+            # that was deleted at once nobody knows more than the notification.
+            with suppress(JobNotFound):
+                job = await self._job_store.get(job_id)
+                status, progress, error = job.status, job.progress, job.error
+        elif progress.lacks_sizes:
+            self._late.want(job_id, _Step(status, previous))
+            return
         self._news.tell(job_id, status, progress, error, previous)
+
+    async def _tell_looked_up(self, job_id: str, step: _Step) -> bool:
+        """Tell how far a job is that keeps no sizes; False if that cannot be found out now."""
+        try:
+            job = await self._job_store.get(job_id)
+        except DatabaseUnavailable:
+            return False
+        except (JobNotFound, StatementFailed):
+            return True
+        # If it is elsewhere by now, another notification is on its way.
+        if job.status is step.status:
+            self._news.tell(job_id, step.status, job.progress, None, step.previous)
+        return True
 
     async def _settle(self, job_id: str) -> None:
         """Tell what the table says of a job."""
@@ -124,18 +176,16 @@ class JobEventsMonitor(Monitor):
         else:
             self._news.tell_truth(job)
 
-    async def _look_up(self, job_id: str) -> Job | None:
-        try:
-            return await self._job_store.get(job_id)
-        except (JobNotFound, DatabaseUnavailable):
-            return None
-
     async def _take_files(self, change: Change) -> None:
         job_id = parse_job_id(change["jobId"])
         topic = files_topic(job_id)
         if not self._hub.has_subscribers(topic):
             return
-        files = await self._job_store.files_by_id(change["items"])
+        try:
+            files = await self._job_store.files_by_id(change["items"])
+        except DatabaseUnavailable:
+            self._tell_dropped_files(job_id, len(change["items"]))
+            return
         for number, file in enumerate(files):
             if number % PUBLISHED_AT_ONCE == 0:
                 await asyncio.sleep(0)

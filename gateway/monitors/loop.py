@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 from gateway.database import StatementFailed
@@ -38,8 +38,15 @@ class Monitor(ABC):
 
 
 @asynccontextmanager
-async def running(monitor: Monitor) -> AsyncIterator[None]:
-    """Drive a monitor for as long as the context lasts; inside its own context, if it has one."""
+async def running(
+    monitor: Monitor, pulses: MutableMapping[str, Pulse] | None = None
+) -> AsyncIterator[None]:
+    """Drive a monitor for as long as the context lasts; inside its own context, if it has one.
+
+    Its pulse is entered into ``pulses`` under its name.
+    """
+    if pulses is not None:
+        pulses[monitor.name] = monitor.pulse
     async with AsyncExitStack() as stack:
         if isinstance(monitor, AbstractAsyncContextManager):
             await stack.enter_async_context(monitor)
@@ -56,6 +63,7 @@ async def _drive(monitor: Monitor) -> None:
     while True:
         started = loop.time()
         if await _checked(monitor):
+            monitor.pulse.finish()
             return
         with suppress(TimeoutError):
             async with asyncio.timeout_at(_due(monitor, started, loop.time())):

@@ -1,0 +1,171 @@
+"""What the client shows, and how it is read from what the gateway says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedJob:
+    """A job as the gateway created it. Sizes are in bytes."""
+
+    id: str
+    status: str
+    total_files: int
+    total_bytes: int
+    unindexed: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job's state and progress. Sizes are in bytes, ``percentage`` is 0 to 100.
+
+    ``seconds_left`` and ``mbps`` (MiB/s) are None where the gateway does not know them.
+    """
+
+    id: str
+    status: str
+    total_files: int
+    completed_files: int
+    failed_files: int
+    total_bytes: int
+    completed_bytes: int
+    percentage: int
+    error: str | None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    seconds_left: int | None = None
+    mbps: float | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the job is completed, failed or cancelled."""
+        return self.status in ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """How a file of a job ended; ``path`` is relative to its filespace.
+
+    ``size`` is in bytes, None if unknown; ``error`` is None if the file was read.
+    """
+
+    path: str
+    size: int | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobChange:
+    """What ``GatewayClient.watch`` yields: the job as it is now, and the file that ended, if any.
+
+    ``kind`` is the message's type: ``snapshot``, ``job-progress``, ``file-failed``, ….
+    """
+
+    kind: str
+    job: JobView
+    file: FileView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsView:
+    """The newest figures. ``mbps`` is in MiB/s, latencies are in milliseconds."""
+
+    mbps: float
+    s3_is_healthy: bool | None
+    s3_latency: int | None
+    s3_average_latency: int | None
+
+
+def read_submitted(answer: Json) -> SubmittedJob:
+    """A job as the answer to its submit shows it."""
+    return SubmittedJob(
+        id=answer["jobId"],
+        status=answer["status"],
+        total_files=answer["totalFiles"],
+        total_bytes=answer["totalSize"]["bytes"],
+        unindexed=answer["unindexed"],
+    )
+
+
+def read_metrics(figures: Json) -> MetricsView:
+    """All metrics."""
+    health = figures["s3Health"]
+    return MetricsView(
+        mbps=figures["lucidLink"]["throughputMbps"],
+        s3_is_healthy=health["isHealthy"],
+        s3_latency=health["latency"],
+        s3_average_latency=health["averageLatency"],
+    )
+
+
+def read_job(job: Json) -> JobView:
+    """A job as reading it shows it."""
+    return JobView(
+        id=job["id"],
+        status=job["status"],
+        error=job["error"],
+        created_at=_read_time(job["createdAt"]),
+        started_at=_read_time(job["startedAt"]),
+        completed_at=_read_time(job["completedAt"]),
+        seconds_left=job["eta"]["seconds"] if job["eta"] else None,
+        mbps=job["throughput"]["mbps"] if job["throughput"] else None,
+        **_read_progress(job["progress"]),
+    )
+
+
+def read_brief_job(job: Json) -> JobView:
+    """A job as a list shows it."""
+    return JobView(
+        id=job["id"],
+        status=job["status"],
+        total_files=job["totalFiles"],
+        completed_files=job["completedFiles"],
+        failed_files=job["failedFiles"],
+        total_bytes=job["totalSizeBytes"],
+        completed_bytes=job["completedSizeBytes"],
+        percentage=job["percentage"],
+        error=job["error"],
+        created_at=_read_time(job["createdAt"]),
+        started_at=_read_time(job["startedAt"]),
+        completed_at=_read_time(job["completedAt"]),
+    )
+
+
+def _read_progress(progress: Json) -> dict[str, int]:
+    files, size = progress["files"], progress["size"]
+    return {
+        "total_files": files["total"],
+        "completed_files": files["completed"],
+        "failed_files": files["failed"],
+        "total_bytes": size["totalBytes"],
+        "completed_bytes": size["completedBytes"],
+        "percentage": progress["percentage"],
+    }
+
+
+def take(job: JobView | None, message: Json) -> tuple[JobView | None, FileView | None]:
+    """The job after a message, and the file that it tells of, if it tells of one."""
+    kind = message["type"]
+    if kind == "snapshot":
+        return read_job(message["job"]), None
+    if job is None or message.get("jobId") != job.id:
+        return job, None
+    if kind.startswith("file-"):
+        return job, FileView(message["filePath"], message["sizeBytes"], message["error"])
+    if not kind.startswith("job-"):
+        return job, None
+    told: dict[str, Any] = _read_progress(message["progress"])
+    job = replace(job, status=message["status"], error=message["error"], **told)
+    # Only a job that runs has a rate; what a message leaves out stays as it was.
+    return (job if job.status == "running" else replace(job, seconds_left=None, mbps=None)), None
+
+
+def _read_time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

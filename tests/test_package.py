@@ -1,0 +1,37 @@
+"""What the package offers, and what it loads for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import gateway
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.split())
+
+
+def test_the_client_needs_nothing_of_the_server() -> None:
+    for statement in ("import gateway.client", "from gateway import GatewayClient"):
+        loaded = loaded_by(statement)
+        assert "gateway.client" in loaded
+        assert not loaded & {"gateway.app", "gateway.settings", "pydantic", "psycopg2", "aiopg"}
+
+
+def test_everything_that_is_promised_is_there() -> None:
+    assert gateway.__all__ == ["GatewayClient", "Settings", "create_app"]
+    for name in gateway.__all__:
+        assert getattr(gateway, name).__name__ == name
+        assert name in dir(gateway)
+
+
+def test_anything_else_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = gateway.nonsense
