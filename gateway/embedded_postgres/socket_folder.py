@@ -73,23 +73,10 @@ def remove_socket_folder(data_dir: Path) -> None:
     _remove(data_dir / "socket")
 
 
-def renew_socket_folder(folder: Path, account: Account) -> None:
-    """Have ``folder`` empty for the next server: who cleans /tmp may have removed it meanwhile."""
-    if folder.is_dir():
-        _remove_sockets(folder)
-    else:
-        folder.mkdir(mode=0o700)
-        account.take(folder)
-
-
-def _remove_sockets(folder: Path) -> None:
-    for name in (SOCKET, f"{SOCKET}.lock"):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _remove(folder: Path) -> None:
     if folder.is_dir() and not folder.is_symlink():
-        _remove_sockets(folder)
+        for name in (SOCKET, f"{SOCKET}.lock"):
+            (folder / name).unlink(missing_ok=True)
         with suppress(OSError):
             folder.rmdir()
 
