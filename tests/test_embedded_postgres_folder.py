@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -12,6 +14,7 @@ from embedded_postgres_tools import (
     Make,
     ask,
     tell,
+    wait_until_gone,
 )
 
 from gateway.embedded_postgres.binaries import find_binaries
@@ -32,6 +35,64 @@ def test_a_long_path_gets_its_socket_in_a_private_folder(
         assert (deep / "socket.path").read_text().strip() == str(host)
     assert not host.exists()
     assert not (deep / "socket.path").exists()
+
+
+def test_a_server_that_comes_back_is_where_clients_look_for_it(
+    make_server: Make, public_folder: Path
+) -> None:
+    server = make_server(public_folder / ("d" * 60) / ("e" * 60))
+    server.start()
+    host = server.host
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until_gone(server.pid)
+    server.start()
+    assert server.host == host
+    assert ask(server, "SELECT 1") == 1
+    assert stat.S_IMODE(Path(host).stat().st_mode) == 0o700
+
+
+def test_a_folder_that_something_lies_in_is_used_again(
+    make_server: Make, public_folder: Path
+) -> None:
+    server = make_server(public_folder / ("d" * 60) / ("e" * 60))
+    server.start()
+    host = Path(server.host)
+    (host / "note").write_text("mine")
+    server.stop()
+    try:
+        server.start()
+        assert server.host == str(host)
+        assert ask(server, "SELECT 1") == 1
+        assert (host / "note").read_text() == "mine"
+    finally:
+        (host / "note").unlink()
+
+
+@pytest.mark.parametrize("trap", ["open to all", "a link", "a file"])
+def test_a_folder_whose_name_somebody_took_is_not_trusted(
+    make_server: Make, public_folder: Path, trap: str
+) -> None:
+    server = make_server(public_folder / ("d" * 60) / ("e" * 60))
+    server.start()
+    taken = Path(server.host)
+    server.stop()
+    try:
+        if trap == "open to all":
+            taken.mkdir()
+            taken.chmod(0o777)
+            (taken / "theirs").touch()
+        elif trap == "a link":
+            taken.symlink_to(public_folder)
+        else:
+            taken.touch()
+        server.start()
+        assert server.host != str(taken)
+        assert ask(server, "SELECT 1") == 1
+    finally:
+        if taken.is_dir() and not taken.is_symlink():
+            shutil.rmtree(taken)
+        else:
+            taken.unlink()
 
 
 @pytest.mark.parametrize("name", ["with space", "com,ma", 'quo"te', "ünï", "-dash", "per%cent"])

@@ -116,6 +116,57 @@ async def test_sums_are_fresh_for_a_second() -> None:
         assert await tally.get("job", False) == (expected, 0)
 
 
+async def test_a_slow_sum_is_not_begun_again_and_is_fresh_from_when_it_came() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    counter.may_answer.clear()
+    asking = []
+    for now in range(5):
+        counter.now = float(now)
+        asking.append(asyncio.create_task(tally.get("job", False)))
+        await asyncio.sleep(0)
+    counter.may_answer.set()
+    assert set(await asyncio.gather(*asking)) == {(1, 0)}
+    for now, expected in ((4.999, 1), (5.0, 2)):
+        counter.now = now
+        assert await tally.get("job", False) == (expected, 0)
+
+
+async def test_a_sum_that_runs_is_not_forgotten_for_others() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    counter.may_answer.clear()
+    first = asyncio.create_task(tally.get("slow", False))
+    await asyncio.sleep(0)
+    others = [
+        asyncio.create_task(tally.get(str(number), True)) for number in range(REMEMBERED_JOBS + 1)
+    ]
+    await asyncio.sleep(0)
+    again = asyncio.create_task(tally.get("slow", False))
+    await asyncio.sleep(0)
+    counter.may_answer.set()
+    await asyncio.gather(first, again, *others)
+    assert counter.asked.count("slow") == 1
+
+
+async def test_a_sum_that_fails_late_does_not_take_away_its_successor() -> None:
+    counter = Counter()
+    tally = counter.tally()
+    counter.may_answer.clear()
+    first = asyncio.create_task(tally.get("job", False))
+    await asyncio.sleep(0)
+    entry = tally._entries.pop(("job", False))
+    second = asyncio.create_task(tally.get("job", False))
+    await asyncio.sleep(0)
+    entry.sizes.cancel()
+    await asyncio.wait([first])
+    third = asyncio.create_task(tally.get("job", False))
+    await asyncio.sleep(0)
+    counter.may_answer.set()
+    assert await second == await third
+    assert counter.asked == ["job", "job"]
+
+
 async def test_those_who_ask_at_once_share_one_sum() -> None:
     counter = Counter()
     tally = counter.tally()

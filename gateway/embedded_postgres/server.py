@@ -68,8 +68,8 @@ FIXED: Final[Mapping[str, str]] = {
 class EmbeddedPostgres:
     """A PostgreSQL that keeps its data in ``data_dir`` and listens on a private socket only.
 
-    ``host`` and ``port`` are what a client connects to, as ``user`` to ``database``; that role
-    owns the database and is no superuser. ``bin_dir`` holds the programs of PostgreSQL 13 to 18,
+    ``host`` and ``port`` are what a client connects to, as ``user`` to ``database``, the same at
+    every start of one object; that role owns the database and is no superuser. ``bin_dir`` holds the programs of PostgreSQL 13 to 18,
     None takes the wheel's. ``options`` are further settings of the server. All methods block,
     may be called from any thread and raise `EmbeddedPostgresError`. What somebody else created,
     folders above all, keeps its owner and mode.
@@ -97,6 +97,7 @@ class EmbeddedPostgres:
         self._process: subprocess.Popen[bytes] | None = None
         self._account: Account | None = None
         self._socket_folder: Path | None = None
+        self._socket_folder_before: Path | None = None
         self._mutex = threading.Lock()
         self._stop_requested = threading.Event()
 
@@ -188,6 +189,13 @@ class EmbeddedPostgres:
             sync = self._options.get("fsync") != "off"
             make_cluster(self._cluster, binaries, account, sync=sync)
         write_access_rules(self._cluster, account, self._role)
+<<<<<<< HEAD
+=======
+        self._socket_folder = make_socket_folder(
+            self._data_dir, account, self._socket_folder_before
+        )
+        self._socket_folder_before = self._socket_folder
+>>>>>>> d1aafc5
         self._launch(binaries, account)
         self._provision()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,20 +20,35 @@ LONGEST: Final = 103
 PREFIX: Final = "teamcache-"
 
 
-def make_socket_folder(data_dir: Path, account: Account) -> Path:
+def make_socket_folder(data_dir: Path, account: Account, before: Path | None = None) -> Path:
     """Make a folder that ``account`` alone may enter, its path short enough for a socket.
 
-    It is ``data_dir/socket`` if that is short enough, else a fresh one below the system's
-    folder for temporary files, and ``data_dir/socket.path`` says where.
+    It is ``data_dir/socket`` if that is short enough, else one below the system's folder for
+    temporary files, and ``data_dir/socket.path`` says where. ``before`` is the one of an earlier
+    start, which clients know: it is made again unless somebody else took its name meanwhile.
     """
     remove_socket_folder(data_dir)
     if _can_hold_socket(folder := data_dir / "socket"):
         folder.mkdir(mode=0o700)
     else:
-        folder = _make_elsewhere(account)
+        is_made = before is not None and _make_again(before, account)
+        folder = before if before and is_made else _make_elsewhere(account)
         _record_of(data_dir).write_text(f"{folder}\n")
     account.take(folder)
     return folder
+
+
+def _make_again(folder: Path, account: Account) -> bool:
+    """Whether the folder is there, ours and nobody else's."""
+    with suppress(OSError):
+        folder.mkdir(mode=0o700)
+        return True
+    # It stayed, since something else lies in it; others may make names in a temporary folder too.
+    with suppress(OSError):
+        found = folder.lstat()
+        is_private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+        return is_private and found.st_uid in (os.geteuid(), account.uid)
+    return False
 
 
 def _make_elsewhere(account: Account) -> Path:
