@@ -37,7 +37,6 @@ from gateway.embedded_postgres.socket_folder import (
     PORT,
     make_socket_folder,
     remove_socket_folder,
-    renew_socket_folder,
 )
 from gateway.errors import EmbeddedPostgresError
 
@@ -69,10 +68,10 @@ class EmbeddedPostgres:
     """A PostgreSQL that keeps its data in ``data_dir`` and listens on a private socket only.
 
     ``host`` and ``port`` are what a client connects to, as ``user`` to ``database``, the same at
-    every start of one object; that role owns the database and is no superuser. ``bin_dir`` holds the programs of PostgreSQL 13 to 18,
-    None takes the wheel's. ``options`` are further settings of the server. All methods block,
-    may be called from any thread and raise `EmbeddedPostgresError`. What somebody else created,
-    folders above all, keeps its owner and mode.
+    every start of one object; that role owns the database and is no superuser. ``bin_dir`` holds
+    the programs of PostgreSQL 13 to 18, None takes the wheel's. ``options`` are further settings of
+    the server. All methods block, may be called from any thread and raise `EmbeddedPostgresError`.
+    What somebody else created, folders above all, keeps its owner and mode.
     """
 
     def __init__(
@@ -150,7 +149,7 @@ class EmbeddedPostgres:
 
     @property
     def host(self) -> str:
-        """The folder of the server's socket, to be used as DB_HOST; the same until `stop`."""
+        """The folder of the server's socket, to be used as DB_HOST; known from `prepare` on."""
         if self._socket_folder is None:
             raise EmbeddedPostgresError("The embedded PostgreSQL is not running")
         return str(self._socket_folder)
@@ -174,13 +173,18 @@ class EmbeddedPostgres:
             account = choose_account(self._cluster)
             self._prepare_data_dir(account)
             self._lock.acquire(account)
-            self._socket_folder = make_socket_folder(self._data_dir, account)
+            self._make_socket_folder(account)
             self._account = account
         return self._account
 
+    def _make_socket_folder(self, account: Account) -> None:
+        self._socket_folder = self._socket_folder_before = make_socket_folder(
+            self._data_dir, account, self._socket_folder_before
+        )
+
     def _start(self, account: Account) -> None:
         self._clear_remains()
-        renew_socket_folder(Path(self.host), account)
+        self._make_socket_folder(account)
         made_by = read_major(self._cluster)
         found = find_binaries(self._bin_dir, made_by)
         check_major(self._cluster, made_by, found)
@@ -189,13 +193,6 @@ class EmbeddedPostgres:
             sync = self._options.get("fsync") != "off"
             make_cluster(self._cluster, binaries, account, sync=sync)
         write_access_rules(self._cluster, account, self._role)
-<<<<<<< HEAD
-=======
-        self._socket_folder = make_socket_folder(
-            self._data_dir, account, self._socket_folder_before
-        )
-        self._socket_folder_before = self._socket_folder
->>>>>>> d1aafc5
         self._launch(binaries, account)
         self._provision()
 
