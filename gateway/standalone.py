@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -53,6 +54,12 @@ def check_apart(media: Path, data_dir: Path) -> None:
         )
 
 
+def rescan_command(settings: Settings, data_dir: Path) -> str:
+    """The command that brings the index up to date by hand, beside a running gateway."""
+    media = settings.container_mount_point
+    return shlex.join(["teamcache-gateway", "index", media, "--data-dir", str(data_dir.absolute())])
+
+
 async def run_standalone(
     settings: Settings,
     data_dir: Path,
@@ -74,7 +81,8 @@ async def run_standalone(
         state = IndexState()
         app = create_app(settings, index=state)
         app[READINESS].hold_until_database_starts()
-        working = asyncio.create_task(_work(server, app, settings, state, stop))
+        index = IndexMonitor(settings, state, rescan_command(settings, data_dir))
+        working = asyncio.create_task(_work(server, app, settings, index, stop))
         # If there is no working any more, there is no use in serving.
         working.add_done_callback(lambda _: stop.set())
         try:
@@ -90,7 +98,7 @@ async def _work(
     server: EmbeddedPostgres,
     app: web.Application,
     settings: Settings,
-    state: IndexState,
+    index: IndexMonitor,
     stop: asyncio.Event,
 ) -> None:
     """Run PostgreSQL, and on it, as soon as the schema is there, the index and the worker."""
@@ -104,7 +112,7 @@ async def _work(
             return
         async with AsyncExitStack() as stack:
             worker = await stack.enter_async_context(_worker(settings))
-            monitors: list[Monitor] = [IndexMonitor(settings, state)]
+            monitors: list[Monitor] = [index]
             # A backend measures the throughput itself: two rates in turn would be no rate at all.
             if not settings.backend_ws_url:
                 monitors.append(WorkerThroughputMonitor(worker, app[METRICS], app[HUB]))
