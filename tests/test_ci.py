@@ -27,7 +27,7 @@ def test_a_program_that_a_test_asks_for_is_installed_where_it_is_missing(name: s
 
 
 def test_tests_ask_for_programs() -> None:
-    assert {"chromium", "curl", "node", "prometheus", "systemd-analyze"} <= set(ASKED_FOR)
+    assert {"curl", "node", "prometheus", "systemd-analyze"} <= set(ASKED_FOR)
 
 
 def test_ci_wants_every_test_to_run() -> None:
