@@ -6,7 +6,8 @@
     ├── SettingsError              a setting is wrong or unknown; stops the start
     ├── MigrationRequired          only the tables' owner can make what is missing
     ├── EmbeddedPostgresError      the embedded PostgreSQL cannot run
-    ├── IndexRefused               indexing would do harm (an unmounted folder, …)
+    ├── IndexRefused               indexing would do harm
+    │   └── IndexWouldEmpty        … as if the filespace were not mounted
     ├── InvalidRequest             what the caller sent cannot be understood
     │   ├── InvalidPath            … a path among it
     │   ├── NoFilesFound           … it names nothing that can be cached
@@ -66,6 +67,10 @@ class EmbeddedPostgresError(GatewayError):
 
 class IndexRefused(GatewayError):
     """Indexing would do harm, so nothing was changed. The message says what to do instead."""
+
+
+class IndexWouldEmpty(IndexRefused):
+    """So many rows would vanish that the filespace looks unmounted."""
 
 
 class InvalidRequest(GatewayError):

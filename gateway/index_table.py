@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import Any
 
 from gateway.database import LockTimeout, translated_errors
-from gateway.errors import IndexRefused
+from gateway.errors import IndexWouldEmpty
 from gateway.index_scan import LISTING_ENTRIES, Entry, Listing, printable
 from gateway.sql import load_queries
 
@@ -156,7 +156,7 @@ class IndexTable:
         known = self._fetch_value("count_known")
         vanished = self._fetch_value("count_vanished")
         if (found_nothing and known) or (vanished > FEW_ROWS and vanished * 2 > known):
-            raise IndexRefused(
+            raise IndexWouldEmpty(
                 f"{vanished:,} of the {known:,} indexed entries below {printable(self._root)} would"
                 " vanish, as if the filespace were not mounted, so nothing was changed;"
                 " if they are really gone, index again with --allow-empty"

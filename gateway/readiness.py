@@ -12,12 +12,19 @@ class Readiness:
 
     def __init__(self) -> None:
         self._reached = asyncio.Event()
+        self.database_started = asyncio.Event()
+        self.database_started.set()
         self.reason: str | None = Starting.default_message
 
     @property
     def is_ready(self) -> bool:
         """Whether the schema is up to date."""
         return self._reached.is_set()
+
+    def hold_until_database_starts(self) -> None:
+        """Expect nothing of the database before ``database_started`` is set."""
+        self.database_started.clear()
+        self.reason = "PostgreSQL is starting"
 
     def wait_for(self, reason: str) -> None:
         """Say why the gateway is not ready."""

@@ -9,7 +9,7 @@ MIB = 1024 * 1024
 
 EXR_FRAMES = 240
 EXR_BYTES = 96 * 1024
-CLIPS = 6
+CLIPS = 12
 CLIP_BYTES = 512 * MIB
 
 # Names that have tripped somebody up: spaces, _ and %, accents, an apostrophe.
@@ -27,7 +27,7 @@ AWKWARD_BYTES = 2 * MIB
 def make_sample_media(root: Path) -> None:
     """Write the tree below ``root``; what is there with the right size is left as it is.
 
-    A few hundred files of 3 GB that take some 40 MB of disk: clips are sparse, they have a size
+    A few hundred files of 6 GB that take some 40 MB of disk: clips are sparse, they have a size
     but no blocks.
     """
     for name, size in _files():

@@ -9,6 +9,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from importlib import metadata
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
@@ -49,13 +51,23 @@ async def serve(
     await runner.setup()
     try:
         url = await _open_port(runner, settings)
-        log.info("listening on %s", url)
+        log.info(
+            "TeamCache gateway %s for %s, listening on %s",
+            *(_version(), settings.container_mount_point, url),
+        )
         if on_listening is not None:
             on_listening(url)
         await stop.wait()
         log.info("stopping")
     finally:
         await runner.cleanup()
+
+
+def _version() -> str:
+    # An application that carries the package along without installing it has none.
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version("teamcache-gateway")
+    return "(not installed)"
 
 
 async def _open_port(runner: web.AppRunner, settings: Settings) -> str:

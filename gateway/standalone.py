@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+import shlex
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import platformdirs
+from aiohttp import web
 
 from gateway.app import create_app
 from gateway.database import Database
 from gateway.embedded_postgres import EmbeddedPostgres
-from gateway.errors import EmbeddedPostgresError
+from gateway.errors import EmbeddedPostgresError, SettingsError
 from gateway.index_state import IndexState
-from gateway.keys import HUB, METRICS, PROMETHEUS
-from gateway.migrations import migrate
+from gateway.keys import HUB, METRICS, PROMETHEUS, READINESS
 from gateway.monitors.index import IndexMonitor
 from gateway.monitors.loop import Monitor, running
 from gateway.monitors.worker_throughput import WorkerThroughputMonitor
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 # PostgreSQL does not run as root, and its account cannot enter root's home.
 ROOT_DATA_DIR = Path("/var/lib/teamcache-gateway")
+STOP_AGAIN_SECONDS = 0.5
 
 
 def default_data_dir() -> Path:
@@ -36,6 +39,25 @@ def default_data_dir() -> Path:
     if os.geteuid() == 0:
         return ROOT_DATA_DIR
     return platformdirs.user_data_path("teamcache-gateway")
+
+
+def check_apart(media: Path, data_dir: Path) -> None:
+    """Raise `SettingsError` if one of the folders lies in the other.
+
+    PostgreSQL's own files would be indexed and read with the media then.
+    """
+    inner, outer = media.resolve(), data_dir.expanduser().resolve()
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise SettingsError(
+            f"The data folder {data_dir} and the media folder {media} must not lie in each other: "
+            "choose another data folder with --data-dir"
+        )
+
+
+def rescan_command(settings: Settings, data_dir: Path) -> str:
+    """The command that brings the index up to date by hand, beside a running gateway."""
+    media = settings.container_mount_point
+    return shlex.join(["teamcache-gateway", "index", media, "--data-dir", str(data_dir.absolute())])
 
 
 async def run_standalone(
@@ -46,46 +68,58 @@ async def run_standalone(
 ) -> None:
     """Run until ``stop`` is set; then stop everything, PostgreSQL last.
 
-    The files under ``settings.container_mount_point`` are indexed and read. Raises
-    `EmbeddedPostgresError`, `CannotListen`.
+    The files under ``settings.container_mount_point`` are indexed and read. The port opens at
+    once: until PostgreSQL has started, which may take minutes after a crash, and the schema is up
+    to date, requests are answered with 503. Raises `EmbeddedPostgresError`, `CannotListen`,
+    `SettingsError`.
     """
-    async with _embedded_database(settings, data_dir, stop) as connected:
-        if connected is None:
-            return
-        settings = connected
-        await migrate(settings)
+    check_apart(Path(settings.container_mount_point), data_dir)
+    server = EmbeddedPostgres(data_dir, database=settings.db_name, user=settings.db_user)
+    try:
+        await asyncio.to_thread(server.prepare)
+        settings = settings.model_copy(update={"db_host": server.host, "db_port": server.port})
         state = IndexState()
         app = create_app(settings, index=state)
+        app[READINESS].hold_until_database_starts()
+        index = IndexMonitor(settings, state, rescan_command(settings, data_dir))
+        working = asyncio.create_task(_work(server, app, settings, index, stop))
+        # If there is no working any more, there is no use in serving.
+        working.add_done_callback(lambda _: stop.set())
+        try:
+            await serve(app, settings, stop, on_listening)
+        finally:
+            stop.set()
+            await working
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def _work(
+    server: EmbeddedPostgres,
+    app: web.Application,
+    settings: Settings,
+    index: IndexMonitor,
+    stop: asyncio.Event,
+) -> None:
+    """Run PostgreSQL, and on it, as soon as the schema is there, the index and the worker."""
+    if not await _start(server, stop):
+        return
+    log.info("PostgreSQL runs, its socket is in %s", server.host)
+    async with running(_PostgresMonitor(server)):
+        readiness = app[READINESS]
+        readiness.database_started.set()
+        if not await _unless(stop, readiness.wait()):
+            return
         async with AsyncExitStack() as stack:
             worker = await stack.enter_async_context(_worker(settings))
-            monitors: list[Monitor] = [IndexMonitor(settings, state)]
+            monitors: list[Monitor] = [index]
             # A backend measures the throughput itself: two rates in turn would be no rate at all.
             if not settings.backend_ws_url:
                 monitors.append(WorkerThroughputMonitor(worker, app[METRICS], app[HUB]))
             for monitor in monitors:
                 app[PROMETHEUS].pulses[monitor.name] = monitor.pulse
                 await stack.enter_async_context(running(monitor))
-            await serve(app, settings, stop, on_listening)
-
-
-@asynccontextmanager
-async def _embedded_database(
-    settings: Settings, data_dir: Path, stop: asyncio.Event
-) -> AsyncIterator[Settings | None]:
-    """Run PostgreSQL as long as the context lasts; gives the settings that lead to it.
-
-    None if ``stop`` was set while it started.
-    """
-    server = EmbeddedPostgres(data_dir, database=settings.db_name, user=settings.db_user)
-    try:
-        if not await _start(server, stop):
-            yield None
-            return
-        log.info("PostgreSQL: %s (data in %s)", server.host, data_dir)
-        async with running(_PostgresMonitor(server)):
-            yield settings.model_copy(update={"db_host": server.host, "db_port": server.port})
-    finally:
-        await asyncio.to_thread(server.stop)
+            await stop.wait()
 
 
 async def _start(server: EmbeddedPostgres, stop: asyncio.Event) -> bool:
@@ -97,10 +131,22 @@ async def _start(server: EmbeddedPostgres, stop: asyncio.Event) -> bool:
     if not stop.is_set():
         await starting
         return True
-    await asyncio.to_thread(server.stop)
+    # More than once: a start that had not yet begun would not have heard of it.
+    while not starting.done():
+        await asyncio.to_thread(server.stop)
+        await asyncio.wait({starting}, timeout=STOP_AGAIN_SECONDS)
     with suppress(EmbeddedPostgresError):
-        await starting
+        starting.result()
     return False
+
+
+async def _unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, object]) -> bool:
+    """Wait; False if ``stop`` came first."""
+    tasks = {asyncio.create_task(waiting), asyncio.create_task(stop.wait())}
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    return not stop.is_set()
 
 
 class _PostgresMonitor(Monitor):

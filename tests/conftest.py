@@ -23,6 +23,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from embedded_postgres_tools import FAST, Make
 from psycopg2 import sql
+from strict_skips import pytest_runtest_makereport  # noqa: F401 - a hook
 
 from gateway.app import create_app
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres

@@ -12,6 +12,9 @@ from typing import Any, NoReturn
 import pytest
 
 STRICT = "GATEWAY_TESTS_STRICT"
+# What no program that could be installed gives: a container's root may not have it.
+NO_MOUNTS = "needs the right to mount"
+ALLOWED = frozenset({NO_MOUNTS})
 
 
 def require_program(name: str) -> str:
@@ -33,7 +36,7 @@ def require_package(name: str) -> Any:
 
 
 def leave_out(reason: str) -> NoReturn:
-    """Leave the test out, saying why; where STRICT is set that is a failure."""
-    if os.environ.get(STRICT):
+    """Leave the test out, saying why; where STRICT is set that is a failure, unless ALLOWED."""
+    if os.environ.get(STRICT) and reason not in ALLOWED:
         pytest.fail(f"{reason}, and {STRICT} wants every test to run", pytrace=False)
     pytest.skip(reason)

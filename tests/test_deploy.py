@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import configparser
-import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from optional_programs import require_program
 
 from gateway.cli import COMMANDS
 from gateway.settings import CONFIG_FILE_VARIABLE, DEMO_KEY, Settings
@@ -49,14 +48,6 @@ def dockerfile() -> Dockerfile:
 @pytest.fixture
 def service() -> dict[str, Any]:
     return yaml.safe_load(COMPOSE_FILE.read_text())["services"]["api-gateway"]
-
-
-def need(program: str) -> str:
-    """The program's path. Without it the test is left out, or fails where CI wants everything."""
-    if found := shutil.which(program):
-        return found
-    missing = pytest.fail if os.environ.get("GATEWAY_TESTS_STRICT") else pytest.skip
-    return missing(f"{program} is not installed here")
 
 
 def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -282,13 +273,19 @@ def installed_unit(tmp_path: Path) -> Path:
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(installed_unit):
-    done = run(need("systemd-analyze"), "verify", "--man=no", installed_unit)
+    done = run(require_program("systemd-analyze"), "verify", "--man=no", installed_unit)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_systemd_calls_the_unit_well_enough_locked_in(installed_unit):
     done = run(
-        *(need("systemd-analyze"), "security", "--offline=true", "--threshold=20", installed_unit)
+        *(
+            require_program("systemd-analyze"),
+            "security",
+            "--offline=true",
+            "--threshold=20",
+            installed_unit,
+        )
     )
     assert done.returncode == 0, done.stdout[-300:] + done.stderr
 

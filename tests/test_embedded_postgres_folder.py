@@ -16,6 +16,7 @@ from embedded_postgres_tools import (
     tell,
     wait_until_gone,
 )
+from optional_programs import NO_MOUNTS, leave_out
 
 from gateway.embedded_postgres.binaries import find_binaries
 from gateway.embedded_postgres.cluster import SCRATCH
@@ -132,7 +133,7 @@ def test_the_wheel_serves_a_cluster_of_its_older_version(make_server: Make) -> N
     newest = find_binaries(None, None)
     older = find_binaries(None, 16)
     if older.major == newest.major:
-        pytest.skip("this wheel brings one version only")
+        leave_out("this wheel brings one version only")
     with make_server(bin_dir=older.folder) as server:
         tell(server, "CREATE TABLE t AS SELECT 42 AS x")
     with make_server(bin_dir=None) as server:
@@ -215,7 +216,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(make_server: Make, data_dir: Pat
         check=False,
     )
     if mounted.returncode:
-        pytest.skip("needs the right to mount")
+        leave_out(NO_MOUNTS)
     try:
         with pytest.raises(EmbeddedPostgresError, match="No space left on device"):
             make_server().start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
@@ -14,6 +15,7 @@ from gateway.app import create_app
 from gateway.database import connection_arguments
 from gateway.embedded_postgres import SUPERUSER
 from gateway.index_state import IndexState
+from gateway.keys import READINESS
 from gateway.settings import Settings
 
 HEALTH = "/api/v1/health"
@@ -165,6 +167,33 @@ async def test_an_index_of_our_own_is_reported(
     index = IndexState()
     client = await aiohttp_client(create_app(database_settings, index=index))
     await wait_until_ready(client)
-    assert (await read_health(client))[1]["index"] == {"status": "building", "entries": 0}
-    index.built = True
-    assert (await read_health(client))[1]["index"] == {"status": "ready", "entries": 0}
+
+    async def report() -> object:
+        return (await read_health(client))[1]["index"]
+
+    assert await report() == {"status": "building", "entries": 0, "lastScan": None}
+    index.succeeded(7, datetime(2026, 11, 24, 10, 23, tzinfo=UTC))
+    good = {"status": "ready", "entries": 7, "lastScan": "2026-11-24T10:23:00.000Z"}
+    assert await report() == good
+    index.failed("The filespace is away")
+    index.progress.entries = 1
+    assert await report() == good | {"status": "refused", "error": "The filespace is away"}
+    index.succeeded(8, datetime(2026, 11, 24, 10, 38, tzinfo=UTC))
+    assert (await report()) == {
+        "status": "ready",
+        "entries": 8,
+        "lastScan": "2026-11-24T10:38:00.000Z",
+    }
+
+
+async def test_health_says_starting_while_postgres_does(
+    aiohttp_client: Any, database_settings: Settings
+) -> None:
+    app = create_app(change(database_settings, NO_DATABASE))
+    app[READINESS].hold_until_database_starts()
+    status, health, *_ = await read_health(await aiohttp_client(app))
+    assert (status, health["status"], health["error"]) == (
+        503,
+        "starting",
+        "PostgreSQL is starting",
+    )

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import superpowers
 from indexer_tools import index, mount, paths_below, read_rows, settings, write, written  # noqa: F401
 
 from gateway import index_scan, indexer
@@ -130,39 +130,12 @@ async def test_only_the_first_hundred_problems_are_kept(index, mount):
     assert (len(result.problems), result.problem_count) == (100, 130)
 
 
-@contextmanager
-def without_superpowers() -> Iterator[None]:
-    """Take from this thread root's right to read everything (Linux)."""
-    if os.geteuid() != 0:
-        yield
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    granted, reduced = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
-    if not hasattr(libc, "capget") or libc.capget(header, granted):
-        pytest.skip("root can read everything here")
-    reduced[:] = granted[:]
-    reduced[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-    assert libc.capset(header, reduced) == 0
-    try:
-        yield
-    finally:
-        assert libc.capset(header, granted) == 0
-
-
 @pytest.fixture
 def powerless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the filespace as somebody who is not root."""
 
-    def strip(function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any) -> Any:
-            with without_superpowers():
-                return function(*arguments)
-
-        return run
-
-    monkeypatch.setattr(Scan, "_work", strip(Scan._work))
-    monkeypatch.setattr(indexer, "_read_root", strip(indexer._read_root))
+    monkeypatch.setattr(Scan, "_work", superpowers.powerless(Scan._work))
+    monkeypatch.setattr(indexer, "_read_root", superpowers.powerless(indexer._read_root))
 
 
 async def test_rows_below_an_unreadable_folder_stay(index, settings, mount, powerless):

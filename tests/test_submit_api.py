@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -321,7 +322,7 @@ async def test_while_the_first_index_is_being_built_it_is_said_that_it_is(
     assert answer["error"] == (
         f"No files found in '{FARM}' (the first index is still being built: 0 entries so far)"
     )
-    index.built = True
+    index.succeeded(0, datetime.now(UTC))
     answer = await refuse(api, 400, directories=[FARM])
     assert answer["error"] == f"No files found in '{FARM}'"
 

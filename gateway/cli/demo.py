@@ -11,20 +11,19 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     Progress,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 
+from gateway.cli.size_columns import SizeColumn, SpeedColumn
 from gateway.client import GatewayClient, GatewayClientError, JobView
 from gateway.sample_media import make_sample_media
 from gateway.server import run, stop_on_signals
@@ -40,20 +39,28 @@ class DemoFailed(click.ClickException):
     """The demo could not show what it promises."""
 
 
+class DemoStopped(click.ClickException):
+    """Somebody stopped it: no error, but no job either."""
+
+    def show(self, _file: Any = None) -> None:
+        """Say so."""
+        click.echo(self.message, err=True)
+
+
 @click.command()
 @click.option("--once", is_flag=True, help="end when the job has; also without a terminal")
 @click.option("--port", type=click.IntRange(1, 65535), help="port to serve on  [default: 8095]")
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="where the sample and the database are kept",
+    help="where the sample and the database are kept  [default: demo in your data folder]",
 )
 def command(*, once: bool, port: int | None, data_dir: Path | None) -> None:
     """Watch a cache job run on a small sample, with nothing installed.
 
     It makes a few hundred files as a film has them, starts the standalone gateway on them,
     submits a directory through the API, shows the progress, and goes on serving until Ctrl-C.
-    Ends with code 0 if the job completed.
+    Everything is kept, also the jobs of earlier runs. Ends with code 0 if the job completed.
     """
     folder = (data_dir or default_data_dir() / "demo").absolute()
     keep_serving = not once and sys.stdout.isatty()
@@ -64,28 +71,40 @@ async def _demo(folder: Path, port: int, keep_serving: bool) -> None:
     console = Console()
     stop = stop_on_signals()
     media = folder / "media"
-    click.echo(f"Sample files:  {media}")
+    click.echo(f"Kept in:       {folder} (the jobs of earlier runs too)\nSample files:  {media}")
     await asyncio.to_thread(make_sample_media, media)
     async with _gateway(folder, media, port) as (process, log), _client(port) as client:
-        click.echo(f"Gateway:       http://127.0.0.1:{port}\nLog:           {log}\n")
-        work = asyncio.create_task(_watch_job(console, client, process, log))
+        click.echo(f"Log:           {log}")
+        work = asyncio.create_task(_watch_job(console, client, process, log, port))
         await _first(work, stop)
-        if work.done():
-            work.result()
+        if work.cancelled():
+            raise DemoStopped("Stopped before the job was completed")
+        work.result()
+        if keep_serving:
             # Not wrapped: the lines are to be copied.
             click.echo(_how_to_go_on(port))
-            if keep_serving:
-                console.print("Serving until Ctrl-C.")
-                await _first(asyncio.create_task(process.wait()), stop)
-    if not work.done():
-        raise DemoFailed("Stopped before the job was completed")
+            console.print("Serving until Ctrl-C.")
+            await _serve(process, log, stop)
+    click.echo("The gateway has stopped.")
+
+
+async def _serve(process: asyncio.subprocess.Process, log: Path, stop: asyncio.Event) -> None:
+    ended = asyncio.create_task(process.wait())
+    await _first(ended, stop)
+    if not ended.cancelled():
+        raise DemoFailed(f"The gateway has ended by itself: {_last_line(log)}")
 
 
 async def _watch_job(
-    console: Console, client: GatewayClient, process: asyncio.subprocess.Process, log: Path
+    console: Console,
+    client: GatewayClient,
+    process: asyncio.subprocess.Process,
+    log: Path,
+    port: int,
 ) -> None:
     """Submit everything in the sample and show how the job runs. Raises unless it completes."""
     await _wait_until_indexed(client, process, log)
+    click.echo(f"Gateway:       http://127.0.0.1:{port}\n")
     # The mount point's own path asks for the whole filespace; here its parts are named.
     job = await client.submit(directories=["00_Media", "01_VFX", "02_Audio & Edit"])
     console.print(f"Job [bold]{job.id}[/]: {job.total_files} files", highlight=False)
@@ -109,27 +128,28 @@ async def _wait_until_indexed(
                     if (await client.health())["index"]["status"] == "ready":
                         return
                 await asyncio.sleep(POLL_SECONDS)
-    raise DemoFailed(f"The gateway did not start: {_last_line(log)}")
+    raise DemoFailed(f"The gateway did not start: {_with_advice(_last_line(log))}")
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
-    return lines[-1] if lines else "no word of why"
+    return lines[-1].removeprefix("Error: ") if lines else "no word of why"
 
 
-def _open_log(folder: Path) -> BinaryIO:
-    folder.mkdir(parents=True, exist_ok=True)
-    return (folder / "gateway.log").open("wb")
+def _with_advice(reason: str) -> str:
+    if "in use by another gateway" in reason:
+        return f"{reason}; stop that one, or choose another folder with --data-dir"
+    return reason
 
 
 async def _show_progress(console: Console, client: GatewayClient, job_id: str) -> JobView:
     columns = (
         TextColumn("{task.fields[status]}"),
-        BarColumn(),
+        BarColumn(bar_width=12),
         TextColumn("{task.percentage:>3.0f} %"),
         TextColumn("{task.fields[files]}"),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        SizeColumn(),
+        SpeedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
@@ -157,7 +177,9 @@ async def _gateway(
     folder: Path, media: Path, port: int
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, Path]]:
     """Run ``standalone`` as a process of its own; gives it, and where it logs to."""
-    with _open_log(folder) as output:
+    # Another demo on this folder, on another port, may be writing to a log of its own.
+    log = folder / f"gateway-{port}.log"
+    with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway", "standalone"),
             *("--media", media, "--data-dir", folder / "data", "--port", str(port)),
@@ -168,7 +190,7 @@ async def _gateway(
             env=os.environ | {"API_GATEWAY_KEY": DEMO_KEY, "CACHE_PROGRESS_TIME_THRESHOLD": "100"},
         )
     try:
-        yield process, folder / "gateway.log"
+        yield process, log
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -192,13 +214,15 @@ async def _first(work: asyncio.Task[None] | asyncio.Task[int], stop: asyncio.Eve
 
 def _free_port() -> int:
     """The usual port, or any other where somebody listens on it already."""
-    for port in (DEFAULT_PORT, 0):
+    for wanted in (DEFAULT_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                number: int = probe.getsockname()[1]
-                return number
+                probe.bind(("127.0.0.1", wanted))
+                port: int = probe.getsockname()[1]
+                if port != DEFAULT_PORT:
+                    click.echo(f"{DEFAULT_PORT} is in use, so the gateway listens on {port}.")
+                return port
     raise DemoFailed("No port is free")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gateway.cli.settings_options import DATABASE, FILESPACE, INDEX, LOGS, settings_options
 from gateway.database import describe_outage
+from gateway.embedded_postgres.running import find_running
 from gateway.errors import DatabaseUnavailable
 from gateway.indexer import Indexer, IndexProgress, IndexResult
 from gateway.server import run, stop_on_signals
@@ -24,20 +26,45 @@ LEFT_OUT = ("allowed_paths", "index_interval")
 @click.command()
 @click.argument("directory", metavar="DIR")
 @click.option("--allow-empty", is_flag=True, help="remove rows even if nearly all would go")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="data folder of a running standalone gateway, whose index is meant; DIR is its --media, "
+    "or a folder below it together with --container-mount-point",
+)
 @settings_options(*DATABASE, *FILESPACE, *INDEX, *LOGS, leave_out=LEFT_OUT)
-def command(settings: Settings, directory: str, *, allow_empty: bool) -> None:
+def command(
+    settings: Settings, directory: str, *, allow_empty: bool, data_dir: Path | None
+) -> None:
     """Bring the index of files up to date with DIR, the mount point or a folder below it.
 
     New files are added, changed ones updated, vanished ones removed. Run it again at any time.
+
+    \b
+    Beside a running standalone gateway:
+      teamcache-gateway index /mnt/filespace --data-dir /var/lib/teamcache-gateway
     """
+    directory = os.path.abspath(directory)
+    if data_dir is not None:
+        settings = _lead_to(data_dir, directory, settings)
     try:
-        result = run(_index(settings, os.path.abspath(directory), allow_empty))
+        result = run(_index(settings, directory, allow_empty))
     except DatabaseUnavailable as error:
         raise click.ClickException(describe_outage(settings, error)) from None
     if result is None:
         click.echo("Stopped: nothing was changed.", err=True)
     else:
         _report(result)
+
+
+def _lead_to(data_dir: Path, directory: str, settings: Settings) -> Settings:
+    """The settings that lead to the PostgreSQL of a running standalone gateway."""
+    host, port = find_running(data_dir)
+    update: dict[str, str | int] = {"db_host": host, "db_port": port}
+    # The default stands in config.toml too, and is for `serve`: it was not given for this.
+    if settings.container_mount_point == Settings.model_fields["container_mount_point"].default:
+        update["container_mount_point"] = directory
+    return settings.model_copy(update=update)
 
 
 async def _index(settings: Settings, directory: str, allow_empty: bool) -> IndexResult | None:

@@ -36,7 +36,13 @@ REPLACED = ("container_mount_point", "api_gateway_port")
     help="where the embedded PostgreSQL keeps its data  [default: your data folder; "
     "for root /var/lib/teamcache-gateway]",
 )
-@click.option("--port", type=click.IntRange(0, 65535), help="port to listen on  [default: 8095]")
+@click.option(
+    "--port",
+    "--api-gateway-port",
+    "port",
+    type=click.IntRange(0, 65535),
+    help="port to listen on  [default: 8095]",
+)
 @settings_options(*API, *FILESPACE, *WATCHED, *WORKER, *INDEX, *LOGS, leave_out=REPLACED)
 def command(settings: Settings, media: Path, data_dir: Path | None, port: int | None) -> None:
     """Run everything on one machine: PostgreSQL, index, worker, API.

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -95,10 +95,19 @@ class EmbeddedPostgres:
         self._patience = patience or Patience()
         self._lock = Lock(self._data_dir / "lock")
         self._process: subprocess.Popen[bytes] | None = None
+        self._account: Account | None = None
         self._socket_folder: Path | None = None
         self._socket_folder_before: Path | None = None
         self._mutex = threading.Lock()
         self._stop_requested = threading.Event()
+
+    def prepare(self) -> None:
+        """Take the data folder for ourselves, so that `host` is known; `start` does it if needed.
+
+        It takes no time worth speaking of, and `stop` gives the folder back.
+        """
+        with self._mutex, self._failing_clean():
+            self._prepare()
 
     def start(self) -> None:
         """Run the server until `stop`, making the cluster, the role and the database if needed.
@@ -111,15 +120,20 @@ class EmbeddedPostgres:
             if self._process is not None and self._process.poll() is None:
                 return
             self._stop_requested.clear()
+            with self._failing_clean():
+                self._end_server()
+                self._start(self._prepare())
+
+    @contextmanager
+    def _failing_clean(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
             self._shut_down()
-            try:
-                self._start()
-            except OSError as error:
-                self._shut_down()
-                raise EmbeddedPostgresError(self._describe(error)) from None
-            except BaseException:
-                self._shut_down()
-                raise
+            raise EmbeddedPostgresError(self._describe(error)) from None
+        except BaseException:
+            self._shut_down()
+            raise
 
     def stop(self) -> None:
         """Stop the server; what does not end by itself is ended. May be called repeatedly."""
@@ -136,7 +150,7 @@ class EmbeddedPostgres:
 
     @property
     def host(self) -> str:
-        """The folder of the server's socket, to be used as DB_HOST."""
+        """The folder of the server's socket, to be used as DB_HOST; known from `prepare` on."""
         if self._socket_folder is None:
             raise EmbeddedPostgresError("The embedded PostgreSQL is not running")
         return str(self._socket_folder)
@@ -153,13 +167,25 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError("The embedded PostgreSQL is not running")
         return self._process.pid
 
-    def _start(self) -> None:
-        check_name(self._database, "database")
-        check_name(self._role, "role")
-        account = choose_account(self._cluster)
-        self._prepare_data_dir(account)
-        self._lock.acquire(account)
+    def _prepare(self) -> Account:
+        if self._account is None:
+            check_name(self._database, "database")
+            check_name(self._role, "role")
+            account = choose_account(self._cluster)
+            self._prepare_data_dir(account)
+            self._lock.acquire(account)
+            self._make_socket_folder(account)
+            self._account = account
+        return self._account
+
+    def _make_socket_folder(self, account: Account) -> None:
+        self._socket_folder = self._socket_folder_before = make_socket_folder(
+            self._data_dir, account, self._socket_folder_before
+        )
+
+    def _start(self, account: Account) -> None:
         self._clear_remains()
+        self._make_socket_folder(account)
         made_by = read_major(self._cluster)
         found = find_binaries(self._bin_dir, made_by)
         check_major(self._cluster, made_by, found)
@@ -168,10 +194,6 @@ class EmbeddedPostgres:
             sync = self._options.get("fsync") != "off"
             make_cluster(self._cluster, binaries, account, sync=sync)
         write_access_rules(self._cluster, account, self._role)
-        self._socket_folder = make_socket_folder(
-            self._data_dir, account, self._socket_folder_before
-        )
-        self._socket_folder_before = self._socket_folder
         self._launch(binaries, account)
         self._provision()
 
@@ -246,17 +268,21 @@ class EmbeddedPostgres:
 
     def _shut_down(self) -> None:
         """End our server if there is one, and give back what it held."""
-        process, self._process = self._process, None
         try:
-            if process is not None:
-                self._end(process)
-                end_servers(self._cluster, self._patience)
+            self._end_server()
         finally:
+            self._account = None
             if self._socket_folder is not None:
                 with suppress(OSError):  # the next start removes it
                     remove_socket_folder(self._data_dir)
                 self._socket_folder = None
             self._lock.release()
+
+    def _end_server(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            self._end(process)
+            end_servers(self._cluster, self._patience)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         for signum, seconds in (

@@ -14,6 +14,8 @@ from typing import Final
 from gateway.errors import EmbeddedPostgresError
 
 PROC: Final = Path("/proc")
+# The last says whether it is ready; it is written last.
+PID_FILE_LINES: Final = 8
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class PidFile:
     """What a cluster's ``postmaster.pid`` says."""
 
     pid: int
+    port: int
+    socket_folder: str
     status: str
 
     @property
@@ -44,9 +48,10 @@ class PidFile:
 def read_pid_file(cluster: Path) -> PidFile | None:
     """The cluster's ``postmaster.pid``; None where there is none or it is not whole."""
     try:
-        lines = (cluster / "postmaster.pid").read_text(errors="replace").splitlines()
-        return PidFile(int(lines[0]), lines[7].strip() if len(lines) > 7 else "")
-    except (OSError, ValueError, IndexError):
+        text = (cluster / "postmaster.pid").read_text(errors="replace")
+        pid, _, _, port, folder, _, _, status, *_ = [*text.splitlines(), *[""] * PID_FILE_LINES]
+        return PidFile(int(pid), int(port or 0), folder, status.strip())
+    except (OSError, ValueError):
         return None
 
 

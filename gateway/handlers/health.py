@@ -21,12 +21,15 @@ async def livez(_request: web.Request) -> web.Response:
 
 async def health(request: web.Request) -> web.Response:
     """Whether the database answers and jobs can be taken: 200, else 503."""
+    readiness = request.app[READINESS]
+    if not readiness.database_started.is_set():
+        return _unhealthy("starting", "disconnected", readiness.reason or "")
     try:
         await request.app[DATABASE].ping()
     except DatabaseUnavailable as error:
         return _unhealthy("unhealthy", "disconnected", error.message)
-    if reason := request.app[READINESS].reason:
-        return _unhealthy("starting", "connected", reason)
+    if readiness.reason:
+        return _unhealthy("starting", "connected", readiness.reason)
     report = _report("healthy", "connected")
     if index := request.app.get(INDEX_STATE):
         report["index"] = index.report()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 
+from gateway.errors import GatewayError, IndexRefused, IndexWouldEmpty
 from gateway.index_state import IndexState
-from gateway.indexer import Indexer
+from gateway.indexer import Indexer, IndexProblem, IndexResult
 from gateway.monitors.loop import Monitor
 from gateway.settings import Settings
 
@@ -17,30 +21,60 @@ UNBUILT_SECONDS = 30.0
 
 
 class IndexMonitor(Monitor):
-    """Indexes the whole filespace at the start, and again after each interval."""
+    """Indexes the whole filespace at the start, and again after each interval.
+
+    ``rescan`` is the command that does it by hand: a refusal names it.
+    """
 
     name = "index"
 
-    def __init__(self, settings: Settings, state: IndexState) -> None:
+    def __init__(
+        self, settings: Settings, state: IndexState, rescan: str = "teamcache-gateway index DIR"
+    ) -> None:
         super().__init__()
         self.interval = UNBUILT_SECONDS
         self._built_interval = settings.index_interval
         self._mount_point = settings.container_mount_point
         self._indexer = Indexer(settings)
         self._state = state
+        self._rescan = rescan
+        self._told: frozenset[IndexProblem] = frozenset()
 
     async def check_once(self) -> bool:
         """Index once. True if that is all that was asked for.
 
         Raises `IndexRefused`: the mount may come back, what is indexed stays.
         """
-        result = await self._indexer.index(self._mount_point, progress=self._state.progress)
-        self._state.built = True
+        with self._noting_failure():
+            result = await self._indexer.index(self._mount_point, progress=self._state.progress)
+        self._state.succeeded(result.files + result.directories, datetime.now(UTC))
         self.interval = self._built_interval
         log.info(
             "index: %d files, %d added, %d changed, %d removed, %.1f s",
             result.files, result.added, result.changed, result.removed, result.seconds,
         )  # fmt: skip
-        for problem in result.problems[:PROBLEMS_SHOWN]:
-            log.warning("index: skipped %s: %s", problem.path, problem.reason)
+        self._tell_problems(result)
         return not self._built_interval
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except IndexWouldEmpty as error:
+            self._state.failed(error.message)
+            raise IndexRefused(f"{error.message}: {self._rescan} --allow-empty") from None
+        except GatewayError as error:
+            self._state.failed(error.message)
+            raise
+        except Exception:
+            self._state.failed("The scan failed")
+            raise
+
+    def _tell_problems(self, result: IndexResult) -> None:
+        """Log what the last scan did not meet already."""
+        new = [problem for problem in result.problems if problem not in self._told]
+        for problem in new[:PROBLEMS_SHOWN]:
+            log.warning("index: skipped %s: %s", problem.path, problem.reason)
+        if more := new[PROBLEMS_SHOWN:]:
+            log.warning("index: skipped %d more", len(more))
+        self._told = frozenset(result.problems)

@@ -36,6 +36,7 @@ class SchemaMonitor(Monitor):
 
     async def check_once(self) -> bool:
         """Migrate. True when the schema is up to date. Raises `Unavailable` until it can be."""
+        await self._readiness.database_started.wait()
         try:
             await migrate(self._settings)
         except DatabaseUnavailable as error:

@@ -1,0 +1,140 @@
+"""``demo`` as a process: what a newcomer sees first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from processes import environment, run_command, running_command
+
+from gateway.embedded_postgres.shutdown import find_servers
+
+
+async def test_the_demo_shows_a_job_from_nothing_to_completed(public_folder: Path) -> None:
+    arguments = ("demo", "--once", "--data-dir", public_folder / "demo")
+    code, output, lines = await run_command(*arguments, env=environment(), cwd=public_folder)
+    assert code == 0, lines
+    assert "Completed: 258 of 258 files are in the cache." in output
+    assert output.endswith("The gateway has stopped.\n")
+    assert not find_servers(public_folder / "demo" / "data" / "postgres")
+
+
+async def test_a_demo_whose_gateway_cannot_start_ends_with_its_reason(
+    public_folder: Path,
+) -> None:
+    data = public_folder / "demo" / "data" / "postgres"
+    data.mkdir(parents=True)
+    (data / "not a cluster").touch()
+    arguments = ("demo", "--once", "--data-dir", public_folder / "demo")
+    code, _, lines = await run_command(*arguments, env=environment(), cwd=public_folder)
+    assert code == 1
+    assert "is not empty and no PostgreSQL cluster" in lines[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_demo_that_is_stopped_while_it_starts_says_so_and_no_more(
+    public_folder: Path, number: signal.Signals
+) -> None:
+    arguments = ("demo", "--once", "--data-dir", public_folder / "demo")
+    async with running_command(*arguments, env=environment(), cwd=public_folder) as demo:
+        async with asyncio.timeout(60):
+            while not list(public_folder.glob("demo/gateway-*.log")):
+                await asyncio.sleep(0.01)
+        demo.send(number)
+        assert await demo.end() == 1
+    assert demo.lines == ["Stopped before the job was completed"]
+    assert not find_servers(public_folder / "demo" / "data" / "postgres")
+
+
+async def test_a_second_demo_says_what_is_in_use_and_leaves_the_first_ones_log(
+    public_folder: Path,
+) -> None:
+    folder = public_folder / "demo"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    async with on_terminal(
+        "demo", "--data-dir", folder, "--port", port, cwd=public_folder
+    ) as first:
+        await first.shows("Serving until Ctrl-C.")
+        code, output, lines = await run_command(
+            *("demo", "--once", "--data-dir", folder), env=environment(), cwd=public_folder
+        )
+        assert code == 1
+        assert lines[-1].startswith(
+            f"Error: The gateway did not start: The data folder {folder}/data is in use by another"
+        )
+        assert lines[-1].endswith("stop that one, or choose another folder with --data-dir")
+        assert "Gateway:" not in output
+        assert "listening on" in (folder / f"gateway-{port}.log").read_text()
+
+
+async def test_on_a_terminal_it_serves_until_ctrl_c_and_says_that_it_has_stopped(
+    public_folder: Path,
+) -> None:
+    folder = public_folder / "demo"
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # somebody else has it: just as good
+            stack.enter_context(socket.create_server(("127.0.0.1", 8095)))
+        async with on_terminal("demo", "--data-dir", folder, cwd=public_folder) as demo:
+            await demo.shows("Serving until Ctrl-C.")
+            [port] = re.findall(r"8095 is in use, so the gateway listens on (\d+)", demo.text)
+            assert f"Gateway:       http://127.0.0.1:{port}" in demo.text
+            assert f"curl http://127.0.0.1:{port}/api/v1/health" in demo.text
+            assert f"Kept in:       {folder}" in demo.text
+            assert re.search(r"6\.03 GB/6\.03 GB", demo.text)
+            assert not re.search(r"[KMG]iB|kB", demo.text)
+            demo.process.send_signal(signal.SIGINT)
+            await demo.shows("The gateway has stopped.")
+            assert await demo.process.wait() == 0
+    assert not find_servers(folder / "data" / "postgres")
+
+
+class Terminal:
+    """A command on a terminal, and what it has shown there."""
+
+    def __init__(self, process: asyncio.subprocess.Process, descriptor: int) -> None:
+        self.process = process
+        self.text = ""
+        self._descriptor = descriptor
+
+    async def shows(self, text: str) -> None:
+        async with asyncio.timeout(60):
+            while text not in self.text:
+                found = await asyncio.to_thread(self._read)
+                assert found, self.text
+                self.text += found
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._descriptor, 65536).decode(errors="replace")
+        except OSError:  # the other end is closed
+            return ""
+
+
+@contextlib.asynccontextmanager
+async def on_terminal(*arguments: object, cwd: Path) -> AsyncIterator[Terminal]:
+    ours, theirs = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", *map(str, arguments)),
+        stdin=theirs, stdout=theirs, stderr=theirs,
+        env=environment(TERM="xterm", COLUMNS="120"),
+        cwd=cwd,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        # Nobody reads any more: the terminal must not hold it up.
+        os.close(ours)
+        await process.wait()
