@@ -117,9 +117,11 @@ async def test_who_comes_over_the_network_is_refused(database_settings: Settings
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", 0).start()
     url = f"http://{own_address()}:{runner.addresses[0][1]}"
-    async with aiohttp.ClientSession(url) as session:
-        async with session.get(JOBS, headers=KEY) as response:
-            assert (response.status, await response.json()) == (401, REFUSED)
+    async with (
+        aiohttp.ClientSession(url) as session,
+        session.get(JOBS, headers=KEY) as response,
+    ):
+        assert (response.status, await response.json()) == (401, REFUSED)
     await runner.cleanup()
 
 
