@@ -105,7 +105,8 @@ async def _work(
     if not await _start(server, stop):
         return
     log.info("PostgreSQL runs, its socket is in %s", server.host)
-    async with running(_PostgresMonitor(server)):
+    pulses = app[PROMETHEUS].pulses
+    async with running(_PostgresMonitor(server), pulses):
         readiness = app[READINESS]
         readiness.database_started.set()
         if not await _unless(stop, readiness.wait()):
@@ -117,8 +118,7 @@ async def _work(
             if not settings.backend_ws_url:
                 monitors.append(WorkerThroughputMonitor(worker, app[METRICS], app[HUB]))
             for monitor in monitors:
-                app[PROMETHEUS].pulses[monitor.name] = monitor.pulse
-                await stack.enter_async_context(running(monitor))
+                await stack.enter_async_context(running(monitor, pulses))
             await stop.wait()
 
 
