@@ -12,7 +12,6 @@ from aiohttp import web
 
 from gateway.errors import Details
 
-
 CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
