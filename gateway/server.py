@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from importlib import metadata
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from aiohttp import web
 from yarl import URL
@@ -76,9 +76,10 @@ def _version() -> str:
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> asyncio.Server:
     host, port = settings.listen_host, settings.api_gateway_port
-    assert runner.server is not None, "the runner was set up"
     connect = connection_factory(
-        runner.server, access_log_class=AccessLogger, keepalive_timeout=KEEPALIVE_SECONDS
+        cast(web.Server, runner.server),  # there is one since the runner's setup
+        access_log_class=AccessLogger,
+        keepalive_timeout=KEEPALIVE_SECONDS,
     )
     loop = asyncio.get_running_loop()
     try:
