@@ -17,6 +17,7 @@ from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.handlers import health, jobs, metrics, stream
+from gateway.handlers.requests import expect
 from gateway.index_state import IndexState
 from gateway.job_counts import JobCounts
 from gateway.job_news import JobNews
@@ -154,7 +155,7 @@ def add_routes(app: web.Application, settings: Settings) -> None:
     cors = open_to_origins(app, settings.cors_origins)
     for route in ROUTES:
         resource = app.router.add_resource(route.path, name=route.name)
-        cors.add(resource.add_route(route.method, route.handler))
+        cors.add(resource.add_route(route.method, route.handler, expect_handler=expect))
 
 
 def warn_of_demo_key(settings: Settings) -> None:

@@ -12,7 +12,9 @@
     │   ├── InvalidPath            … a path among it
     │   ├── NoFilesFound           … it names nothing that can be cached
     │   ├── PayloadTooLarge
-    │   └── UnsupportedMediaType
+    │   ├── UnsupportedMediaType
+    │   ├── RequestTimeout         … it does not arrive
+    │   └── UnsupportedWebSocketVersion
     ├── Unauthorized               no key, or a wrong one
     ├── PathNotAllowed             ALLOWED_PATHS keeps the caller out
     ├── JobNotFound
@@ -96,9 +98,21 @@ class PayloadTooLarge(InvalidRequest):
 
 
 class UnsupportedMediaType(InvalidRequest):
-    """The request body is not JSON."""
+    """The request body is not JSON, or is packed in a way that we cannot unpack."""
 
     default_message = "Content-Type must be application/json"
+
+
+class RequestTimeout(InvalidRequest):
+    """The request body stays away."""
+
+    default_message = "The request body did not arrive in time"
+
+
+class UnsupportedWebSocketVersion(InvalidRequest):
+    """The client does not speak a version of WebSocket that we speak."""
+
+    default_message = "Sec-WebSocket-Version must be 13"
 
 
 class Unauthorized(GatewayError):

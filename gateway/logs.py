@@ -16,7 +16,12 @@ from aiohttp.http import HttpProcessingError
 from gateway.keys import REQUEST_ID
 from gateway.settings import Settings
 
-CLIENT_FAULTS: Final = (HttpProcessingError, ClientPayloadError, ConnectionError)
+CLIENT_FAULTS: Final = (
+    HttpProcessingError,
+    ClientPayloadError,
+    web.RequestPayloadError,
+    ConnectionError,
+)
 TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 

@@ -7,29 +7,27 @@ of them is answered in the same shape, with the same headers.
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 import time
 from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway import errors
 from gateway.admission import authenticate, draw
 from gateway.auth import Access
-from gateway.handlers.responses import error_response
+from gateway.handlers.responses import error_response, request_id
 from gateway.keys import ACCESS, DECISION, PROMETHEUS, READINESS, REQUEST_ID
 
 log = logging.getLogger(__name__)
-
-CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 # The first class that an error is an instance of decides.
 STATUS_OF_ERROR: Final[Mapping[type[errors.GatewayError], int]] = {
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
+    errors.RequestTimeout: 408,
+    errors.UnsupportedWebSocketVersion: 426,
     errors.InvalidRequest: 400,
     errors.Unauthorized: 401,
     errors.PathNotAllowed: 403,
@@ -46,7 +44,7 @@ HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request in, or answer why not. Whatever happens, the answer is JSON and has an id."""
-    request[REQUEST_ID] = _request_id(request)
+    request[REQUEST_ID] = request_id(request)
     started = time.perf_counter()
     try:
         _admit(request)
@@ -64,14 +62,6 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-def _request_id(request: web.Request) -> str:
-    """The caller's own id, so that logs of both sides meet, unless it could forge log lines."""
-    sent = request.headers.get("X-Request-ID")
-    if sent and CALLER_REQUEST_ID.fullmatch(sent):
-        return sent
-    return secrets.token_hex(8)
-
-
 def _admit(request: web.Request) -> None:
     access = request.app[ACCESS].get(request.match_info.handler, Access.PUBLIC)
     if access is Access.PUBLIC:
@@ -86,6 +76,8 @@ def _answer_error(request: web.Request, error: errors.GatewayError) -> web.Respo
             headers = {}
             if isinstance(error, errors.RateLimited | errors.Unavailable):
                 headers["Retry-After"] = str(error.retry_after)
+            if isinstance(error, errors.UnsupportedWebSocketVersion):
+                headers[hdrs.SEC_WEBSOCKET_VERSION] = "13"
             return error_response(error.message, status, error.details, headers)
     log.error("request %s failed: %s", request[REQUEST_ID], error, exc_info=error)
     return error_response("Internal server error", 500)

@@ -11,18 +11,23 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from importlib import metadata
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from aiohttp import web
 from yarl import URL
 
 from gateway.errors import GatewayError
+from gateway.http_connection import connection_factory
 from gateway.logs import AccessLogger
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+# Longer than proxies keep their connections: else one is closed as a request comes along it.
+KEEPALIVE_SECONDS: Final = 75.0
+BACKLOG: Final = 128
 
 # Where a server that listens on all addresses is reached from this machine.
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -42,15 +47,12 @@ async def serve(
 
     ``on_listening`` gets the URL as soon as the port is open. Raises `CannotListen`.
     """
-    runner = web.AppRunner(
-        app,
-        access_log_class=AccessLogger,
-        keepalive_timeout=75,
-        shutdown_timeout=settings.shutdown_timeout,
-    )
+    runner = web.AppRunner(app, shutdown_timeout=settings.shutdown_timeout)
     await runner.setup()
+    listener: asyncio.Server | None = None
     try:
-        url = await _open_port(runner, settings)
+        listener = await _listen(runner, settings)
+        url = _url_of(listener)
         log.info(
             "TeamCache gateway %s for %s, listening on %s",
             *(_version(), settings.container_mount_point, url),
@@ -60,6 +62,8 @@ async def serve(
         await stop.wait()
         log.info("stopping")
     finally:
+        if listener is not None:
+            listener.close()
         await runner.cleanup()
 
 
@@ -70,16 +74,24 @@ def _version() -> str:
     return "(not installed)"
 
 
-async def _open_port(runner: web.AppRunner, settings: Settings) -> str:
+async def _listen(runner: web.AppRunner, settings: Settings) -> asyncio.Server:
     host, port = settings.listen_host, settings.api_gateway_port
+    connect = connection_factory(
+        cast(web.Server, runner.server),  # there is one since the runner's setup
+        access_log_class=AccessLogger,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+    )
+    loop = asyncio.get_running_loop()
     try:
-        await web.TCPSite(runner, host, port, reuse_address=True).start()
+        return await loop.create_server(connect, host, port, backlog=BACKLOG, reuse_address=True)
     except (OSError, UnicodeError) as error:
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise CannotListen(f"Cannot listen on {place}: {_reason(error)}") from None
-    address = runner.addresses[0]
-    shown, port = REACHED_AT.get(address[0], address[0]), address[1]
-    return str(URL.build(scheme="http", host=shown, port=port))
+
+
+def _url_of(listener: asyncio.Server) -> str:
+    host, port = listener.sockets[0].getsockname()[:2]
+    return str(URL.build(scheme="http", host=REACHED_AT.get(host, host), port=port))
 
 
 def _reason(error: OSError | UnicodeError) -> str:

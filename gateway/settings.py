@@ -80,10 +80,13 @@ class Settings(BaseModel):
         ("*",), description="origins whose pages may call the API; * for any"
     )
     rate_limit_per_minute: int = Field(
-        10, ge=0, description="submit, list and cancel requests per caller and minute; 0: no limit"
+        10,
+        ge=0,
+        le=1_000_000,
+        description="submit, list and cancel requests per caller and minute; 0: no limit",
     )
     poll_limit_per_minute: int = Field(
-        120, ge=0, description="reads of a job per caller and minute; 0: no limit"
+        120, ge=0, le=1_000_000, description="reads of a job per caller and minute; 0: no limit"
     )
     shutdown_timeout: float = Field(
         10.0, gt=0, le=300, description="seconds that requests and reads in flight get at the end"

@@ -14,6 +14,15 @@ TAIL: Final = 16 * 1024
 SEVERE: Final = re.compile(r"(?:FATAL|PANIC|error):\s+(?P<reason>.*)")
 
 
+# What PostgreSQL says after one of these is a consequence of it.
+CAUSE: Final = re.compile(
+    r"No space left on device|Disk quota exceeded|Permission denied|Read-only file system"
+    r"|Input/output error|Cannot allocate memory|Too many open files"
+    r"|could not (?:write|extend|create|fsync|allocate)\b"
+)
+SAID: Final = re.compile(r"(?:LOG|WARNING|ERROR|FATAL|PANIC|error):\s+(?P<reason>.*)")
+
+
 def open_log(path: Path, account: Account) -> int:
     """Open the log at ``path`` for appending and return its descriptor.
 
@@ -36,7 +45,12 @@ def find_reason(path: Path, since: int) -> str:
 
 
 def pick_reason(text: str) -> str:
-    """The last severe message in ``text``, else its last line, else that nothing was said."""
+    """The last message in ``text`` that names a cause, as a full disk, else the last severe one.
+
+    Without either it is the last line, or that nothing was said.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     severe = [found["reason"] for line in lines if (found := SEVERE.search(line))]
-    return (severe or lines or ["it said nothing"])[-1]
+    said = [found["reason"] for line in lines if (found := SAID.search(line))]
+    causes = [reason for reason in said if CAUSE.search(reason)]
+    return (causes or severe or lines or ["it said nothing"])[-1]

@@ -30,6 +30,7 @@ from gateway.embedded_postgres.shutdown import (
     Patience,
     drop_stale_pid_file,
     end_servers,
+    kill_servers,
     read_pid_file,
     read_startup_progress,
 )
@@ -282,7 +283,7 @@ class EmbeddedPostgres:
         process, self._process = self._process, None
         if process is not None:
             self._end(process)
-            end_servers(self._cluster, self._patience)
+            kill_servers(self._cluster, self._patience)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         for signum, seconds in (

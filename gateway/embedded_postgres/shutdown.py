@@ -24,9 +24,9 @@ class Patience:
 
     start: float = 60.0
     """… for the next sign of progress while the server starts."""
-    fast: float = 30.0
+    fast: float = 10.0
     """… for a fast shutdown, which writes everything down."""
-    immediate: float = 10.0
+    immediate: float = 5.0
     """… for an immediate one, which leaves that to the next start's recovery."""
 
 
@@ -105,6 +105,20 @@ def end_servers(cluster: Path, patience: Patience) -> None:
         else:
             _send(servers, signal.SIGQUIT)
         _await_end(cluster, seconds)
+    _check_ended(cluster)
+
+
+def kill_servers(cluster: Path, patience: Patience) -> None:
+    """End at once what works on ``cluster``: all patience was spent on its postmaster before.
+
+    Raises `EmbeddedPostgresError` if some survive.
+    """
+    _send(find_servers(cluster), signal.SIGKILL)
+    _await_end(cluster, patience.immediate)
+    _check_ended(cluster)
+
+
+def _check_ended(cluster: Path) -> None:
     if servers := find_servers(cluster):
         pids = ", ".join(str(pid) for pid in sorted(servers))
         raise EmbeddedPostgresError(f"PostgreSQL on {cluster} does not end, its processes: {pids}")

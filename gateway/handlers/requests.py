@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TypeVar
 
 import orjson
-from aiohttp import ClientPayloadError, web
+from aiohttp import ClientPayloadError, HttpVersion11, hdrs, web
 from pydantic import BaseModel, ValidationError
 
 from gateway.aside import compute
-from gateway.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from gateway.errors import (
+    InvalidRequest,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from gateway.handlers.responses import error_response, request_id
 
 BODY_LIMIT = 10 * 1024 * 1024
+# Without a byte. Whoever sends a body ever so slowly would keep a connection for ever.
+BODY_SECONDS = 30.0
+ENCODINGS = ("identity", "gzip", "deflate")
+ENCODINGS_SENTENCE = "Content-Encoding must be identity, gzip or deflate"
 UNKNOWN_SHOWN = 20
 NAME_SHOWN = 100
 # A body of 256 KB is large, see `compute`.
@@ -22,13 +33,29 @@ Model = TypeVar("Model", bound=BaseModel)
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
+async def expect(request: web.Request) -> web.Response | None:
+    """Answer an Expect header: go on, or 417. aiohttp asks this before any middleware."""
+    if request.version < HttpVersion11:
+        return None
+    if request.headers.get(hdrs.EXPECT, "").strip().lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # The head of the answer proper is yet to be written.
+        request.writer.output_size = 0
+        return None
+    headers = {"X-Request-ID": request_id(request)}
+    return error_response("Expect must be 100-continue", 417, headers=headers)
+
+
 async def read_json(request: web.Request, model: type[Model]) -> Model:
     """The request's JSON body as ``model``.
 
-    Raises `UnsupportedMediaType`, `PayloadTooLarge` (over 10,485,760 bytes), `InvalidRequest`.
+    Raises `UnsupportedMediaType`, `PayloadTooLarge` (over 10,485,760 bytes), `RequestTimeout`,
+    `InvalidRequest`.
     """
     if request.content_type != "application/json":
         raise UnsupportedMediaType
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ENCODINGS:
+        raise UnsupportedMediaType(ENCODINGS_SENTENCE)
     body = await _read_limited(request)
     return await compute(len(body) // BYTES_A_THING, _parse, body, model)
 
@@ -61,13 +88,21 @@ async def _read_limited(request: web.Request) -> bytes:
         raise PayloadTooLarge
     body = bytearray()
     try:
-        async for chunk in request.content.iter_any():
+        while chunk := await _read_chunk(request):
             body += chunk
             if len(body) > BODY_LIMIT:
                 raise PayloadTooLarge
     except (web.RequestPayloadError, ClientPayloadError, ConnectionError):
         raise InvalidRequest("The request body is cut off or damaged") from None
     return bytes(body)
+
+
+async def _read_chunk(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.content.readany()
+    except TimeoutError:
+        raise RequestTimeout from None
 
 
 def _explain(error: ValidationError) -> list[str]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
 from gateway.errors import Details
+
+CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """The caller's own id, so that logs of both sides meet, unless it could forge log lines."""
+    sent = request.headers.get("X-Request-ID")
+    if sent and CALLER_REQUEST_ID.fullmatch(sent):
+        return sent
+    return secrets.token_hex(8)
 
 
 def json_response(

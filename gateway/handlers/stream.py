@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
-from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from gateway.admission import authenticate, draw
 from gateway.auth import Access, Caller
@@ -24,6 +24,7 @@ from gateway.errors import (
 )
 from gateway.events import JOBS, Event, files_topic, job_topic
 from gateway.events import METRICS as METRICS_TOPIC
+from gateway.handlers.handshake import shake_hands
 from gateway.jobs import Job, parse_job_id
 from gateway.keys import API_KEYS, HUB, JOB_NEWS, JOB_STORE, METRICS, OUTBOXES, REQUEST_ID, SOCKETS
 from gateway.outbox import Outbox
@@ -45,8 +46,6 @@ async def stream(request: web.Request) -> web.StreamResponse:
     """Upgrade to a WebSocket and serve it until either side closes it."""
     key = request.headers.get("X-API-Key")
     caller = authenticate(request, key) if key is not None else None
-    if "websocket" not in request.headers.get(hdrs.UPGRADE, "").lower():
-        raise InvalidRequest("This URL speaks WebSocket")
     generation = request.app[API_KEYS].generation
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
@@ -55,7 +54,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         timeout=CLOSE_SECONDS,
     )
     socket.headers["X-Request-ID"] = request[REQUEST_ID]
-    await socket.prepare(request)
+    await shake_hands(request, socket)
     if request.transport is None:
         return socket
     try:
@@ -64,6 +63,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
         if caller is not None and generation != request.app[API_KEYS].generation:
             connection.key_replaced()
         await connection.serve()
+    except ConnectionError:
+        # Its client is gone, or was cut off for taking nothing: so ends any connection.
+        log.debug("WebSocket %s is cut off", request[REQUEST_ID])
     except Exception:
         # An HTTP answer must not follow an upgrade.
         log.exception("WebSocket %s failed", request[REQUEST_ID])

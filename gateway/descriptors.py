@@ -1,0 +1,48 @@
+"""How near the process is to having no file descriptor left."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+# Below the limit so many are left when the warning is given.
+DESCRIPTORS_LEFT: Final = 16
+WARN_SECONDS: Final = 60.0
+
+
+class DescriptorWatch:
+    """Warns, once a minute at most, when connections leave few descriptors for anything else.
+
+    The event loop says little when there are none left: uvloop hangs up without a word.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._warned_at = -WARN_SECONDS
+
+    def look_at(self, descriptor: int) -> None:
+        """Look at the number of a new connection: the system always gives the lowest free one."""
+        limit = _descriptor_limit()
+        if descriptor < limit - DESCRIPTORS_LEFT or descriptor < 0:
+            return
+        if (now := self._clock()) - self._warned_at >= WARN_SECONDS:
+            self._warned_at = now
+            log.warning(
+                "Nearly all of the %d descriptors that this process may have are in use:"
+                " raise its limit of open files (ulimit -n)",
+                limit,
+            )
+
+
+def _descriptor_limit() -> float:
+    if sys.platform == "win32":
+        return float("inf")
+    import resource
+
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return float("inf") if soft == resource.RLIM_INFINITY else soft
