@@ -31,13 +31,13 @@ def test_axios_follows_a_job_to_its_end_with_the_backends_throughput(
 ) -> None:
     gateway.backend.mibps = 41.75
     with running_example(JOB, gateway, node) as output:
-        assert output.wait_for(r"Job ([0-9a-f-]{36}): (\d+) files")[2] == "6"
-        assert output.wait_for(r"To be read: (.+)")[1] == "3.0 GB"
-        output.wait_for(r"Read: .+ of 3\.0 GB, at 41\.75 MB/s")
+        assert output.wait_for(r"Job ([0-9a-f-]{36}): (\d+) files")[2] == "12"
+        assert output.wait_for(r"To be read: (.+)")[1] == "6.0 GB"
+        output.wait_for(r"Read: .+ of 6\.0 GB, at 41\.75 MB/s")
         assert output.end() == 0
     assert output.seen[-3:] == [
         "Files: 6 of 6",
-        "Read: 3.0 GB of 3.0 GB",
+        "Read: 6.0 GB of 6.0 GB",
         "The job is completed",
     ]
 

@@ -32,14 +32,14 @@ def test_polling_follows_a_job_to_its_end_with_the_backends_throughput(
 ) -> None:
     gateway.backend.mibps = 41.75
     with running_example(POLL, gateway, PYTHON) as output:
-        assert output.wait_for(r"Job ([0-9a-f-]{36}): (\d+) files")[2] == "6"
-        assert output.wait_for(r"To be read: (.+)")[1] == "3.0 GB"
-        output.wait_for(r"Read: .+ of 3\.0 GB, at .+")
+        assert output.wait_for(r"Job ([0-9a-f-]{36}): (\d+) files")[2] == "12"
+        assert output.wait_for(r"To be read: (.+)")[1] == "6.0 GB"
+        output.wait_for(r"Read: .+ of 6\.0 GB, at .+")
         assert output.end() == 0
     rates = {line.partition(", at ")[2] for line in output.seen if ", at " in line}
     assert rates == {"41.75 MB/s"}
     # The job has ended, so nothing is being read any more.
-    assert output.seen[-2:] == ["Read: 3.0 GB of 3.0 GB", "The job is completed"]
+    assert output.seen[-2:] == ["Read: 6.0 GB of 6.0 GB", "The job is completed"]
 
 
 def test_polling_says_why_a_job_is_refused(gateway: LiveGateway) -> None:
