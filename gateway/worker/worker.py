@@ -8,7 +8,6 @@ from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from itertools import zip_longest
-from types import CoroutineType
 from typing import TypeVar
 
 from gateway.database import Database
@@ -170,12 +169,12 @@ class Worker:
         if pool.unfinished:
             await asyncio.sleep(GATHER_SECONDS)
 
-    async def _survive(self, work: CoroutineType[None, None, None]) -> bool:
+    async def _survive(self, work: Coroutine[None, None, None]) -> bool:
         """A database that is away ends no read: what is owed to it is kept, and tried again.
 
         False if the work failed, after a rest.
         """
-        name = work.__name__
+        name = getattr(work, "__name__", "")
         try:
             await work
         except GatewayError as error:
