@@ -20,6 +20,7 @@ from gateway.worker.cache_marks import CacheMarks
 from gateway.worker.file_source import FileSource
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport, Ledger
+from gateway.worker.outage import Outage
 from gateway.worker.reader import ReadTask
 from gateway.worker.reader_pool import ReaderPool
 from gateway.worker.schedule import Schedule
@@ -67,6 +68,7 @@ class Worker:
         self._awake = asyncio.Event()
         self._exhausted: set[str] = set()
         self._failures: list[GatewayError] = []
+        self._outage = Outage(log, "worker: all is well with the database again")
         self._pool: ReaderPool | None = None
 
     @property
@@ -128,7 +130,9 @@ class Worker:
         if self._items.has_lease:
             if self._schedule.is_tidying_due():
                 await self._tidy()
-            if room := self._schedule.room(pool.unfinished, self._ledger.ended):
+            # What cannot be read here may be read by others.
+            room = self._schedule.room(pool.unfinished, self._ledger.ended)
+            if room and not pool.is_mount_gone:
                 await self._claim(pool, room)
         self._raise_failure()
 
@@ -170,13 +174,16 @@ class Worker:
 
         False if the work failed, after a rest.
         """
+        name = getattr(work, "__name__", "")
         try:
             await work
         except GatewayError as error:
-            log.warning("worker: %s (%s)", error.message, str(error.__cause__).strip())
+            cause = f" ({str(error.__cause__).strip()})"
+            self._outage.begin(name, f"worker: {error.message}", cause)
         except Exception:
             log.exception("worker: a round failed")
         else:
+            self._outage.end(name)
             return True
         await asyncio.sleep(RETRY_SECONDS)
         return False
@@ -264,6 +271,7 @@ class Worker:
     async def _follow_announcements(self) -> None:
         async with aclosing(self._database.listen(JOBS_CHANNEL)) as announcements:
             async for _channel, payload in announcements:
+                self._outage.end(self._follow_announcements.__name__)
                 # Progress is announced too, mostly our own: a job means work if it is pending, or
                 # is or was paused.
                 if not payload or '"pending"' in payload or '"paused"' in payload:
