@@ -179,7 +179,7 @@ async def test_what_happened_before_the_snapshot_was_read_is_not_told_after_it(
 ) -> None:
     job_id = make_job(database_settings, total_files=9)
     store = api.server.app[keys.JOB_STORE]
-    read = {"jobs": store.list, "job": store.get}[channel]
+    read = {"jobs": store.newest, "job": store.get}[channel]
     async with listening(api) as other, listening(api) as listener:
         await other.subscribe(channel="jobs")
 
