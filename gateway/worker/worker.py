@@ -84,19 +84,23 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then give back what is not read, within the shutdown time."""
         pool = self._pool = self._start_pool()
+        # Beside the end too: a statement of its that is cut off holds the rows for a while.
+        async with beside(self._marks.keep()):
+            await self._work_until(stop, pool)
+            await self._shut_down(pool)
+
+    async def _work_until(self, stop: asyncio.Event, pool: ReaderPool) -> None:
         async with (
             beside(self._look_at_mount()),
             beside(self._keep_lease()),
             beside(self._listen()),
             beside(self._keep_watch(pool)),
-            beside(self._marks.keep()),
             beside(self._work(pool, stop)) as work,
         ):
             await stop.wait()
             self._awake.set()
             # A round that waits for a database which does not answer is not waited for.
             await asyncio.wait({work}, timeout=self._settings.shutdown_timeout / 4)
-        await self._shut_down(pool)
 
     async def _look_at_mount(self) -> None:
         """Say what is read, and whether there is anything: people forget to mount."""
@@ -290,7 +294,7 @@ class Worker:
                 await self._survive(self._report_last())
                 if self._items.has_lease:
                     await self._survive(self._items.end_lease())
-                await self._marks.settle()
+                await self._marks.wait_until_settled()
         if ended := self._ledger.ended:
             log.warning("worker: %d files that were read are not reported, and read again", ended)
         if owed := self._marks.owed:
