@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Final
 
 from gateway.worker.file_source import FileSource
+from gateway.worker.lane import Lane
 from gateway.worker.obstacle import AWAY, FIRST_PAUSE, LONGEST_PAUSE, Obstacles
 
 # A chunk is read into one small buffer over and over: nobody looks at the bytes, and a buffer
@@ -83,6 +84,7 @@ class Reader(threading.Thread):
         chunk_size: int,
         clock: Callable[[], float],
         obstacles: Obstacles,
+        lane: Lane | None = None,
     ) -> None:
         super().__init__(name="teamcache-reader", daemon=True)
         self._source = source
@@ -91,6 +93,7 @@ class Reader(threading.Thread):
         self._chunk_size = chunk_size
         self._clock = clock
         self._obstacles = obstacles
+        self._lane = lane
         self._buffers = _Buffers(chunk_size)
         # Set by others, looked at around each chunk.
         self.stopped = False
@@ -190,7 +193,7 @@ class Reader(threading.Thread):
             while offset < size:
                 if self._is_unwanted(task):
                     return False
-                count = source.read(descriptor, self._buffers.for_bytes(size - offset))
+                count = self._read_chunk(descriptor, size - offset)
                 if not count:
                     break
                 offset += count
@@ -201,6 +204,15 @@ class Reader(threading.Thread):
         finally:
             source.close(descriptor)
         return True
+
+    def _read_chunk(self, descriptor: int, count: int) -> int:
+        buffers = self._buffers.for_bytes(count)
+        has_place = self._lane is not None and self._lane.enter()
+        try:
+            return self._source.read(descriptor, buffers)
+        finally:
+            if has_place and self._lane is not None:
+                self._lane.leave()
 
 
 def _give_way() -> None:

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import Final
 
 from gateway.worker.file_source import FileSource, PosixFiles
+from gateway.worker.lane import WIDTH, Lane
 from gateway.worker.obstacle import Obstacles
 from gateway.worker.outage import Outage
 from gateway.worker.reader import Reader, ReadOutcome, ReadTask
@@ -49,6 +50,7 @@ class ReaderPool:
     ) -> None:
         self._source = source or PosixFiles(root)
         self._obstacles = Obstacles(root)
+        self._lane = Lane() if concurrency > WIDTH else None
         self._lack = Outage(logger, "All threads to read files with could be started")
         self._concurrency = concurrency
         self._chunk_size = chunk_size
@@ -166,6 +168,7 @@ class ReaderPool:
             self._chunk_size,
             self._clock,
             self._obstacles,
+            self._lane,
         )
         with self._lock:
             if self._closed:
