@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +125,10 @@ class Bench:
 @asynccontextmanager
 async def open_bench(settings: Settings, mount: Path, **changes: Any) -> AsyncIterator[Bench]:
     mount.mkdir(exist_ok=True)
-    # A folder without anything in it is a filespace that is not mounted.
-    (mount / ".something").mkdir(exist_ok=True)
+    # A folder without anything in it is a filespace that is not mounted; a FIFO is no row of the
+    # index.
+    with suppress(FileExistsError):
+        os.mkfifo(mount / ".something")
     changes = {"container_mount_point": str(mount), "cache_progress_time_threshold": 100} | changes
     settings = settings.model_copy(update=changes)
     async with Database(settings) as database:
