@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from importlib import metadata
@@ -31,6 +32,9 @@ BACKLOG: Final = 128
 
 # Where a server that listens on all addresses is reached from this machine.
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+# What the end of the process may take beyond the time that requests and reads get, in seconds.
+GRACE_SECONDS: Final = 5.0
 
 
 class CannotListen(GatewayError):
@@ -103,8 +107,12 @@ def _reason(error: OSError | UnicodeError) -> str:
     return os.strerror(error.errno)
 
 
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets; a second signal ends the process at once."""
+def stop_on_signals(seconds: float | None = None) -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets; a second signal ends the process at once.
+
+    The process ends ``seconds`` and a grace after the first one, whatever holds it up. It is for
+    processes that are ours alone.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -112,10 +120,26 @@ def stop_on_signals() -> asyncio.Event:
         if stop.is_set():
             os._exit(1)
         stop.set()
+        if seconds is not None:
+            _end_after(seconds + GRACE_SECONDS)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle)
     return stop
+
+
+def _end_after(seconds: float) -> None:
+    """End the process when it has not ended by then: from a thread, as the loop may be stuck."""
+
+    def end() -> None:
+        log.warning("not stopped after %g seconds: ending at once", seconds)
+        os._exit(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    # Without a thread there is no such certainty, but the orderly end is under way.
+    with suppress(RuntimeError):
+        timer.start()
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

@@ -141,6 +141,8 @@ def reading_threads() -> list[threading.Thread]:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     root = tmp_path / "media"
     root.mkdir()
+    # A folder without anything in it is a filespace that is not mounted.
+    (root / "something").touch()
     bench = Bench(root)
     yield bench
     for gate in bench.gates:

@@ -24,8 +24,9 @@ from embedded_postgres_tools import (
     write_script,
 )
 
-from gateway.embedded_postgres import SUPERUSER, Patience
+from gateway.embedded_postgres import SUPERUSER, Patience, shutdown
 from gateway.embedded_postgres.binaries import find_binaries
+from gateway.embedded_postgres.log import pick_reason
 from gateway.embedded_postgres.shutdown import find_servers, read_startup_progress
 from gateway.errors import EmbeddedPostgresError
 
@@ -182,6 +183,63 @@ def test_a_server_that_ignores_a_shutdown_is_killed(make_server: Make, data_dir:
     server.stop()
     assert not is_alive(pid)
     assert find_servers(data_dir / "postgres") == frozenset()
+
+
+def test_processes_of_a_server_that_was_killed_are_waited_for_no_second_time(
+    make_server: Make, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server(patience=Patience(fast=0.1, immediate=5.0))
+    server.start()
+    for pid in find_servers(data_dir / "postgres"):
+        os.kill(pid, signal.SIGSTOP)
+    sent: list[int] = []
+    kill = os.kill
+
+    def note(pid: int, signum: int) -> None:
+        sent.append(signum)
+        kill(pid, signum)
+
+    monkeypatch.setattr(shutdown.os, "kill", note)
+    # Popen's own signals to the postmaster go through os.kill as well.
+    postmaster = server.pid
+    server.stop()
+    assert not is_alive(postmaster)
+    assert find_servers(data_dir / "postgres") == frozenset()
+    assert [n for n in sent if n != signal.SIGKILL] == [signal.SIGINT, signal.SIGQUIT]
+
+
+def test_a_hung_server_is_ended_before_a_service_manager_loses_patience() -> None:
+    patience = Patience()
+    assert patience.fast <= 10
+    assert patience.immediate <= 5
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            'PANIC:  could not write to file "pg_wal/xlogtemp.7": No space left on device\n'
+            "LOG:  checkpointer process (PID 7) was terminated by signal 6\n"
+            "FATAL:  checkpoint request failed\n",
+            'could not write to file "pg_wal/xlogtemp.7": No space left on device',
+        ),
+        (
+            '2026-01-01 UTC [7] ERROR:  could not extend file "base/1/2": wrote only 4096 bytes\n'
+            "HINT:  Check free disk space.\n"
+            "PANIC:  cannot abort transaction 1, it was already committed\n",
+            'could not extend file "base/1/2": wrote only 4096 bytes',
+        ),
+        (
+            "LOG:  could not bind Unix address: Permission denied\nFATAL:  no socket\n",
+            "could not bind Unix address: Permission denied",
+        ),
+        ("FATAL:  the first\nFATAL:  the second\nLOG:  shut down\n", "the second"),
+        ("LOG:  hello\n", "LOG:  hello"),
+        ("\n", "it said nothing"),
+    ],
+)
+def test_the_reason_for_an_end_is_its_cause_and_no_consequence(log: str, reason: str) -> None:
+    assert pick_reason(log) == reason
 
 
 def test_recovery_shows_its_progress() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 
 import pytest
 from aiohttp import web
@@ -48,3 +50,26 @@ async def test_an_address_that_is_not_ours_is_refused_with_a_reason(host: str) -
     assert message.startswith(f"Cannot listen on {shown}:0: ")
     assert "Unknown error" not in message
     assert message.partition(":0: ")[2]
+
+
+STUCK = """
+import asyncio, os, signal, threading
+from gateway import server
+
+async def work():
+    stop = server.stop_on_signals(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await stop.wait()
+    threading.Event().wait()
+
+server.GRACE_SECONDS = 0.1
+server.run(work())
+"""
+
+
+def test_a_process_whose_loop_is_stuck_ends_after_a_signal() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0
+    assert "not stopped after 0.2 seconds: ending at once" in ended.stderr

@@ -130,6 +130,8 @@ WRONG_VALUES = [
     ("allow_demo_key", "perhaps"),
     ("rate_limit_per_minute", "-1"),
     ("rate_limit_per_minute", "1.5"),
+    ("rate_limit_per_minute", "1000001"),
+    ("poll_limit_per_minute", "1" + "0" * 400),
     ("db_port", "0"),
     ("db_pool_size", "0"),
     ("db_connect_timeout", "0"),

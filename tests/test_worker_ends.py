@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -128,9 +129,15 @@ async def test_a_worker_says_what_it_reads_and_whether_there_is_anything(
     bench: Bench, caplog: pytest.LogCaptureFixture, is_empty: bool
 ) -> None:
     caplog.set_level(logging.INFO, "gateway")
-    if not is_empty:
-        (bench.mount / "file").touch()
+    if is_empty:
+        (bench.mount / ".something").rmdir()
     async with bench.working(settings={"worker_concurrency": 3}):
-        await bench.end_of(await bench.submit(files=["gone"]))
+        job_id = await bench.submit(files=["gone"])
+        async with asyncio.timeout(30):
+            while is_empty and "is gone, waiting for it" not in caplog.text:
+                await asyncio.sleep(0.02)
+        assert counters(bench.settings, job_id)[2] == 0 or not is_empty
+        (bench.mount / "file").touch()
+        await bench.end_of(job_id)
     assert f"reading {bench.mount} with 3 readers" in caplog.text
     assert ("is no directory with something in it" in caplog.text) is is_empty

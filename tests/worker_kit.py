@@ -125,6 +125,8 @@ class Bench:
 @asynccontextmanager
 async def open_bench(settings: Settings, mount: Path, **changes: Any) -> AsyncIterator[Bench]:
     mount.mkdir(exist_ok=True)
+    # A folder without anything in it is a filespace that is not mounted.
+    (mount / ".something").mkdir(exist_ok=True)
     changes = {"container_mount_point": str(mount), "cache_progress_time_threshold": 100} | changes
     settings = settings.model_copy(update=changes)
     async with Database(settings) as database:

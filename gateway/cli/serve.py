@@ -22,4 +22,5 @@ def command(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    await serve(create_app(settings), settings, stop_on_signals())
+    stop = stop_on_signals(settings.shutdown_timeout)
+    await serve(create_app(settings), settings, stop)

@@ -22,6 +22,9 @@ from gateway.standalone import default_data_dir, run_standalone
 
 REPLACED = ("container_mount_point", "api_gateway_port")
 
+# What PostgreSQL may take to stop, in seconds.
+POSTGRES_SECONDS = 60.0
+
 
 @click.command()
 @click.option(
@@ -63,4 +66,6 @@ def command(settings: Settings, media: Path, data_dir: Path | None, port: int | 
 
 
 async def _run(settings: Settings, data_dir: Path) -> None:
-    await run_standalone(settings, data_dir, stop_on_signals())
+    # PostgreSQL stops after the rest, and should not be left behind.
+    stop = stop_on_signals(2 * settings.shutdown_timeout + POSTGRES_SECONDS)
+    await run_standalone(settings, data_dir, stop)

@@ -28,7 +28,7 @@ def command(settings: Settings) -> None:
 
 
 async def _work(settings: Settings) -> None:
-    stop = stop_on_signals()
+    stop = stop_on_signals(settings.shutdown_timeout)
     schema = SchemaMonitor(settings, Readiness())
     async with running(schema):
         await _either(schema.done, stop)

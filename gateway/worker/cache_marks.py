@@ -34,6 +34,8 @@ class CacheMarks:
         self._waiting: dict[str, dict[str, None]] = {}  # of each job the paths, in their order
         self._ended: dict[str, int] = {}  # the attempts that are left
         self._wanted = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._was_told = False
 
     @property
@@ -49,7 +51,7 @@ class CacheMarks:
     def end(self, job_id: str) -> None:
         """The job has ended: mark what was overlooked, and the directories that are whole."""
         self._ended[job_id] = FINISH_ATTEMPTS
-        self._wanted.set()
+        self._want()
 
     async def keep(self) -> None:
         """Mark whatever is owed, as long as this runs."""
@@ -58,14 +60,23 @@ class CacheMarks:
             await self.settle()
 
     async def settle(self) -> None:
-        """Return when nothing is owed any more."""
+        """Mark until nothing is owed any more."""
         while self._waiting or self._ended:
             if not await self._try_all():
                 await asyncio.sleep(RETRY_SECONDS)
         self._wanted.clear()
+        self._settled.set()
+
+    async def wait_until_settled(self) -> None:
+        """Return when nothing is owed any more; somebody must `keep` it so."""
+        await self._settled.wait()
 
     def _note(self, job_id: str, paths: Sequence[str]) -> None:
         self._waiting.setdefault(job_id, {}).update(dict.fromkeys(paths))
+        self._want()
+
+    def _want(self) -> None:
+        self._settled.clear()
         self._wanted.set()
 
     async def _try_all(self) -> bool:

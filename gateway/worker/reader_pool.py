@@ -10,6 +10,9 @@ from queue import SimpleQueue
 from typing import Final
 
 from gateway.worker.file_source import FileSource, PosixFiles
+from gateway.worker.lane import WIDTH, Lane
+from gateway.worker.obstacle import Obstacles
+from gateway.worker.outage import Outage
 from gateway.worker.reader import Reader, ReadOutcome, ReadTask
 
 # A cancelled file is let go of after this many seconds without a byte, hung or merely slow.
@@ -46,6 +49,9 @@ class ReaderPool:
         source: FileSource | None = None,
     ) -> None:
         self._source = source or PosixFiles(root)
+        self._obstacles = Obstacles(root)
+        self._lane = Lane() if concurrency > WIDTH else None
+        self._lack = Outage(logger, "All threads to read files with could be started")
         self._concurrency = concurrency
         self._chunk_size = chunk_size
         self._read_timeout = read_timeout
@@ -85,6 +91,11 @@ class ReaderPool:
     def bytes_read(self) -> int:
         """Bytes read since the pool was made; never falls."""
         return self._abandoned_bytes + sum(reader.bytes_read for reader in self._readers)
+
+    @property
+    def is_mount_gone(self) -> bool:
+        """Whether tasks wait for the mount to come back; no read fails for that."""
+        return self._obstacles.is_mount_gone and self.unfinished > 0
 
     def submit(self, task: ReadTask) -> None:
         """Queue ``task``; never waits. Raises RuntimeError on a closed pool or a task in it."""
@@ -128,6 +139,7 @@ class ReaderPool:
         for reader in readers:
             reader.stopped = True
             self._queue.put(None)
+        self._obstacles.release()
         deadline = time.monotonic() + timeout
         for reader in readers:
             reader.join(max(0.0, deadline - time.monotonic()))
@@ -144,11 +156,20 @@ class ReaderPool:
                 self._start_reader()
             except (RuntimeError, OSError):
                 # The system has no more threads or memory; check_stalled() tries again.
-                logger.warning("A thread to read files with could not be started")
+                self._lack.begin(self, "A thread to read files with could not be started")
                 return
+        self._lack.end(self)
 
     def _start_reader(self) -> None:
-        reader = Reader(self._source, self._queue, self._settle, self._chunk_size, self._clock)
+        reader = Reader(
+            self._source,
+            self._queue,
+            self._settle,
+            self._chunk_size,
+            self._clock,
+            self._obstacles,
+            self._lane,
+        )
         with self._lock:
             if self._closed:
                 return

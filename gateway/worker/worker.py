@@ -20,6 +20,7 @@ from gateway.worker.cache_marks import CacheMarks
 from gateway.worker.file_source import FileSource
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport, Ledger
+from gateway.worker.outage import Outage
 from gateway.worker.reader import ReadTask
 from gateway.worker.reader_pool import ReaderPool
 from gateway.worker.schedule import Schedule
@@ -67,6 +68,7 @@ class Worker:
         self._awake = asyncio.Event()
         self._exhausted: set[str] = set()
         self._failures: list[GatewayError] = []
+        self._outage = Outage(log, "worker: all is well with the database again")
         self._pool: ReaderPool | None = None
 
     @property
@@ -82,19 +84,23 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then give back what is not read, within the shutdown time."""
         pool = self._pool = self._start_pool()
+        # Beside the end too: a statement of its that is cut off holds the rows for a while.
+        async with beside(self._marks.keep()):
+            await self._work_until(stop, pool)
+            await self._shut_down(pool)
+
+    async def _work_until(self, stop: asyncio.Event, pool: ReaderPool) -> None:
         async with (
             beside(self._look_at_mount()),
             beside(self._keep_lease()),
             beside(self._listen()),
             beside(self._keep_watch(pool)),
-            beside(self._marks.keep()),
             beside(self._work(pool, stop)) as work,
         ):
             await stop.wait()
             self._awake.set()
             # A round that waits for a database which does not answer is not waited for.
             await asyncio.wait({work}, timeout=self._settings.shutdown_timeout / 4)
-        await self._shut_down(pool)
 
     async def _look_at_mount(self) -> None:
         """Say what is read, and whether there is anything: people forget to mount."""
@@ -128,7 +134,9 @@ class Worker:
         if self._items.has_lease:
             if self._schedule.is_tidying_due():
                 await self._tidy()
-            if room := self._schedule.room(pool.unfinished, self._ledger.ended):
+            # What cannot be read here may be read by others.
+            room = self._schedule.room(pool.unfinished, self._ledger.ended)
+            if room and not pool.is_mount_gone:
                 await self._claim(pool, room)
         self._raise_failure()
 
@@ -170,13 +178,16 @@ class Worker:
 
         False if the work failed, after a rest.
         """
+        name = getattr(work, "__name__", "")
         try:
             await work
         except GatewayError as error:
-            log.warning("worker: %s (%s)", error.message, str(error.__cause__).strip())
+            cause = f" ({str(error.__cause__).strip()})"
+            self._outage.begin(name, f"worker: {error.message}", cause)
         except Exception:
             log.exception("worker: a round failed")
         else:
+            self._outage.end(name)
             return True
         await asyncio.sleep(RETRY_SECONDS)
         return False
@@ -264,6 +275,7 @@ class Worker:
     async def _follow_announcements(self) -> None:
         async with aclosing(self._database.listen(JOBS_CHANNEL)) as announcements:
             async for _channel, payload in announcements:
+                self._outage.end(self._follow_announcements.__name__)
                 # Progress is announced too, mostly our own: a job means work if it is pending, or
                 # is or was paused.
                 if not payload or '"pending"' in payload or '"paused"' in payload:
@@ -282,7 +294,7 @@ class Worker:
                 await self._survive(self._report_last())
                 if self._items.has_lease:
                     await self._survive(self._items.end_lease())
-                await self._marks.settle()
+                await self._marks.wait_until_settled()
         if ended := self._ledger.ended:
             log.warning("worker: %d files that were read are not reported, and read again", ended)
         if owed := self._marks.owed:

@@ -1,0 +1,50 @@
+"""Few readers copy from memory at once, and all of them may wait for a network."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from reader_kit import PATIENCE, Bench, GatedFiles
+
+from gateway.worker import lane
+from gateway.worker.file_source import PosixFiles
+from gateway.worker.lane import WIDTH, Lane
+
+
+def test_reads_that_are_soon_over_have_one_place_each(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(lane, "PATIENCE", PATIENCE)
+    narrow = Lane()
+    assert all(narrow.enter() for _ in range(WIDTH))
+    entered = threading.Event()
+    late = threading.Thread(target=lambda: narrow.enter() and entered.set())
+    late.start()
+    assert not entered.is_set()
+    narrow.leave()
+    assert entered.wait(PATIENCE)
+    late.join()
+
+
+def test_reads_that_wait_hold_up_no_other(bench: Bench) -> None:
+    names = [f"{number}.mov" for number in range(3 * WIDTH)]
+    gate = bench.gate()
+    pool = bench.pool(GatedFiles(str(bench.root), dict.fromkeys(names, gate)), 3 * WIDTH)
+    for name in names:
+        pool.submit(bench.file(name))
+    for _ in names:
+        gate.wait_for_arrival()
+    gate.let_pass(10_000)
+    assert {outcome.error for outcome in bench.outcomes(pool, len(names))} == {None}
+
+
+def test_a_read_that_fails_gives_its_place_back(bench: Bench) -> None:
+    class TornFiles(PosixFiles):
+        def read(self, descriptor, buffers, /) -> int:  # type: ignore[no-untyped-def, override]
+            raise PermissionError(1, os.strerror(1))
+
+    pool = bench.pool(TornFiles(str(bench.root)), WIDTH + 1)
+    for number in range(2 * WIDTH):
+        pool.submit(bench.file(f"{number}.mov"))
+    bench.outcomes(pool, 2 * WIDTH)
+    assert pool._lane is not None
+    assert all(pool._lane._places.acquire(blocking=False) for _ in range(WIDTH))
