@@ -36,7 +36,7 @@ def test_axios_follows_a_job_to_its_end_with_the_backends_throughput(
         output.wait_for(r"Read: .+ of 6\.0 GB, at 41\.75 MB/s")
         assert output.end() == 0
     assert output.seen[-3:] == [
-        "Files: 6 of 6",
+        "Files: 12 of 12",
         "Read: 6.0 GB of 6.0 GB",
         "The job is completed",
     ]

@@ -134,7 +134,7 @@ async def test_media_and_data_must_lie_apart(public_folder: Path, media: str, da
         env=environment(),
         cwd=public_folder,
     )
-    assert code == 1
+    assert code == 2
     assert lines[-1].startswith(f"Error: The data folder {data} and the media folder ")
     assert "must not lie in each other" in lines[-1]
     assert not list(public_folder.rglob("postgres"))

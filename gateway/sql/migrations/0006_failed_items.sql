@@ -5,5 +5,6 @@
 -- unless: EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('teamcache_gateway_cache_job_items_failed') AND indisvalid)
 -- concurrently
 -- The end of a job names its first failed file.
+-- Drops only our own index, where an interrupted start left it invalid.
 DROP INDEX CONCURRENTLY IF EXISTS teamcache_gateway_cache_job_items_failed;
 CREATE INDEX CONCURRENTLY teamcache_gateway_cache_job_items_failed ON cache_job_items USING btree (job_id, id) WHERE status = 'failed';
