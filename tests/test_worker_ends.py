@@ -130,7 +130,7 @@ async def test_a_worker_says_what_it_reads_and_whether_there_is_anything(
 ) -> None:
     caplog.set_level(logging.INFO, "gateway")
     if is_empty:
-        (bench.mount / ".something").rmdir()
+        (bench.mount / ".something").unlink()
     async with bench.working(settings={"worker_concurrency": 3}):
         job_id = await bench.submit(files=["gone"])
         async with asyncio.timeout(30):
