@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from psycopg2 import sql
 from strict_skips import pytest_runtest_makereport  # noqa: F401 - a hook
 
 from gateway.app import create_app
+from gateway.database import Database
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from gateway.settings import CONFIG_FILE_VARIABLE, Settings
 
@@ -64,18 +65,22 @@ def postgres_bin() -> Path | None:
     return Path(named) if named else None
 
 
+@contextmanager
+def server_of_its_own(folder: Path, postgres_bin: Path | None) -> Iterator[EmbeddedPostgres]:
+    """A server that a test may stop, stall and start."""
+    with EmbeddedPostgres(
+        folder / "data",
+        database="teamcache_db",
+        user=ROLE,
+        bin_dir=postgres_bin,
+        options=WITHOUT_DURABILITY,
+    ) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def postgres_server(postgres_bin: Path | None) -> Iterator[EmbeddedPostgres]:
-    with (
-        make_public_folder() as folder,
-        EmbeddedPostgres(
-            folder / "data",
-            database="teamcache_db",
-            user=ROLE,
-            bin_dir=postgres_bin,
-            options=WITHOUT_DURABILITY,
-        ) as server,
-    ):
+    with make_public_folder() as folder, server_of_its_own(folder, postgres_bin) as server:
         yield server
 
 
@@ -147,6 +152,20 @@ def template_database(postgres_server: EmbeddedPostgres) -> str:
     # A connection that somebody leaves open would keep it from being cloned.
     administer(postgres_server, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", TEMPLATE)
     return TEMPLATE
+
+
+@pytest.fixture
+async def database(empty_database: Settings) -> AsyncIterator[Database]:
+    """A pool that leads to an empty database."""
+    async with Database(empty_database) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_server(public_folder: Path, postgres_bin: Path | None) -> Iterator[EmbeddedPostgres]:
+    """A server that a test may stop and start."""
+    with server_of_its_own(public_folder, postgres_bin) as server:
+        yield server
 
 
 @pytest.fixture

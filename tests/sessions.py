@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from gateway.database import (
@@ -14,7 +13,7 @@ from gateway.database import (
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from gateway.errors import GatewayError
 from gateway.settings import Settings
-from tests.conftest import ROLE, WITHOUT_DURABILITY
+from tests.conftest import ROLE
 from tests.manager_schema import run_as
 
 SLEEP = "SELECT pg_sleep(60)"
@@ -31,19 +30,6 @@ def watch_loop() -> list[dict[str, Any]]:
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, what: complaints.append(what))
     return complaints
-
-
-@contextmanager
-def server_of_its_own(folder: Path, postgres_bin: Path | None) -> Iterator[EmbeddedPostgres]:
-    """A server that a test may stop, stall and start."""
-    with EmbeddedPostgres(
-        folder / "data",
-        database="teamcache_db",
-        user=ROLE,
-        bin_dir=postgres_bin,
-        options=WITHOUT_DURABILITY,
-    ) as server:
-        yield server
 
 
 def settings_of(server: EmbeddedPostgres, **changes: Any) -> Settings:

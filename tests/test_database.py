@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,22 +25,9 @@ from tests.sessions import (
     make_table,
     rows_of_table,
     running,
-    server_of_its_own,
     settings_of,
     until_ours,
 )
-
-
-@pytest.fixture
-async def database(empty_database: Settings) -> AsyncIterator[Database]:
-    async with Database(empty_database) as opened:
-        yield opened
-
-
-@pytest.fixture
-def own_server(public_folder: Path, postgres_bin: Path | None) -> Iterator[EmbeddedPostgres]:
-    with server_of_its_own(public_folder, postgres_bin) as server:
-        yield server
 
 
 async def test_a_statement_gives_named_rows_and_a_count(database: Database) -> None:

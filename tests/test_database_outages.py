@@ -6,9 +6,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -24,24 +22,11 @@ from tests.sessions import (
     make_table,
     rows_of_table,
     running,
-    server_of_its_own,
     settings_of,
     terminate_ours,
     until_ours,
     watch_loop,
 )
-
-
-@pytest.fixture
-async def database(empty_database: Settings) -> AsyncIterator[Database]:
-    async with Database(empty_database) as opened:
-        yield opened
-
-
-@pytest.fixture
-def own_server(public_folder: Path, postgres_bin: Path | None) -> Iterator[EmbeddedPostgres]:
-    with server_of_its_own(public_folder, postgres_bin) as server:
-        yield server
 
 
 async def test_a_statement_that_takes_too_long_is_unavailability_not_a_cancellation(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
@@ -20,12 +19,6 @@ from tests.sessions import (
     until_ours,
     watch_loop,
 )
-
-
-@pytest.fixture
-async def database(empty_database: Settings) -> AsyncIterator[Database]:
-    async with Database(empty_database) as opened:
-        yield opened
 
 
 async def test_listening_begins_with_an_empty_payload_and_loses_nothing_after_it(
