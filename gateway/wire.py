@@ -23,9 +23,14 @@ def iso_time(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="milliseconds") + "Z"
 
 
+def utc_now() -> datetime:
+    """The current time, naive and in UTC, as the database keeps times."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
 def iso_now() -> str:
     """The current time as `iso_time` writes it."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return utc_now().isoformat(timespec="milliseconds") + "Z"
 
 
 def readable_size(size: int) -> str:

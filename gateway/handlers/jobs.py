@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Annotated, Any
 
@@ -21,7 +20,7 @@ from gateway.jobs import JobStatus, parse_job_id
 from gateway.keys import FILESPACE, INDEX_STATE, JOB_CANCELLED, JOB_STORE, METRICS, SUBMISSION
 from gateway.paths import Filespace, resolve_all
 from gateway.submission import Submitted
-from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size
+from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc_now
 
 LISTED_NAMES_LIMIT = 100_000
 PAGE_LIMIT = 100
@@ -64,7 +63,7 @@ async def get(request: web.Request) -> web.Response:
         response = web.Response(status=304)
     else:
         throughput = request.app[METRICS].fresh_throughput
-        shown = job_in_full(job, throughput, datetime.now(UTC).replace(tzinfo=None))
+        shown = job_in_full(job, throughput, utc_now())
         response = json_response({"success": True, "job": shown})
     response.etag = tag
     response.headers["Cache-Control"] = "private, no-cache"

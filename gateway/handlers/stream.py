@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -28,7 +27,7 @@ from gateway.handlers.handshake import shake_hands
 from gateway.jobs import Job, parse_job_id
 from gateway.keys import API_KEYS, HUB, JOB_NEWS, JOB_STORE, METRICS, OUTBOXES, REQUEST_ID, SOCKETS
 from gateway.outbox import Outbox
-from gateway.wire import job_in_brief, job_in_full, metrics_message
+from gateway.wire import job_in_brief, job_in_full, metrics_message, utc_now
 
 HEARTBEAT_SECONDS: Final = 30.0
 MESSAGE_LIMIT: Final = 64 * 1024
@@ -217,7 +216,7 @@ class _Connection:
             shown: Message = {"jobs": [job_in_brief(job) for job in jobs]}
         else:
             jobs = (await store.get(wanted.job_id),)
-            now = datetime.now(UTC).replace(tzinfo=None)
+            now = utc_now()
             shown = {"job": job_in_full(jobs[0], self._app[METRICS].fresh_throughput, now)}
         return jobs, Event({"type": "snapshot", **wanted.named, **shown})
 
