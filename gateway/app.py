@@ -35,7 +35,7 @@ from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
 from gateway.mount import Mount
 from gateway.outbox import Outboxes
-from gateway.paths import Filespace
+from gateway.paths import Filespace, Filespaces
 from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings, guessed_key_name
@@ -98,7 +98,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     mount = Mount(settings.container_mount_point)
 
     app[keys.SETTINGS] = settings
-    app[keys.FILESPACE] = Filespace.create(settings.container_mount_point, settings.allowed_paths)
+    app[keys.FILESPACES] = make_filespaces(settings)
     app[keys.DATABASE] = database
     app[keys.READINESS] = Readiness()
     app[keys.JOB_STORE] = job_store
@@ -118,6 +118,16 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
 
 
+def make_filespaces(settings: Settings) -> Filespaces:
+    """The filespaces that the settings list, or the one at the mount point."""
+    if not settings.filespaces:
+        return Filespaces.single(settings.container_mount_point, settings.allowed_paths)
+    listed = [
+        Filespace.create(it.name, it.mount_point, it.client_roots) for it in settings.filespaces
+    ]
+    return Filespaces.listed(listed, settings.allowed_paths)
+
+
 async def contexts(app: web.Application) -> AsyncIterator[None]:
     """What runs as long as the application: entered in order, left in reverse."""
     # One stack: a start-up that fails half-way still closes what it opened.
@@ -133,18 +143,18 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
 def make_monitors(app: web.Application) -> Sequence[Monitor]:
     """What is watched, given the settings."""
     settings, metrics, hub = app[keys.SETTINGS], app[keys.METRICS], app[keys.HUB]
-    filespace, readiness = app[keys.FILESPACE], app[keys.READINESS]
+    filespaces, readiness = app[keys.FILESPACES], app[keys.READINESS]
     database, job_store = app[keys.DATABASE], app[keys.JOB_STORE]
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
-        JobEventsMonitor(database, job_store, app[keys.JOB_NEWS], hub, filespace, readiness),
+        JobEventsMonitor(database, job_store, app[keys.JOB_NEWS], hub, filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:
         monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[keys.API_KEYS]))
     if settings.backend_ws_url:
-        monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespace))
+        monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespaces))
     if settings.s3_health_bucket:
         monitors.append(S3Monitor(settings, metrics, hub))
     return monitors

@@ -18,7 +18,7 @@ from gateway.job_store import JobStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.outbox import Outboxes
-from gateway.paths import Filespace
+from gateway.paths import Filespaces
 from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings
@@ -31,7 +31,7 @@ REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
 DECISION: Final = web.RequestKey("DECISION", Decision)
 
 SETTINGS: Final = web.AppKey("SETTINGS", Settings)
-FILESPACE: Final = web.AppKey("FILESPACE", Filespace)
+FILESPACES: Final = web.AppKey("FILESPACES", Filespaces)
 DATABASE: Final = web.AppKey("DATABASE", Database)
 READINESS: Final = web.AppKey("READINESS", Readiness)
 JOB_STORE: Final = web.AppKey("JOB_STORE", JobStore)

@@ -11,12 +11,12 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidPath, PathNotAllowed, SettingsError
-from gateway.paths import Filespace, resolve, resolve_all
+from gateway.paths import Filespaces, resolve, resolve_all
 from gateway.paths.refusal import Refused
 from gateway.paths.resolver import place, place_clean
 
 MOUNT = "/media/lucidlink-1"
-FILESPACE = Filespace.create(MOUNT)
+FILESPACE = Filespaces.single(MOUNT)
 VIDEO = f"{MOUNT}/00_Media/video.mp4"
 
 ACCEPTED = [
@@ -132,7 +132,7 @@ REFUSED = [
     ("a million steps up", "../" * 1_000_000, "longer than 4096 bytes"),
     ("a sibling of the mount", "/media/lucidlink-10/a", "outside the filespace"),
     ("a sibling of the mount, doubled", "//media/lucidlink-10/a", "outside the filespace"),
-    ("a sibling like a client's root", "/media/x/tc-east-1/a", "outside the filespace"),
+    ("a sibling that holds a tc-…", "/media/lucidlink-2/tc-east-1/a", "outside the filespace"),
     ("a sibling in a file URL", "file://media/tc-2/a", "outside the filespace"),
     ("the mount's parent", "/media", "outside the filespace"),
     ("the mount by a detour", "/media/../media/lucidlink-1/a", "outside the filespace"),
@@ -212,18 +212,20 @@ def test_a_path_is_refused_with_its_reason(typed, reason):
         ("/filespace", "/Volumes/x/tc-1", "/filespace"),
         ("/mnt/lucidlink", "/mnt/lucidlink/tc-east-1/a", "/mnt/lucidlink/tc-east-1/a"),
         ("/mnt/tc-1", "/Volumes/x/tc-2/a", "/mnt/tc-1/a"),
+        ("/mnt/tc-1", "/mnt/lucidlink/tc-east-1/a", "/mnt/tc-1/a"),
+        ("/media/tc-1", "/media/ann/tc-east-1/a", "/media/tc-1/a"),
     ],
 )
 def test_clients_are_understood_wherever_the_gateway_has_its_mount(mount, typed, expected):
-    assert resolve(typed, Filespace.create(mount)) == expected
+    assert resolve(typed, Filespaces.single(mount)) == expected
 
 
 @pytest.mark.parametrize(
-    "typed", ["/mnt/lucidlink/tc-east-1/a", "/mnt/tc-2/a", "/mnt/tc-10", "/mnt"]
+    "typed", ["/mnt/tc-2/a", "/mnt/tc-10", "/mnt", "/mnt/tc-2/tc-east-1/a", "/mnt/../mnt/tc-1/a"]
 )
 def test_a_neighbour_of_the_mount_is_never_taken_for_a_clients_path(typed):
     with pytest.raises(InvalidPath, match="outside the filespace"):
-        resolve(typed, Filespace.create("/mnt/tc-1"))
+        resolve(typed, Filespaces.single("/mnt/tc-1"))
 
 
 def test_the_longest_name_and_the_longest_path_are_accepted():
@@ -245,7 +247,7 @@ def test_a_batch_keeps_its_order_and_its_doubles():
 
 
 def test_a_batch_tells_of_everything_that_is_wrong_with_it():
-    filespace = Filespace.create(MOUNT, ["00_Media"])
+    filespace = Filespaces.single(MOUNT, ["00_Media"])
     with pytest.raises(InvalidPath) as caught:
         resolve_all(["../x", "00_Media/a", "01_Other/b", ""], filespace)
     assert caught.value.message == (
@@ -259,7 +261,7 @@ def test_a_batch_tells_of_everything_that_is_wrong_with_it():
 
 
 def test_a_batch_that_is_only_kept_out_is_forbidden_and_not_invalid():
-    filespace = Filespace.create(MOUNT, ["00_Media"])
+    filespace = Filespaces.single(MOUNT, ["00_Media"])
     with pytest.raises(PathNotAllowed) as caught:
         resolve_all(["01_Other/b", "00_Media", "02"], filespace)
     assert "'01_Other/b': it is outside the paths that may be cached (and 1 more)" in str(
@@ -293,7 +295,7 @@ def test_one_wrong_path_is_not_said_to_be_more():
     ],
 )
 def test_only_what_is_in_an_allowed_folder_may_be_cached(written, typed, allowed):
-    filespace = Filespace.create(MOUNT, [written])
+    filespace = Filespaces.single(MOUNT, [written])
     assert filespace.allowed_prefixes == (f"{MOUNT}/00_Media/Farm",)
     if allowed:
         assert resolve(typed, filespace).startswith(f"{MOUNT}/00_Media/Farm")
@@ -303,12 +305,12 @@ def test_only_what_is_in_an_allowed_folder_may_be_cached(written, typed, allowed
 
 
 def test_any_of_several_allowed_folders_will_do():
-    filespace = Filespace.create(MOUNT, ["a", "b/c"])
+    filespace = Filespaces.single(MOUNT, ["a", "b/c"])
     assert resolve_all(["a/x", "b/c/y"], filespace) == [f"{MOUNT}/a/x", f"{MOUNT}/b/c/y"]
 
 
 def test_the_mount_point_as_an_allowed_path_allows_everything():
-    filespace = Filespace.create(MOUNT, [MOUNT])
+    filespace = Filespaces.single(MOUNT, [MOUNT])
     assert resolve_all([MOUNT, "a"], filespace) == [MOUNT, f"{MOUNT}/a"]
 
 
@@ -319,19 +321,19 @@ def test_the_mount_point_as_an_allowed_path_allows_everything():
 )  # fmt: skip
 def test_a_wrong_allowed_path_stops_the_start_and_is_named(wrong):
     with pytest.raises(SettingsError, match="ALLOWED_PATHS") as caught:
-        Filespace.create(MOUNT, ["00_Media", wrong])
+        Filespaces.single(MOUNT, ["00_Media", wrong])
     assert wrong.replace("\n", r"\n") in caught.value.message
 
 
 @pytest.mark.parametrize("wrong", ["", "/", "//", "media/x", "/media/../x", "/media/x\0", r"C:\x"])
 def test_a_wrong_mount_point_stops_the_start(wrong):
     with pytest.raises(SettingsError, match="CONTAINER_MOUNT_POINT"):
-        Filespace.create(wrong)
+        Filespaces.single(wrong)
 
 
 @pytest.mark.parametrize("written", ["/media/lucidlink-1/", "//media/./lucidlink-1//"])
 def test_a_mount_point_is_kept_without_what_means_nothing(written):
-    assert Filespace.create(written) == FILESPACE
+    assert Filespaces.single(written) == FILESPACE
 
 
 # What is said
@@ -406,7 +408,7 @@ def test_what_was_resolved_resolves_to_itself(typed):
 @unhurried
 @given(HOSTILE)
 def test_what_is_kept_out_never_comes_in(typed):
-    path = resolve_or_none(typed, Filespace.create(MOUNT, ["a"]))
+    path = resolve_or_none(typed, Filespaces.single(MOUNT, ["a"]))
     assert path is None or path == f"{MOUNT}/a" or path.startswith(f"{MOUNT}/a/")
 
 
@@ -417,16 +419,16 @@ def test_what_is_kept_out_never_comes_in(typed):
 @example(f"{MOUNT}/{MOUNT}/a")
 def test_the_shortcut_for_clean_paths_says_what_the_rules_say(typed):
     try:
-        quick = place_clean(typed, MOUNT)
+        quick = place_clean(typed, FILESPACE)
     except Refused:
         quick = None
     if quick is not None:
-        assert place(typed, FILESPACE) == quick
+        assert place(typed, FILESPACE).path == quick
 
 
 @pytest.mark.parametrize("typed", ["00_Media/video.mp4", VIDEO])
 def test_the_shortcut_serves_both_of_the_forms_that_come_by_the_thousand(typed):
-    assert place_clean(typed, MOUNT) == VIDEO
+    assert place_clean(typed, FILESPACE) == VIDEO
 
 
 NAME = st.text(

@@ -17,8 +17,8 @@ from gateway.handlers.requests import query_integer, read_json
 from gateway.handlers.responses import json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
-from gateway.keys import FILESPACE, INDEX_STATE, JOB_CANCELLED, JOB_STORE, METRICS, SUBMISSION
-from gateway.paths import Filespace, resolve_all
+from gateway.keys import FILESPACES, INDEX_STATE, JOB_CANCELLED, JOB_STORE, METRICS, SUBMISSION
+from gateway.paths import Filespaces, resolve_all
 from gateway.submission import Submitted
 from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc_now
 
@@ -43,11 +43,11 @@ async def create(request: web.Request) -> web.Response:
     """Create a cache job: 201 with its id and totals."""
     wanted = await read_json(request, NewJob)
     _check_amount(wanted)
-    filespace = request.app[FILESPACE]
+    filespaces = request.app[FILESPACES]
     with _index_remembered(request.app.get(INDEX_STATE)):
         submitted = await request.app[SUBMISSION].submit(
-            files=await _resolve(wanted.files, filespace),
-            directories=await _resolve(wanted.directories, filespace),
+            files=await _resolve(wanted.files, filespaces),
+            directories=await _resolve(wanted.directories, filespaces),
             recursive=wanted.recursive,
         )
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
@@ -111,9 +111,9 @@ def _check_amount(wanted: NewJob) -> None:
         raise PayloadTooLarge(f"At most {LISTED_NAMES_LIMIT:,} names may be listed in a request")
 
 
-async def _resolve(typed: Sequence[str], filespace: Filespace) -> dict[str, str]:
+async def _resolve(typed: Sequence[str], filespaces: Filespaces) -> dict[str, str]:
     """What was typed, by the path that it names: a path named twice counts once."""
-    resolved = await compute(len(typed), resolve_all, typed, filespace)
+    resolved = await compute(len(typed), resolve_all, typed, filespaces)
     return dict(zip(resolved, typed, strict=True))
 
 

@@ -18,7 +18,7 @@ from gateway.job_store import JobStore
 from gateway.jobs import JOBS_CHANNEL, Job, JobStatus, Progress, parse_job_id, version_of
 from gateway.monitors.late_look_ups import LateLookUps
 from gateway.monitors.loop import Monitor
-from gateway.paths import Filespace
+from gateway.paths import Filespaces
 from gateway.readiness import Readiness
 from gateway.tasks import end
 from gateway.wire import file_message
@@ -59,7 +59,7 @@ class JobEventsMonitor(Monitor):
         job_store: JobStore,
         news: JobNews,
         hub: Hub,
-        filespace: Filespace,
+        filespaces: Filespaces,
         readiness: Readiness,
     ) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class JobEventsMonitor(Monitor):
         self._job_store = job_store
         self._news = news
         self._hub = hub
-        self._filespace = filespace
+        self._filespaces = filespaces
         self._readiness = readiness
         self._late = LateLookUps(self._tell_looked_up)
 
@@ -189,7 +189,7 @@ class JobEventsMonitor(Monitor):
         for number, file in enumerate(files):
             if number % PUBLISHED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            path = self._filespace.relative(file.path)
+            path = self._filespaces.relative(file.path)
             message = file_message(job_id, path, size=file.size, error=file.error)
             failed = file.error is not None
             self._hub.publish(Event(message, topics=(topic,), job_id=job_id, kept=failed))
