@@ -46,7 +46,7 @@ class Event:
     orders a job's events against a snapshot of the job: what is not newer is old news.
     """
 
-    message: dict[str, Any]
+    message: Mapping[str, Any]
     topics: tuple[str, ...] = (METRICS,)
     job_id: str | None = None
     kept: bool = False

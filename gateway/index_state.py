@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from gateway.indexer import IndexProgress
+from gateway.shapes.answers import IndexReport
 from gateway.wire import iso_time
 
 
@@ -36,11 +36,13 @@ class IndexState:
         """Note a scan that changed nothing."""
         self.error = reason
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> IndexReport:
         """The state for a health report: ``building``, ``ready`` or ``refused``."""
-        report = {
+        report: IndexReport = {
             "status": "ready" if self.built else "building",
             "entries": self.entries if self.built else self.progress.entries,
             "lastScan": iso_time(self.last_scan),
         }
-        return report if self.error is None else report | {"status": "refused", "error": self.error}
+        if self.error is None:
+            return report
+        return {**report, "status": "refused", "error": self.error}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from gateway.events import JOBS, Event, Hub, job_topic
 from gateway.jobs import Job, JobStatus, Progress, version_of
 from gateway.metrics import Metrics
+from gateway.shapes.messages import JobNewsKind
 from gateway.wire import job_message
 
 # Twice what is read when listening begins again: the order in which jobs end is not quite that of
@@ -29,6 +30,11 @@ class State(NamedTuple):
 
 
 NOTHING_READ: Final = (0, 0)
+KIND_OF_END: Final[Mapping[JobStatus, JobNewsKind]] = {
+    JobStatus.COMPLETED: "job-completed",
+    JobStatus.FAILED: "job-failed",
+    JobStatus.CANCELLED: "job-cancelled",
+}
 
 
 class JobNews:
@@ -133,7 +139,7 @@ class JobNews:
                     job_message(kind, job_id, status, progress, error),
                     topics=(JOBS, job_topic(job_id)),
                     job_id=job_id,
-                    kept=status.has_ended and kind == f"job-{status}",
+                    kept=kind == KIND_OF_END.get(status),
                     version=version_of(status, progress),
                 )
             )
@@ -144,9 +150,9 @@ class JobNews:
         warmed.bytes += max(0, progress.completed_bytes - read[1])
 
 
-def _kinds(before: JobStatus | None, status: JobStatus) -> Sequence[str]:
+def _kinds(before: JobStatus | None, status: JobStatus) -> Sequence[JobNewsKind]:
     """The events that lead from one state to another; before None there was no job."""
-    kinds: list[str] = []
+    kinds: list[JobNewsKind] = []
     if before is None:
         kinds.append("job-created")
     if before is not JobStatus.RUNNING and status in (
@@ -155,6 +161,6 @@ def _kinds(before: JobStatus | None, status: JobStatus) -> Sequence[str]:
         JobStatus.FAILED,
     ):
         kinds.append("job-started")
-    if status.has_ended:
-        kinds.append(f"job-{status}")
+    if status in KIND_OF_END:
+        kinds.append(KIND_OF_END[status])
     return kinds or ("job-progress",)

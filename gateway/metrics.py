@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+
+Varnish = Mapping[str, float | str]
 
 MIB = 1024 * 1024
 FRESH_SECONDS = 10.0
@@ -72,7 +73,7 @@ class Metrics:
     def __init__(self, region: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.s3_health = S3Health(region)
         self.warmed = Warmed()
-        self.varnish: Mapping[str, Any] | None = None
+        self.varnish: Varnish | None = None
         self._clock = clock
         self._throughput: Throughput | None = None
         self._measured_at = 0.0

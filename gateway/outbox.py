@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gateway.events import Backlog, Event, Version
+from gateway.shapes.messages import EventsDropped
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Outbox:
             self._backlog.add(event)
             self._is_straight = False
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: Mapping[str, Any]) -> None:
         """Tell it something that is meant for it alone; of each type the newest wins."""
         self.offer(Event(message))
 
@@ -119,7 +120,8 @@ class Outbox:
         while len(self._backlog) and not self._is_held and not self.is_full:
             if dropped := self._backlog.take_dropped():
                 self._dropped += dropped
-                self._write(Event({"type": "events-dropped", "count": dropped}).frame)
+                message: EventsDropped = {"type": "events-dropped", "count": dropped}
+                self._write(Event(message).frame)
             self._write(self._backlog.pop().frame)
         self._choose_way()
         self._buffered = self._buffer_size()

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import cast
 
 from gateway.jobs import Job, JobStatus, Progress
-from gateway.metrics import Metrics, S3Health, Throughput
+from gateway.metrics import Metrics, S3Health, Throughput, Varnish
+from gateway.shapes.figures import AllFigures, LucidlinkFigures, S3Figures, VarnishFigures
+from gateway.shapes.jobs import Eta, JobInBrief, JobInFull, JobProgress, JobThroughput
+from gateway.shapes.messages import (
+    FileMessage,
+    JobMessage,
+    JobNewsKind,
+    LucidlinkMessage,
+    MetricsMessage,
+    S3Message,
+    VarnishMessage,
+)
 
 SIZE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
-
-Json = dict[str, Any]
 
 
 def iso_time(moment: datetime | None) -> str | None:
@@ -46,7 +54,7 @@ def readable_size(size: int) -> str:
     return f"{text[:-1] if text.endswith('0') else text} {unit}"
 
 
-def job_in_full(job: Job, throughput: Throughput | None, now: datetime) -> Json:
+def job_in_full(job: Job, throughput: Throughput | None, now: datetime) -> JobInFull:
     """A job as reading it shows it. ``now`` is naive, in UTC."""
     is_running = job.status is JobStatus.RUNNING
     return {
@@ -63,7 +71,7 @@ def job_in_full(job: Job, throughput: Throughput | None, now: datetime) -> Json:
     }
 
 
-def job_in_brief(job: Job) -> Json:
+def job_in_brief(job: Job) -> JobInBrief:
     """A job as a list shows it."""
     counters = job.progress
     return {
@@ -84,7 +92,7 @@ def job_in_brief(job: Job) -> Json:
     }
 
 
-def progress(counters: Progress) -> Json:
+def progress(counters: Progress) -> JobProgress:
     """Progress in files and in bytes, with percentages."""
     return {
         "files": {
@@ -105,8 +113,8 @@ def progress(counters: Progress) -> Json:
 
 
 def job_message(
-    kind: str, job_id: str, status: JobStatus, counters: Progress, error: str | None
-) -> Json:
+    kind: JobNewsKind, job_id: str, status: JobStatus, counters: Progress, error: str | None
+) -> JobMessage:
     """A change of a job."""
     return {
         "type": kind,
@@ -119,7 +127,7 @@ def job_message(
     }
 
 
-def file_message(job_id: str, path: str, size: int | None, error: str | None) -> Json:
+def file_message(job_id: str, path: str, size: int | None, error: str | None) -> FileMessage:
     """How a file of a job ended; ``path`` is relative to its filespace."""
     return {
         "type": "file-completed" if error is None else "file-failed",
@@ -131,7 +139,7 @@ def file_message(job_id: str, path: str, size: int | None, error: str | None) ->
     }
 
 
-def lucidlink(throughput: Throughput | None) -> Json:
+def lucidlink(throughput: Throughput | None) -> LucidlinkFigures:
     """The throughput in MiB/s, under the names that clients know; 0 before any sample."""
     if throughput is None:
         return {"throughputMbps": 0, "timestamp": None}
@@ -141,7 +149,7 @@ def lucidlink(throughput: Throughput | None) -> Json:
     }
 
 
-def s3_health(health: S3Health) -> Json:
+def s3_health(health: S3Health) -> S3Figures:
     """S3 health; what was not measured yet is null."""
     return {
         "latency": health.latency,
@@ -154,38 +162,43 @@ def s3_health(health: S3Health) -> Json:
     }
 
 
-def all_metrics(metrics: Metrics) -> Json:
+def all_metrics(metrics: Metrics) -> AllFigures:
     """Everything that is measured."""
-    figures: Json = {
+    figures: AllFigures = {
         "lucidLink": lucidlink(metrics.throughput),
         "s3Health": s3_health(metrics.s3_health),
     }
     if metrics.varnish is not None:
-        figures["varnish"] = dict(metrics.varnish)
+        figures["varnish"] = varnish_figures(metrics.varnish)
     return figures
 
 
-def metrics_message(metrics: Metrics) -> Json:
+def varnish_figures(varnish: Varnish) -> VarnishFigures:
+    """What the backend says of the cache; its monitor lets no other names in."""
+    return cast(VarnishFigures, dict(varnish))
+
+
+def metrics_message(metrics: Metrics) -> MetricsMessage:
     """The first message on a WebSocket."""
     return {"type": "metrics", **all_metrics(metrics)}
 
 
-def lucidlink_message(throughput: Throughput) -> Json:
+def lucidlink_message(throughput: Throughput) -> LucidlinkMessage:
     """A new sample of the throughput."""
     return {"type": "lucidlink-stats", "lucidLink": lucidlink(throughput)}
 
 
-def s3_message(health: S3Health) -> Json:
+def s3_message(health: S3Health) -> S3Message:
     """The outcome of a check."""
     return {"type": "s3-health", "s3Health": s3_health(health)}
 
 
-def varnish_message(varnish: Mapping[str, Any]) -> Json:
+def varnish_message(varnish: Varnish) -> VarnishMessage:
     """How full the cache is, as the backend says it."""
-    return {"type": "varnish-stats", "varnish": dict(varnish)}
+    return {"type": "varnish-stats", "varnish": varnish_figures(varnish)}
 
 
-def _job_throughput(throughput: Throughput) -> Json:
+def _job_throughput(throughput: Throughput) -> JobThroughput:
     mbps = round(throughput.mbps, 2)
     return {
         "mbps": mbps,
@@ -194,7 +207,7 @@ def _job_throughput(throughput: Throughput) -> Json:
     }
 
 
-def _eta(job: Job, now: datetime) -> Json | None:
+def _eta(job: Job, now: datetime) -> Eta | None:
     """When the job will be done at the rate that it had so far; None while that is unknown."""
     seconds = job.seconds_left(now)
     if seconds is None:

@@ -21,7 +21,7 @@ FLOORS = (
     ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors"),
     ("filespace_settings",),
     ("settings", "jobs", "paths", "token_bucket", "auth", "sql", "mount", "size_tally"),
-    ("readiness", "limits", "sample_media", "index_scan", "metrics", "events"),
+    ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
     ("job_store", "index_table", "migrations", "prometheus", "job_news"),
     ("submission", "indexer", "worker", "index_state", "job_counts"),

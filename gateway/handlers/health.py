@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 from aiohttp import web
 
 from gateway.errors import DatabaseUnavailable
 from gateway.handlers.responses import json_response
 from gateway.keys import DATABASE, INDEX_STATE, READINESS
+from gateway.shapes.answers import Alive, Health, IllHealth
 from gateway.wire import iso_now
 
 SERVICE = "api-gateway"
@@ -16,7 +17,8 @@ SERVICE = "api-gateway"
 
 async def livez(_request: web.Request) -> web.Response:
     """The process answers; nothing else is touched."""
-    return json_response({"success": True, "status": "alive"})
+    answer: Alive = {"success": True, "status": "alive"}
+    return json_response(answer)
 
 
 async def health(request: web.Request) -> web.Response:
@@ -30,21 +32,29 @@ async def health(request: web.Request) -> web.Response:
         return _unhealthy("unhealthy", "disconnected", error.message)
     if readiness.reason:
         return _unhealthy("starting", "connected", readiness.reason)
-    report = _report("healthy", "connected")
+    answer: Health = {
+        "success": True,
+        "status": "healthy",
+        "service": SERVICE,
+        "database": "connected",
+        "timestamp": iso_now(),
+    }
     if index := request.app.get(INDEX_STATE):
-        report["index"] = index.report()
-    return json_response({"success": True, **report})
+        answer["index"] = index.report()
+    return json_response(answer)
 
 
-def _unhealthy(status: str, database: str, reason: str) -> web.Response:
-    body = {"success": False, "error": reason, **_report(status, database)}
-    return json_response(body, status=503, headers={"Retry-After": "5"})
-
-
-def _report(status: str, database: str) -> dict[str, Any]:
-    return {
+def _unhealthy(
+    status: Literal["starting", "unhealthy"],
+    database: Literal["connected", "disconnected"],
+    reason: str,
+) -> web.Response:
+    answer: IllHealth = {
+        "success": False,
+        "error": reason,
         "status": status,
         "service": SERVICE,
         "database": database,
         "timestamp": iso_now(),
     }
+    return json_response(answer, status=503, headers={"Retry-After": "5"})

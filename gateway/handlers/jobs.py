@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import Annotated, Any
+from typing import Annotated
 
 from aiohttp import ETag, web
 from aiohttp.helpers import ETAG_ANY
@@ -19,6 +19,7 @@ from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
 from gateway.keys import FILESPACES, INDEX_STATE, JOB_CANCELLED, JOB_STORE, METRICS, SUBMISSION
 from gateway.paths import Filespaces, resolve_all
+from gateway.shapes.answers import JobCancelled, JobCreated, JobFound, JobsListed
 from gateway.submission import Submitted
 from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc_now
 
@@ -64,7 +65,8 @@ async def get(request: web.Request) -> web.Response:
     else:
         throughput = request.app[METRICS].fresh_throughput
         shown = job_in_full(job, throughput, utc_now())
-        response = json_response({"success": True, "job": shown})
+        answer: JobFound = {"success": True, "job": shown}
+        response = json_response(answer)
     response.etag = tag
     response.headers["Cache-Control"] = "private, no-cache"
     return response
@@ -77,16 +79,17 @@ async def list_(request: web.Request) -> web.Response:
         limit=query_integer(request, "limit", default=50, least=1, most=PAGE_LIMIT),
         offset=query_integer(request, "offset", default=0, least=0, most=OFFSET_LIMIT),
     )
-    return json_response(
-        {"success": True, "jobs": [job_in_brief(job) for job in jobs], "total": total}
-    )
+    shown = [job_in_brief(job) for job in jobs]
+    answer: JobsListed = {"success": True, "jobs": shown, "total": total}
+    return json_response(answer)
 
 
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job that has not ended."""
     await request.app[JOB_STORE].cancel(parse_job_id(request.match_info["job_id"]))
     request.app[JOB_CANCELLED].set()
-    return json_response({"success": True, "message": "Job cancelled successfully"})
+    answer: JobCancelled = {"success": True, "message": "Job cancelled successfully"}
+    return json_response(answer)
 
 
 @contextmanager
@@ -127,7 +130,7 @@ def _query_status(request: web.Request) -> JobStatus | None:
         raise InvalidRequest(f"status must be one of {', '.join(JobStatus)}") from None
 
 
-def _created(submitted: Submitted) -> dict[str, Any]:
+def _created(submitted: Submitted) -> JobCreated:
     job = submitted.job
     return {
         "success": True,

@@ -17,6 +17,8 @@ from gateway.job_counts import JobCounts
 from gateway.jobs import JobStatus
 from gateway.keys import JOB_COUNTS, METRICS, PROMETHEUS, READINESS
 from gateway.prometheus import prefers_prometheus
+from gateway.shapes.answers import MetricsReport, S3Report
+from gateway.shapes.figures import S3History
 from gateway.wire import all_metrics, iso_now, s3_health
 
 # A scrape is given up after ten seconds: a database that hangs must not take all of them.
@@ -30,7 +32,8 @@ async def metrics(request: web.Request) -> web.Response:
         response = await _prometheus(request, accept)
     else:
         figures = all_metrics(request.app[METRICS])
-        response = json_response({"success": True, "metrics": figures, "timestamp": iso_now()})
+        answer: MetricsReport = {"success": True, "metrics": figures, "timestamp": iso_now()}
+        response = json_response(answer)
     response.headers[hdrs.VARY] = hdrs.ACCEPT
     return response
 
@@ -38,8 +41,9 @@ async def metrics(request: web.Request) -> web.Response:
 async def s3_metrics(request: web.Request) -> web.Response:
     """S3 health with the history of its latencies, in milliseconds."""
     health = request.app[METRICS].s3_health
-    body = {**s3_health(health), "latencyHistory": health.latencies}
-    return json_response({"success": True, "s3Health": body, "timestamp": iso_now()})
+    figures: S3History = {**s3_health(health), "latencyHistory": health.latencies}
+    answer: S3Report = {"success": True, "s3Health": figures, "timestamp": iso_now()}
+    return json_response(answer)
 
 
 async def _prometheus(request: web.Request, accept: str) -> web.Response:

@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 
 from gateway.errors import Details
+from gateway.shapes.answers import Refusal
 
 CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -24,7 +25,7 @@ def request_id(request: web.BaseRequest) -> str:
 
 
 def json_response(
-    body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+    body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """A response with ``body`` as JSON."""
     return web.Response(
@@ -39,7 +40,7 @@ def error_response(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """``{"success": false, "error": message}``, with ``details`` where there are any."""
-    body: dict[str, Any] = {"success": False, "error": message}
+    body: Refusal = {"success": False, "error": message}
     if details is not None:
         body["details"] = details
     return json_response(body, status, headers)

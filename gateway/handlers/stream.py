@@ -27,6 +27,15 @@ from gateway.handlers.handshake import shake_hands
 from gateway.jobs import Job, parse_job_id
 from gateway.keys import API_KEYS, HUB, JOB_NEWS, JOB_STORE, METRICS, OUTBOXES, REQUEST_ID, SOCKETS
 from gateway.outbox import Outbox
+from gateway.shapes.messages import (
+    Authenticated,
+    Channel,
+    Complaint,
+    JobSnapshot,
+    JobsSnapshot,
+    Pong,
+    Unsubscribed,
+)
 from gateway.wire import job_in_brief, job_in_full, metrics_message, utc_now
 
 HEARTBEAT_SECONDS: Final = 30.0
@@ -145,13 +154,14 @@ class _Connection:
             message = _parse(data)
             await self._answers[message["type"]](message)
         except GatewayError as error:
-            answer: dict[str, Any] = {"type": "error", "error": error.message}
+            answer: Complaint = {"type": "error", "error": error.message}
             if isinstance(error, RateLimited | Unavailable):
                 answer["retryAfter"] = error.retry_after
             self._outbox.send(answer)
 
     async def _ping(self, _message: Message) -> None:
-        self._outbox.send({"type": "pong"})
+        pong: Pong = {"type": "pong"}
+        self._outbox.send(pong)
 
     async def _authenticate(self, message: Message) -> None:
         if "apiKey" not in message:
@@ -165,7 +175,8 @@ class _Connection:
             for topic in self._topics - {METRICS_TOPIC}:
                 self._leave(topic)
             raise
-        self._outbox.send({"type": "authenticated"})
+        authenticated: Authenticated = {"type": "authenticated"}
+        self._outbox.send(authenticated)
 
     async def _subscribe(self, message: Message) -> None:
         if self._caller is None:
@@ -206,19 +217,21 @@ class _Connection:
         wanted = _channel(message)
         for topic in wanted.topics | wanted.narrower:
             self._leave(topic)
-        self._outbox.send({"type": "unsubscribed", **wanted.named})
+        answer: Unsubscribed = {"type": "unsubscribed", **wanted.named}
+        self._outbox.send(answer)
 
     async def _snapshot(self, wanted: _Channel) -> tuple[Sequence[Job], Event]:
         """The jobs that a subscription starts with, and the message that shows them."""
         store = self._app[JOB_STORE]
         if wanted.job_id is None:
             jobs = await store.newest(SNAPSHOT_JOBS)
-            shown: Message = {"jobs": [job_in_brief(job) for job in jobs]}
-        else:
-            jobs = (await store.get(wanted.job_id),)
-            now = utc_now()
-            shown = {"job": job_in_full(jobs[0], self._app[METRICS].fresh_throughput, now)}
-        return jobs, Event({"type": "snapshot", **wanted.named, **shown})
+            shown = [job_in_brief(job) for job in jobs]
+            many: JobsSnapshot = {"type": "snapshot", **wanted.named, "jobs": shown}
+            return jobs, Event(many)
+        job = await store.get(wanted.job_id)
+        in_full = job_in_full(job, self._app[METRICS].fresh_throughput, utc_now())
+        one: JobSnapshot = {"type": "snapshot", **wanted.named, "job": in_full}
+        return (job,), Event(one)
 
     def _join(self, topic: str) -> None:
         self._topics.add(topic)
@@ -232,7 +245,7 @@ class _Connection:
 class _Channel(NamedTuple):
     """What a subscription is about. ``narrower``: what goes with it when it is given up."""
 
-    named: dict[str, str]
+    named: Channel
     topics: frozenset[str]
     job_id: str | None = None
     narrower: frozenset[str] = frozenset()

@@ -21,6 +21,7 @@ from gateway.jobs import parse_job_id
 from gateway.metrics import Metrics
 from gateway.monitors.loop import Monitor
 from gateway.paths import Filespaces
+from gateway.shapes.figures import VarnishFigures
 from gateway.wire import file_message, lucidlink_message, varnish_message
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ SENSIBLE_MESSAGE: Final = 1024 * 1024
 LONGEST_MESSAGE: Final = 32 * 1024 * 1024
 # No network reads faster; in MiB/s.
 LARGEST_RATE: Final = 1e9
-VARNISH_FIGURES: Final = ("bytesUsed", "totalSpace", "usagePercentage", "lastUpdated")
+VARNISH_FIGURES: Final = tuple(VarnishFigures.__annotations__)
 LONGEST_TEXT: Final = 4096
 
 Message = Mapping[str, Any]
@@ -131,7 +132,7 @@ class BackendMonitor(Monitor):
         figures = {
             name: value
             for name in VARNISH_FIGURES
-            if _is_number(value := message.get(name)) or _is_text(value)
+            if (value := message.get(name)) is not None and (_is_number(value) or _is_text(value))
         }
         if not figures:
             raise ValueError("no figures")

@@ -20,6 +20,7 @@ from gateway.monitors.late_look_ups import LateLookUps
 from gateway.monitors.loop import Monitor
 from gateway.paths import Filespaces
 from gateway.readiness import Readiness
+from gateway.shapes.messages import EventsDropped
 from gateway.tasks import end
 from gateway.wire import file_message
 
@@ -131,7 +132,7 @@ class JobEventsMonitor(Monitor):
     def _tell_dropped_files(self, job_id: str, count: int) -> None:
         topic = files_topic(job_id)
         if self._hub.has_subscribers(topic):
-            message = {"type": "events-dropped", "jobId": job_id, "count": count}
+            message: EventsDropped = {"type": "events-dropped", "jobId": job_id, "count": count}
             self._hub.publish(Event(message, topics=(topic,), job_id=job_id, kept=True))
 
     async def _take_job(self, change: Change) -> None:

@@ -1,0 +1,130 @@
+"""The bodies of the answers over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from gateway.errors import Details
+from gateway.jobs import JobStatus
+from gateway.shapes.base import Count, JobId, Time, shape
+from gateway.shapes.figures import AllFigures, S3History
+from gateway.shapes.jobs import JobInBrief, JobInFull, Size
+
+
+@shape
+class Refusal(TypedDict):
+    """Why there is no other answer: the shape of every error, whatever its status."""
+
+    success: Literal[False]
+    error: str
+    """One sentence for people."""
+    details: NotRequired[Details]
+    """Where one sentence cannot hold what was wrong."""
+
+
+@shape
+class Alive(TypedDict):
+    """The process lives."""
+
+    success: Literal[True]
+    status: Literal["alive"]
+
+
+@shape
+class IndexReport(TypedDict):
+    """How far an index of the gateway's own is."""
+
+    status: Literal["building", "ready", "refused"]
+    """``refused``: the last scan was refused or failed, see ``error``."""
+    entries: Count
+    """What the last good scan saw; while the first one runs, what it saw so far."""
+    lastScan: Time | None
+    """When the last good scan ended."""
+    error: NotRequired[str]
+
+
+@shape
+class Health(TypedDict):
+    """The gateway can do its work."""
+
+    success: Literal[True]
+    status: Literal["healthy"]
+    service: str
+    database: Literal["connected"]
+    timestamp: Time
+    index: NotRequired[IndexReport]
+    """Of a gateway that keeps an index of its own."""
+
+
+@shape
+class IllHealth(TypedDict):
+    """The gateway cannot do its work yet, or just now."""
+
+    success: Literal[False]
+    error: str
+    status: Literal["starting", "unhealthy"]
+    service: str
+    database: Literal["connected", "disconnected"]
+    timestamp: Time
+
+
+@shape
+class JobCreated(TypedDict):
+    """A new job, with what it will read."""
+
+    success: Literal[True]
+    jobId: JobId
+    status: JobStatus
+    totalFiles: Count
+    totalSize: Size
+    unindexed: Sequence[str]
+    """Files that the index does not know: they are read all the same."""
+    message: str
+    createdAt: Time | None
+
+
+@shape
+class JobFound(TypedDict):
+    """One job."""
+
+    success: Literal[True]
+    job: JobInFull
+
+
+@shape
+class JobsListed(TypedDict):
+    """A page of jobs."""
+
+    success: Literal[True]
+    jobs: list[JobInBrief]
+    total: Count
+    """How many jobs there are on all pages."""
+
+
+@shape
+class JobCancelled(TypedDict):
+    """The job is cancelled."""
+
+    success: Literal[True]
+    message: str
+
+
+@shape
+class MetricsReport(TypedDict):
+    """Everything that is measured, now."""
+
+    success: Literal[True]
+    metrics: AllFigures
+    timestamp: Time
+
+
+@shape
+class S3Report(TypedDict):
+    """S3 health, now."""
+
+    success: Literal[True]
+    s3Health: S3History
+    timestamp: Time

@@ -1,0 +1,104 @@
+"""A job, in full and in brief."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from gateway.jobs import JobStatus
+from gateway.shapes.base import Count, JobId, Percentage, Readable, Time, shape
+
+
+@shape
+class Size(TypedDict):
+    """An amount of data; KB, MB and GB are powers of 1024."""
+
+    bytes: int
+    readable: Readable
+
+
+@shape
+class FilesProgress(TypedDict):
+    """How many files of a job have ended."""
+
+    completed: int
+    failed: int
+    total: int
+    percentage: Percentage
+
+
+@shape
+class SizeProgress(TypedDict):
+    """How much of a job's data has been read."""
+
+    completedBytes: int
+    totalBytes: int
+    completedReadable: Readable
+    totalReadable: Readable
+    percentage: Percentage
+
+
+@shape
+class JobProgress(TypedDict):
+    """Progress in files and in bytes. A failed file has ended, too: it counts."""
+
+    files: FilesProgress
+    size: SizeProgress
+    percentage: Percentage
+    """The mean of both, rounded down; 100 exactly when nothing is left."""
+
+
+@shape
+class JobThroughput(TypedDict):
+    """The filespace's throughput while the job runs, in MiB/s."""
+
+    mbps: float
+    readable: str
+    timestamp: Time | None
+
+
+@shape
+class Eta(TypedDict):
+    """When a job will be done at the rate that it had so far."""
+
+    seconds: Count
+    time: Time | None
+
+
+@shape
+class JobInFull(TypedDict):
+    """A job as reading it shows it."""
+
+    id: JobId
+    status: JobStatus
+    totalFiles: int
+    progress: JobProgress
+    throughput: JobThroughput | None
+    """Of a running job, while samples come in."""
+    eta: Eta | None
+    """Of a running job, once something of it has ended."""
+    createdAt: Time | None
+    startedAt: Time | None
+    completedAt: Time | None
+    error: str | None
+    """Why the job failed, or which of its files did."""
+
+
+@shape
+class JobInBrief(TypedDict):
+    """A job as a list shows it."""
+
+    id: JobId
+    status: JobStatus
+    totalFiles: int
+    totalSizeBytes: int
+    totalSizeReadable: Readable
+    completedFiles: int
+    failedFiles: int
+    completedSizeBytes: int
+    completedSizeReadable: Readable
+    percentage: Percentage
+    createdAt: Time | None
+    startedAt: Time | None
+    completedAt: Time | None
+    error: str | None
+    """Why the job failed, or which of its files did."""
