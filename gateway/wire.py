@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gateway.jobs import Job, JobStatus, Progress
+from gateway.jobs import Job, JobFile, JobStatus, Progress
 from gateway.metrics import Metrics, S3Health, Throughput
 
 SIZE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -81,6 +81,21 @@ def job_in_brief(job: Job) -> Json:
         "startedAt": iso_time(job.started_at),
         "completedAt": iso_time(job.completed_at),
         "error": job.error,
+    }
+
+
+def job_file(file: JobFile, path: str) -> Json:
+    """A file of a job; ``path`` is relative to its filespace."""
+    return {
+        "path": path,
+        "status": file.status,
+        "sizeBytes": file.size,
+        "sizeReadable": readable_size(file.size),
+        "bytesRead": file.bytes_read,
+        "seconds": file.seconds,
+        "startedAt": iso_time(file.started_at),
+        "completedAt": iso_time(file.completed_at),
+        "error": file.error,
     }
 
 
