@@ -16,10 +16,11 @@ from gateway.auth import Access, ApiKeys
 from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
-from gateway.handlers import health, jobs, metrics, stream
+from gateway.handlers import health, job_files, jobs, metrics, stream
 from gateway.handlers.requests import expect
 from gateway.index_state import IndexState
 from gateway.job_counts import JobCounts
+from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.limits import Limits
@@ -64,6 +65,7 @@ ROUTES = (
     Route("GET", "/api/v1/cache/jobs", jobs.list_, Access.REQUEST),
     Route("GET", JOB, jobs.get, Access.POLL, "job"),
     Route("DELETE", JOB, jobs.cancel, Access.REQUEST, "job"),
+    Route("GET", f"{JOB}/files", job_files.list_, Access.POLL),
     Route("GET", "/api/v1/metrics", metrics.metrics, Access.PUBLIC),
     Route("GET", "/ws", stream.stream, Access.PUBLIC),
     Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.PUBLIC),
@@ -102,6 +104,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.DATABASE] = database
     app[keys.READINESS] = Readiness()
     app[keys.JOB_STORE] = job_store
+    app[keys.JOB_FILES] = JobFiles(database)
     app[keys.SUBMISSION] = Submission(database, job_store, mount)
     app[keys.JOB_CANCELLED] = asyncio.Event()
     app[keys.METRICS] = Metrics(settings.s3_region)

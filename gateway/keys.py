@@ -13,6 +13,7 @@ from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
 from gateway.job_counts import JobCounts
+from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.limits import Limits
@@ -35,6 +36,7 @@ FILESPACES: Final = web.AppKey("FILESPACES", Filespaces)
 DATABASE: Final = web.AppKey("DATABASE", Database)
 READINESS: Final = web.AppKey("READINESS", Readiness)
 JOB_STORE: Final = web.AppKey("JOB_STORE", JobStore)
+JOB_FILES: Final = web.AppKey("JOB_FILES", JobFiles)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, FailFast, StrictBool, StrictStr
 
 from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
-from gateway.handlers.requests import query_integer, read_json
+from gateway.handlers.requests import OFFSET_LIMIT, query_choice, query_integer, read_json
 from gateway.handlers.responses import json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
@@ -25,7 +25,6 @@ from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc
 
 LISTED_NAMES_LIMIT = 100_000
 PAGE_LIMIT = 100
-OFFSET_LIMIT = 1_000_000_000
 
 
 # Ten megabytes hold millions of wrong names: the first one is enough to say.
@@ -75,7 +74,7 @@ async def get(request: web.Request) -> web.Response:
 async def list_(request: web.Request) -> web.Response:
     """A page of jobs, newest first."""
     jobs, total = await request.app[JOB_STORE].list(
-        status=_query_status(request),
+        status=query_choice(request, "status", JobStatus),
         limit=query_integer(request, "limit", default=50, least=1, most=PAGE_LIMIT),
         offset=query_integer(request, "offset", default=0, least=0, most=OFFSET_LIMIT),
     )
@@ -118,16 +117,6 @@ async def _resolve(typed: Sequence[str], filespaces: Filespaces) -> dict[str, st
     """What was typed, by the path that it names: a path named twice counts once."""
     resolved = await compute(len(typed), resolve_all, typed, filespaces)
     return dict(zip(resolved, typed, strict=True))
-
-
-def _query_status(request: web.Request) -> JobStatus | None:
-    text = request.query.get("status")
-    if text is None:
-        return None
-    try:
-        return JobStatus(text)
-    except ValueError:
-        raise InvalidRequest(f"status must be one of {', '.join(JobStatus)}") from None
 
 
 def _created(submitted: Submitted) -> JobCreated:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from enum import StrEnum
 from typing import TypeVar
 
 import orjson
@@ -19,6 +20,7 @@ from gateway.errors import (
 )
 from gateway.handlers.responses import error_response, request_id
 
+OFFSET_LIMIT = 1_000_000_000
 BODY_LIMIT = 10 * 1024 * 1024
 # Without a byte. Whoever sends a body ever so slowly would keep a connection for ever.
 BODY_SECONDS = 30.0
@@ -30,6 +32,7 @@ NAME_SHOWN = 100
 BYTES_A_THING = 128
 
 Model = TypeVar("Model", bound=BaseModel)
+Choice = TypeVar("Choice", bound=StrEnum)
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -131,3 +134,14 @@ def query_integer(request: web.Request, name: str, default: int, least: int, mos
     if not _INTEGER.fullmatch(text) or not least <= int(text) <= most:
         raise InvalidRequest(f"{name} must be a whole number from {least} to {most}")
     return int(text)
+
+
+def query_choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | None:
+    """One of ``choices`` in the query string, None if it names none. Raises `InvalidRequest`."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    try:
+        return choices(text)
+    except ValueError:
+        raise InvalidRequest(f"{name} must be one of {', '.join(choices)}") from None
