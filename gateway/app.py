@@ -19,6 +19,7 @@ from gateway.events import Hub
 from gateway.handlers import health, job_files, jobs, metrics, stream
 from gateway.handlers.requests import expect
 from gateway.index_state import IndexState
+from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
 from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
@@ -106,6 +107,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.JOB_STORE] = job_store
     app[keys.JOB_FILES] = JobFiles(database)
     app[keys.SUBMISSION] = Submission(database, job_store, mount)
+    app[keys.JOB_CACHE] = JobCache(job_store.get)
     app[keys.JOB_CANCELLED] = asyncio.Event()
     app[keys.METRICS] = Metrics(settings.s3_region)
     app[keys.HUB] = Hub()
@@ -148,10 +150,11 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     settings, metrics, hub = app[keys.SETTINGS], app[keys.METRICS], app[keys.HUB]
     filespaces, readiness = app[keys.FILESPACES], app[keys.READINESS]
     database, job_store = app[keys.DATABASE], app[keys.JOB_STORE]
+    news, cache = app[keys.JOB_NEWS], app[keys.JOB_CACHE]
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
-        JobEventsMonitor(database, job_store, app[keys.JOB_NEWS], hub, filespaces, readiness),
+        JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:

@@ -12,6 +12,7 @@ from gateway.auth import Access, ApiKeys
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
+from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
 from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
@@ -38,6 +39,7 @@ READINESS: Final = web.AppKey("READINESS", Readiness)
 JOB_STORE: Final = web.AppKey("JOB_STORE", JobStore)
 JOB_FILES: Final = web.AppKey("JOB_FILES", JobFiles)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
+JOB_CACHE: Final = web.AppKey("JOB_CACHE", JobCache)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 METRICS: Final = web.AppKey("METRICS", Metrics)

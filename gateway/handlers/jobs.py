@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 from typing import Annotated
 
 from aiohttp import ETag, web
@@ -17,7 +16,15 @@ from gateway.handlers.requests import OFFSET_LIMIT, query_choice, query_integer,
 from gateway.handlers.responses import json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
-from gateway.keys import FILESPACES, INDEX_STATE, JOB_CANCELLED, JOB_STORE, METRICS, SUBMISSION
+from gateway.keys import (
+    FILESPACES,
+    INDEX_STATE,
+    JOB_CACHE,
+    JOB_CANCELLED,
+    JOB_STORE,
+    METRICS,
+    SUBMISSION,
+)
 from gateway.paths import Filespaces, resolve_all
 from gateway.shapes.answers import JobCancelled, JobCreated, JobFound, JobsListed
 from gateway.submission import Submitted
@@ -56,14 +63,14 @@ async def create(request: web.Request) -> web.Response:
 
 async def get(request: web.Request) -> web.Response:
     """A job's state and progress; 304 when the caller's ETag still holds."""
-    job = await request.app[JOB_STORE].get(parse_job_id(request.match_info["job_id"]))
+    known = await request.app[JOB_CACHE].get(parse_job_id(request.match_info["job_id"]))
     # The tag is of the job alone: throughput and ETA move by themselves, every second.
-    tag = ETag(blake2b(repr(job).encode(), digest_size=12).hexdigest(), is_weak=True)
+    tag = ETag(known.tag, is_weak=True)
     if any(known.value in (tag.value, ETAG_ANY) for known in request.if_none_match or ()):
         response = web.Response(status=304)
     else:
         throughput = request.app[METRICS].fresh_throughput
-        shown = job_in_full(job, throughput, utc_now())
+        shown = job_in_full(known.job, throughput, utc_now())
         answer: JobFound = {"success": True, "job": shown}
         response = json_response(answer)
     response.etag = tag
@@ -85,7 +92,9 @@ async def list_(request: web.Request) -> web.Response:
 
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job that has not ended."""
-    await request.app[JOB_STORE].cancel(parse_job_id(request.match_info["job_id"]))
+    job_id = parse_job_id(request.match_info["job_id"])
+    await request.app[JOB_STORE].cancel(job_id)
+    request.app[JOB_CACHE].drop(job_id)
     request.app[JOB_CANCELLED].set()
     answer: JobCancelled = {"success": True, "message": "Job cancelled successfully"}
     return json_response(answer)
