@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -43,14 +44,15 @@ class JobCache:
         self._clock = clock
         self._is_trusted = False
         self._known: OrderedDict[str, KnownJob] = OrderedDict()
-        self._reading: dict[str, object] = {}
+        self._reading: dict[str, asyncio.Event] = {}
 
     async def get(self, job_id: str) -> KnownJob:
         """The job, at most a second old. Raises what reading it raises, `JobNotFound` above all."""
-        known = self._known.get(job_id)
-        if known is not None and self._clock() - known.read_at < FRESH_SECONDS:
-            return known
-        return await self._read_anew(job_id)
+        known = self._fresh(job_id)
+        if known is None and (reading := self._reading.get(job_id)):
+            await reading.wait()
+            known = self._fresh(job_id)
+        return known or await self._read_anew(job_id)
 
     def take(self, job_id: str, status: JobStatus, progress: Progress) -> None:
         """Take in what was announced of a job."""
@@ -78,17 +80,26 @@ class JobCache:
         self._known.clear()
         self._reading.clear()
 
+    def _fresh(self, job_id: str) -> KnownJob | None:
+        known = self._known.get(job_id)
+        if known is None or self._clock() - known.read_at >= FRESH_SECONDS:
+            return None
+        return known
+
     async def _read_anew(self, job_id: str) -> KnownJob:
-        mark = self._reading[job_id] = object()
+        """Read the job, for all who ask for it meanwhile, unless somebody is at it already."""
+        done = asyncio.Event()
+        self._reading.setdefault(job_id, done)
         try:
             # Before the reading: the job is as old as the moment in which it was read.
             asked_at = self._clock()
             known = KnownJob(await self._read(job_id), asked_at)
-            if self._is_trusted and self._reading.get(job_id) is mark:
+            if self._is_trusted and self._reading.get(job_id) is done:
                 self._keep(job_id, known)
             return known
         finally:
-            if self._reading.get(job_id) is mark:
+            done.set()
+            if self._reading.get(job_id) is done:
                 del self._reading[job_id]
 
     def _keep(self, job_id: str, known: KnownJob) -> None:
