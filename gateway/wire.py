@@ -60,6 +60,7 @@ def job_in_full(job: Job, throughput: Throughput | None, now: datetime) -> Json:
         "startedAt": iso_time(job.started_at),
         "completedAt": iso_time(job.completed_at),
         "error": job.error,
+        "submittedBy": job.submitted_by,
     }
 
 
@@ -81,6 +82,7 @@ def job_in_brief(job: Job) -> Json:
         "startedAt": iso_time(job.started_at),
         "completedAt": iso_time(job.completed_at),
         "error": job.error,
+        "submittedBy": job.submitted_by,
     }
 
 

@@ -143,7 +143,8 @@ def create_parameters(**given: Sequence[str] | Sequence[int]) -> Parameters:
         *("file_paths", "directory_paths"),
     )
     arrays = {name: array_literal(given.get(name, ())) for name in names}
-    return {"id": "7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10", **arrays}
+    job = {"id": "7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10", "submitted_by": "default"}
+    return {**job, **arrays}
 
 
 def small_folders(plans: Plans, count: int) -> list[str]:

@@ -17,7 +17,15 @@ from gateway.handlers.requests import OFFSET_LIMIT, query_choice, query_integer,
 from gateway.handlers.responses import json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
-from gateway.keys import FILESPACE, INDEX_STATE, JOB_CANCELLED, JOB_STORE, METRICS, SUBMISSION
+from gateway.keys import (
+    CALLER,
+    FILESPACE,
+    INDEX_STATE,
+    JOB_CANCELLED,
+    JOB_STORE,
+    METRICS,
+    SUBMISSION,
+)
 from gateway.paths import Filespace, resolve_all
 from gateway.submission import Submitted
 from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc_now
@@ -48,6 +56,7 @@ async def create(request: web.Request) -> web.Response:
             files=await _resolve(wanted.files, filespace),
             directories=await _resolve(wanted.directories, filespace),
             recursive=wanted.recursive,
+            submitted_by=request[CALLER].key_name,
         )
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
     return json_response(_created(submitted), 201, {"Location": str(location)})
