@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.auth import Access, ApiKeys
+from gateway.auth import Access, ApiKeys, Caller
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
@@ -30,6 +30,7 @@ from gateway.token_bucket import Decision
 AccessTable = Mapping[Callable[..., Any], Access]
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
+CALLER: Final = web.RequestKey("CALLER", Caller)
 DECISION: Final = web.RequestKey("DECISION", Decision)
 
 SETTINGS: Final = web.AppKey("SETTINGS", Settings)

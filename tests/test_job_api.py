@@ -80,6 +80,7 @@ async def test_a_pending_job_is_shown_with_every_field(api: Any, job_id: str) ->
         "startedAt": None,
         "completedAt": None,
         "error": None,
+        "submittedBy": "default",
     }
 
 
@@ -121,6 +122,7 @@ async def test_a_running_job_is_shown_as_the_document_shows_it(
         "startedAt": "2025-08-23T02:38:22.035Z",
         "completedAt": None,
         "error": None,
+        "submittedBy": "default",
     }
 
 
@@ -219,6 +221,7 @@ async def test_a_listed_job_is_shown_as_the_document_shows_it(
     (job,) = body["jobs"]
     assert job | documented == job
     beyond = {"failedFiles": 0, "percentage": 100, "startedAt": None, "error": None}
+    beyond["submittedBy"] = None
     assert job == documented | beyond
 
 

@@ -29,7 +29,7 @@ class Table:
     """A table with one job, whose readings are counted and can be held up."""
 
     def __init__(self) -> None:
-        self.job = Job(ID, JobStatus.RUNNING, AT_FIRST, utc_now(), None, None, None, None)
+        self.job = Job(ID, JobStatus.RUNNING, AT_FIRST, utc_now(), None, None, None, None, None)
         self.readings = 0
         self.open = asyncio.Event()
         self.open.set()

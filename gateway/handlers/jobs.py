@@ -17,6 +17,7 @@ from gateway.handlers.responses import json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
 from gateway.keys import (
+    CALLER,
     FILESPACES,
     INDEX_STATE,
     JOB_CACHE,
@@ -56,6 +57,7 @@ async def create(request: web.Request) -> web.Response:
             files=await _resolve(wanted.files, filespaces),
             directories=await _resolve(wanted.directories, filespaces),
             recursive=wanted.recursive,
+            submitted_by=request[CALLER].key_name,
         )
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
     return json_response(_created(submitted), 201, {"Location": str(location)})
