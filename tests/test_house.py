@@ -23,7 +23,7 @@ FLOORS = (
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
     ("job_store", "index_table", "migrations", "prometheus", "job_news"),
-    ("submission", "indexer", "worker", "index_state", "job_counts"),
+    ("openapi", "submission", "indexer", "worker", "index_state", "job_counts"),
     ("keys",),
     ("admission",),
     ("handlers", "monitors", "middlewares", "cors", "logs"),
