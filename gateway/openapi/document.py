@@ -159,7 +159,7 @@ def _response(route: Route, answer: Answer, references: References) -> Schema:
     names = headers_of(answer.status, is_limited, answer.headers)
     is_refusal = answer.shape is Refusal
     response: Schema = {
-        "description": REFUSALS[answer.status] if is_refusal else answer.text,
+        "description": REFUSALS[answer.status].text if is_refusal else answer.text,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
     }
     content: Schema = {}
@@ -168,6 +168,9 @@ def _response(route: Route, answer: Answer, references: References) -> Schema:
             content[media] = {"schema": {"type": "string"}}
         elif answer.shape is not None:
             content[media] = {"schema": references[answer.shape]}
+        if is_refusal:
+            example: Refusal = {"success": False, "error": REFUSALS[answer.status].example}
+            content[media]["example"] = example
     return response | ({"content": content} if content else {})
 
 

@@ -35,5 +35,4 @@ def make_examples() -> Mapping[str, Any]:
         "LucidlinkFigures": lucidlink(throughput),
         "S3Figures": s3_health(health),
         "S3History": {**s3_health(health), "latencyHistory": health.latencies},
-        "Refusal": {"success": False, "error": "Job not found"},
     }

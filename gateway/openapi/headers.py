@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from gateway import errors
 
 Schema = dict[str, Any]
 
@@ -40,22 +42,52 @@ HEADERS: Final[Mapping[str, Schema]] = MappingProxyType(
     }
 )
 
-# By status: what the errors say that are answered with it.
-REFUSALS: Final[Mapping[int, str]] = MappingProxyType(
+
+class Meaning(NamedTuple):
+    """What an error's status means, and a sentence that comes with it."""
+
+    text: str
+    example: str
+
+
+REFUSALS: Final[Mapping[int, Meaning]] = MappingProxyType(
     {
-        400: "What was sent cannot be understood, or names nothing that there is.",
-        401: "No API key was sent, or a wrong one.",
-        403: "A path lies outside of what may be cached here.",
-        404: "There is no such thing.",
-        408: "The request's body did not arrive in time.",
-        409: "The job has ended.",
-        413: "The request's body is larger than 10,485,760 bytes, or lists too much.",
-        415: "The request's body is not JSON, or packed in a way that is not understood.",
-        417: "The request's `Expect` is not understood.",
-        426: "The client speaks another version of WebSocket.",
-        429: "Too many requests, or too many wrong keys: come back later.",
-        500: "A fault of the gateway's own.",
-        503: "The gateway is starting, or its database is away or busy: come back later.",
+        400: Meaning(
+            "What was sent cannot be understood, or names nothing that there is.",
+            errors.InvalidRequest.default_message,
+        ),
+        401: Meaning("No API key was sent, or a wrong one.", errors.Unauthorized.default_message),
+        403: Meaning(
+            "A path lies outside of what may be cached here.",
+            "The path is outside the allowed paths",
+        ),
+        404: Meaning("There is no such thing.", errors.JobNotFound.default_message),
+        408: Meaning(
+            "The request's body did not arrive in time.", errors.RequestTimeout.default_message
+        ),
+        409: Meaning("The job has ended.", "Job has already ended: completed"),
+        413: Meaning(
+            "The request's body is larger than 10,485,760 bytes, or lists too much.",
+            errors.PayloadTooLarge.default_message,
+        ),
+        415: Meaning(
+            "The request's body is not JSON, or packed in a way that is not understood.",
+            errors.UnsupportedMediaType.default_message,
+        ),
+        417: Meaning("The request's `Expect` is not understood.", "Expect must be 100-continue"),
+        426: Meaning(
+            "The client speaks another version of WebSocket.",
+            errors.UnsupportedWebSocketVersion.default_message,
+        ),
+        429: Meaning(
+            "Too many requests, or too many wrong keys: come back later.",
+            errors.RateLimited.default_message,
+        ),
+        500: Meaning("A fault of the gateway's own.", "Internal server error"),
+        503: Meaning(
+            "The gateway is starting, or its database is away or busy: come back later.",
+            errors.DatabaseUnavailable.default_message,
+        ),
     }
 )
 
