@@ -19,6 +19,7 @@ from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.openapi.document import ApiDescription
 from gateway.outbox import Outboxes
 from gateway.paths import Filespaces
 from gateway.prometheus import PrometheusMetrics
@@ -52,4 +53,5 @@ PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
 JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
+DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)
 ACCESS: Final = web.AppKey("ACCESS", AccessTable)

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import Annotated
 
 from aiohttp import ETag, web
-from aiohttp.helpers import ETAG_ANY
-from pydantic import BaseModel, FailFast, StrictBool, StrictStr
+from pydantic import BaseModel, ConfigDict, FailFast, Field, StrictBool, StrictStr
+from pydantic.config import JsonDict
 
 from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
-from gateway.handlers.requests import OFFSET_LIMIT, query_choice, query_integer, read_json
-from gateway.handlers.responses import json_response
+from gateway.handlers.requests import read_json
+from gateway.handlers.responses import is_known, json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
 from gateway.keys import (
@@ -26,25 +26,43 @@ from gateway.keys import (
     METRICS,
     SUBMISSION,
 )
+from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
 from gateway.paths import Filespaces, resolve_all
 from gateway.shapes.answers import JobCancelled, JobCreated, JobFound, JobsListed
 from gateway.submission import Submitted
 from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc_now
 
 LISTED_NAMES_LIMIT = 100_000
-PAGE_LIMIT = 100
-
+STATUS = QueryChoice("status", "Only jobs in this state.", JobStatus)
+LIMIT = QueryInteger("limit", "How many jobs at most.", default=50, least=1, most=100)
+OFFSET = offset("How many of the newest to leave out.")
+LIST_QUERY = (STATUS, LIMIT, OFFSET)
 
 # Ten megabytes hold millions of wrong names: the first one is enough to say.
 Names = Annotated[list[StrictStr], FailFast()]
 
 
-class NewJob(BaseModel):
-    """The body of a submit: at least one file or directory, as any operating system writes it."""
+def _at_least_one(name: str) -> JsonDict:
+    return {"required": [name], "properties": {name: {"minItems": 1}}}
 
-    files: Names = []
-    directories: Names = []
+
+class NewJob(BaseModel):
+    """The body of a submit: at least one file or directory, as any operating system writes it.
+
+    In all at most 100,000. Paths may be relative to the filespace, or absolute as the caller's own
+    machine sees them.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"anyOf": [_at_least_one("files"), _at_least_one("directories")]},
+    )
+
+    files: Names = Field([], examples=[["00_Media/Farm/ProRes422/Farm00001.mov"]])
+    directories: Names = Field([], examples=[["01_VFX"]])
     recursive: StrictBool = True
+    """Whether folders within the directories count too."""
 
 
 async def create(request: web.Request) -> web.Response:
@@ -68,7 +86,7 @@ async def get(request: web.Request) -> web.Response:
     known = await request.app[JOB_CACHE].get(parse_job_id(request.match_info["job_id"]))
     # The tag is of the job alone: throughput and ETA move by themselves, every second.
     tag = ETag(known.tag, is_weak=True)
-    if any(known.value in (tag.value, ETAG_ANY) for known in request.if_none_match or ()):
+    if is_known(tag, request):
         response = web.Response(status=304)
     else:
         throughput = request.app[METRICS].fresh_throughput
@@ -83,9 +101,9 @@ async def get(request: web.Request) -> web.Response:
 async def list_(request: web.Request) -> web.Response:
     """A page of jobs, newest first."""
     jobs, total = await request.app[JOB_STORE].list(
-        status=query_choice(request, "status", JobStatus),
-        limit=query_integer(request, "limit", default=50, least=1, most=PAGE_LIMIT),
-        offset=query_integer(request, "offset", default=0, least=0, most=OFFSET_LIMIT),
+        status=STATUS.read(request.query),
+        limit=LIMIT.read(request.query),
+        offset=OFFSET.read(request.query),
     )
     shown = [job_in_brief(job) for job in jobs]
     answer: JobsListed = {"success": True, "jobs": shown, "total": total}
