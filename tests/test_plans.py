@@ -62,6 +62,7 @@ SELECT %(job)s, path,
 FROM (SELECT path, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS total
       FROM files WHERE NOT is_directory) AS numbered
 """
+ALL_PENDING = "UPDATE cache_job_items SET status = 'pending' WHERE job_id = %(job)s"
 
 Parameters = Mapping[str, Any]
 Node = dict[str, Any]
@@ -215,7 +216,7 @@ def test_directories_are_looked_up_one_by_one(plans: Plans, count: int, recursiv
 def test_the_last_items_of_a_large_job_are_claimed_without_reading_the_others(
     plans: Plans,
 ) -> None:
-    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200}
+    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, "items": None}
     nodes = plans.explain(WORKER["claim"], parameters, run=True)
     assert "teamcache_gateway_cache_job_items_pending" in indexes(nodes)
     assert "cache_job_items" not in scanned(nodes)
@@ -229,10 +230,34 @@ def test_the_last_items_of_a_large_job_are_claimed_without_reading_the_others(
 
 
 def test_a_fresh_large_job_is_claimed_by_the_same_index(plans: Plans) -> None:
-    all_pending = "UPDATE cache_job_items SET status = 'pending' WHERE job_id = %(job)s"
-    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200}
-    nodes = plans.explain(WORKER["claim"], parameters, first=all_pending)
+    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, "items": None}
+    nodes = plans.explain(WORKER["claim"], parameters, first=ALL_PENDING)
     assert "teamcache_gateway_cache_job_items_pending" in indexes(nodes)
+    assert "cache_job_items" not in scanned(nodes)
+
+
+def test_items_of_a_mount_that_is_gone_are_passed_so_many_at_a_time(plans: Plans) -> None:
+    parameters = {
+        "job": plans.large_job,
+        "after": 50_000,
+        "limit": 200,
+        "window": 1000,
+        "prefixes": ["/media/lucidlink-2/", "/media/lucidlink-3/"],
+    }
+    nodes = plans.explain(WORKER["pending_below"], parameters, first=ALL_PENDING)
+    assert "teamcache_gateway_cache_job_items_pending" in indexes(nodes)
+    assert "cache_job_items" not in scanned(nodes)
+    [passed] = [node for node in nodes if node.get("Relation Name") == "cache_job_items"]
+    assert "id > " in passed["Index Cond"]
+
+
+def test_items_that_were_picked_are_claimed_one_by_one(plans: Plans) -> None:
+    picked = array_literal(range(90_000, 90_200))
+    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, "items": picked}
+    nodes = plans.explain(WORKER["claim"], parameters, first=ALL_PENDING)
+    looks = [n for n in nodes if n["Node Type"] == "Index Scan" and n.get("Alias") == "i"]
+    assert looks
+    assert all("id" in node["Index Cond"] for node in looks)
     assert "cache_job_items" not in scanned(nodes)
 
 
@@ -299,14 +324,14 @@ def test_cancelled_jobs_are_searched_without_reading_pending_items_of_others(
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("active_jobs", {"limit": 64}),
+        ("active_jobs", {"limit": 64, "besides": []}),
         ("lock_own_lease", {"worker": "ours"}),
         ("renew_lease", {"worker": "ours", "lease": 30}),
         ("lock_expired_leases", {"worker": "new", "everybody": True}),
         ("give_back", {"workers": ["ours", "theirs"], "known": "{}"}),
         ("give_back", {"workers": ["ours"], "known": array_literal(range(1, 500))}),
         ("end_leases", {"workers": ["ours"]}),
-        ("active_jobs", {"limit": 64}),
+        ("active_jobs", {"limit": 64, "besides": []}),
     ],
 )
 def test_what_a_worker_does_all_the_time_reads_no_large_table(
