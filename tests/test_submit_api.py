@@ -315,14 +315,17 @@ async def test_while_the_first_index_is_being_built_it_is_said_that_it_is(
     aiohttp_client: Any, database_settings: Settings
 ) -> None:
     index = IndexState()
+    east, west = index.of("/east"), index.of("/west")
+    east.progress.entries = west.progress.entries = 2000
     app = create_app(change(database_settings, UNLIMITED), index=index)
     api = await aiohttp_client(app, headers={"X-API-Key": DEMO_KEY})
     await wait_until_ready(api)
     answer = await refuse(api, 400, directories=[FARM])
     assert answer["error"] == (
-        f"No files found in '{FARM}' (the first index is still being built: 0 entries so far)"
+        f"No files found in '{FARM}' (the first index is still being built: 4,000 entries so far)"
     )
-    index.succeeded(0, datetime.now(UTC))
+    for filespace in (east, west):
+        filespace.succeeded(0, datetime.now(UTC))
     answer = await refuse(api, 400, directories=[FARM])
     assert answer["error"] == f"No files found in '{FARM}'"
 
