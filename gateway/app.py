@@ -124,7 +124,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     """Everything that handlers and monitors work with. Nothing is opened yet."""
     database = Database(settings)
     job_store = JobStore(database, settings.db_submit_timeout)
-    mount = Mount(settings.container_mount_point)
+    mount = Mount(settings.mount_points)
 
     app[keys.SETTINGS] = settings
     app[keys.FILESPACES] = make_filespaces(settings)
