@@ -32,8 +32,10 @@ OFFSET = QueryInteger(
 )
 LIST_QUERY = (STATUS, LIMIT, OFFSET)
 
+# What an empty name means is told by those who resolve paths; the description says that it is none.
+Name = Annotated[StrictStr, Field(json_schema_extra={"minLength": 1})]
 # Ten megabytes hold millions of wrong names: the first one is enough to say.
-Names = Annotated[list[StrictStr], FailFast()]
+Names = Annotated[list[Name], FailFast()]
 
 
 def _at_least_one(name: str) -> JsonDict:
