@@ -9,7 +9,7 @@ ONLY ?=
 # Two pips at once would spoil each other's work.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench clean
+.PHONY: help run test lint format bench docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ format: $(VENV)/installed-lint ## Put the code into the house's format
 
 bench: $(VENV)/installed ## Measure beside bare floors, in minutes (ONLY="submit warm index")
 	$(BIN)/python -m bench $(ONLY)
+
+docs: $(VENV)/installed-test ## Make the generated parts of the pages in docs/ anew
+	$(BIN)/python -m docs.generate
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,10 +16,12 @@ from gateway.auth import Access, ApiKeys
 from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
-from gateway.handlers import documents, health, jobs, metrics, stream
+from gateway.handlers import documents, health, job_files, jobs, metrics, stream
 from gateway.handlers.requests import expect
 from gateway.index_state import IndexState
+from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
+from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.limits import Limits
@@ -39,7 +41,7 @@ from gateway.openapi.headers import TAGGED
 from gateway.openapi.parameters import IF_NONE_MATCH
 from gateway.openapi.route import Answer, Route
 from gateway.outbox import Outboxes
-from gateway.paths import Filespace
+from gateway.paths import Filespace, Filespaces
 from gateway.prometheus import TEXT_FORMATS, PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings, guessed_key_name
@@ -49,6 +51,7 @@ from gateway.shapes.answers import (
     IllHealth,
     JobCancelled,
     JobCreated,
+    JobFilesListed,
     JobFound,
     JobsListed,
     MetricsReport,
@@ -80,6 +83,8 @@ ROUTES = (
           refusals=(400, 404), headers=(IF_NONE_MATCH,), name="job"),
     Route("DELETE", JOB, jobs.cancel, Access.REQUEST,
           (Answer(JobCancelled),), refusals=(400, 404, 409), name="job"),
+    Route("GET", f"{JOB}/files", job_files.list_, Access.POLL,
+          (Answer(JobFilesListed),), refusals=(400, 404), query=job_files.LIST_QUERY),
     Route("GET", "/api/v1/metrics", metrics.metrics, Access.PUBLIC,
           (Answer(MetricsReport, media=("application/json", *TEXT_FORMATS), headers=("Vary",)),)),
     Route("GET", "/ws", stream.stream, Access.PUBLIC,
@@ -122,11 +127,13 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     mount = Mount(settings.container_mount_point)
 
     app[keys.SETTINGS] = settings
-    app[keys.FILESPACE] = Filespace.create(settings.container_mount_point, settings.allowed_paths)
+    app[keys.FILESPACES] = make_filespaces(settings)
     app[keys.DATABASE] = database
     app[keys.READINESS] = Readiness()
     app[keys.JOB_STORE] = job_store
+    app[keys.JOB_FILES] = JobFiles(database)
     app[keys.SUBMISSION] = Submission(database, job_store, mount)
+    app[keys.JOB_CACHE] = JobCache(job_store.get)
     app[keys.JOB_CANCELLED] = asyncio.Event()
     app[keys.METRICS] = Metrics(settings.s3_region)
     app[keys.HUB] = Hub()
@@ -141,6 +148,16 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.LIMITS] = Limits(settings)
     app[keys.DESCRIPTION] = ApiDescription(ROUTES)
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
+
+
+def make_filespaces(settings: Settings) -> Filespaces:
+    """The filespaces that the settings list, or the one at the mount point."""
+    if not settings.filespaces:
+        return Filespaces.single(settings.container_mount_point, settings.allowed_paths)
+    listed = [
+        Filespace.create(it.name, it.mount_point, it.client_roots) for it in settings.filespaces
+    ]
+    return Filespaces.listed(listed, settings.allowed_paths)
 
 
 async def contexts(app: web.Application) -> AsyncIterator[None]:
@@ -158,18 +175,19 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
 def make_monitors(app: web.Application) -> Sequence[Monitor]:
     """What is watched, given the settings."""
     settings, metrics, hub = app[keys.SETTINGS], app[keys.METRICS], app[keys.HUB]
-    filespace, readiness = app[keys.FILESPACE], app[keys.READINESS]
+    filespaces, readiness = app[keys.FILESPACES], app[keys.READINESS]
     database, job_store = app[keys.DATABASE], app[keys.JOB_STORE]
+    news, cache = app[keys.JOB_NEWS], app[keys.JOB_CACHE]
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
-        JobEventsMonitor(database, job_store, app[keys.JOB_NEWS], hub, filespace, readiness),
+        JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:
         monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[keys.API_KEYS]))
     if settings.backend_ws_url:
-        monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespace))
+        monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespaces))
     if settings.s3_health_bucket:
         monitors.append(S3Monitor(settings, metrics, hub))
     return monitors

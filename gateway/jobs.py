@@ -169,7 +169,8 @@ def version_of(status: JobStatus, progress: Progress) -> tuple[int, int, int]:
 class Job:
     """A cache job as polling shows it; the paths that it lists stay in the database.
 
-    Times are naive and in UTC, as the database keeps them.
+    Times are naive and in UTC, as the database keeps them. ``submitted_by`` names the API key, None
+    where it is not known.
     """
 
     id: str
@@ -180,6 +181,7 @@ class Job:
     completed_at: datetime | None
     error: str | None
     worker_id: str | None
+    submitted_by: str | None = None
 
     @property
     def version(self) -> tuple[int, int, int]:
@@ -198,3 +200,32 @@ class Job:
         if elapsed <= 0 or done <= 0:
             return None
         return elapsed * (1 - done) / done
+
+
+class FileStatus(StrEnum):
+    """The state of a file of a job, as the database and the API write it."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """A file of a job.
+
+    ``path`` is absolute in the filespace. Sizes are in bytes, 0 where a worker keeps none.
+    ``seconds`` is how long it was read, so far or in all; None where that is not known. Times are
+    naive and in UTC, as the database keeps them.
+    """
+
+    path: str
+    status: FileStatus
+    size: int
+    bytes_read: int
+    seconds: float | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    error: str | None

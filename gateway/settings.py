@@ -13,7 +13,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from pydantic import (
@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from gateway.errors import SettingsError
+from gateway.filespace_settings import FilespaceList, MountPoint
 
 ONE_DAY: Final = 86_400
 DEMO_KEY: Final = "demo-api-key-2024"
@@ -36,7 +37,7 @@ ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone narrows it t
 OWN_FAMILIES: Final = ("API_GATEWAY_", "CACHE_PROGRESS_")
 # These families are shared with other programs: only a near miss of a name of ours is refused.
 SHARED_FAMILIES: Final = (
-    "ALLOWED_", "ALLOW_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "INDEX_", "LOG_",
+    "ALLOWED_", "ALLOW_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "FILESPACE", "INDEX_", "LOG_",
     "POLL_", "RATE_", "S3_", "SHUTDOWN_", "WORKER_",
 )  # fmt: skip
 # Kubernetes describes a service called "api-gateway" (or "worker", …) to every container by these.
@@ -115,8 +116,11 @@ class Settings(BaseModel):
     )
 
     # Filespace
-    container_mount_point: str = Field(
+    container_mount_point: MountPoint = Field(
         "/media/lucidlink-1", description="where the filespace is mounted for the gateway"
+    )
+    filespaces: FilespaceList = Field(
+        (), description="name, mount_point and client_roots of each, instead of the one mount point"
     )
     allowed_paths: tuple[str, ...] = Field(
         (), description="prefixes, comma-separated, that alone may be cached; empty: all"
@@ -186,15 +190,6 @@ class Settings(BaseModel):
             raise ValueError("the API key must not be empty")
         return value
 
-    @field_validator("container_mount_point")
-    @classmethod
-    def _normalize_mount_point(cls, value: str) -> str:
-        path = PurePosixPath(value)
-        if not path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
-            raise ValueError("must be an absolute path below /, without ..")
-        # PurePosixPath keeps a double slash at the front: POSIX leaves its meaning open.
-        return "/" + str(path).lstrip("/")
-
     @classmethod
     def load(
         cls,
@@ -221,6 +216,11 @@ class Settings(BaseModel):
             return cls(**merged)
         except ValidationError as error:
             raise SettingsError(_describe(error, origins)) from None
+
+    @property
+    def mount_points(self) -> tuple[str, ...]:
+        """Where the filespaces are mounted: those listed, or else the one."""
+        return tuple(it.mount_point for it in self.filespaces) or (self.container_mount_point,)
 
     @property
     def uses_demo_key(self) -> bool:
@@ -290,20 +290,25 @@ def _refuse_typing_error(variable: str, known: Mapping[str, Any]) -> None:
 
 def _describe(error: ValidationError, origins: Mapping[str, str]) -> str:
     return "\n".join(
-        _describe_one(str(item["loc"][0]), item["type"], item["msg"], origins)
+        _describe_one(item["loc"], item["type"], item["msg"], origins)
         for item in error.errors(include_input=False, include_url=False)
     )
 
 
-def _describe_one(name: str, kind: str, reason: str, origins: Mapping[str, str]) -> str:
+def _describe_one(
+    place: tuple[int | str, ...], kind: str, reason: str, origins: Mapping[str, str]
+) -> str:
+    name, inside = str(place[0]), place[1:]
     origin = origins.get(name, "in the arguments")
     shown = {
         "in the environment": name.upper(),
         "on the command line": "--" + name.replace("_", "-"),
     }.get(origin, name)
-    if kind == "extra_forbidden":
+    if kind == "extra_forbidden" and not inside:
         near = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.7)
         hint = f", did you mean {near[0]}?" if near else ""
         return f"Unknown setting {shown} {origin}{hint}"
     reason = reason.removeprefix("Value error, ").removeprefix("Input ")
-    return f"Wrong value for {shown} {origin}: {reason}"
+    # Lists are counted from 1 for people.
+    where = "".join(f"{it + 1}: " if isinstance(it, int) else f"{it}: " for it in inside)
+    return f"Wrong value for {shown} {origin}: {where}{reason}"

@@ -38,8 +38,14 @@ class Submission:
         self._mount = mount
         self._queries = load_queries("jobs")
 
-    async def submit(self, files: Typed, directories: Typed, recursive: bool) -> Submitted:
-        """Create a job for ``files`` and for what lies in ``directories``.
+    async def submit(
+        self,
+        files: Typed,
+        directories: Typed,
+        recursive: bool,
+        submitted_by: str | None = None,
+    ) -> Submitted:
+        """Create a job for ``files`` and for what lies in ``directories``, in the name of a key.
 
         A file that also lies inside a directory counts once. Raises `InvalidPath` for a directory
         among the files or the reverse, `NoFilesFound` for a directory in which nothing is
@@ -50,7 +56,7 @@ class Submission:
         unindexed = await self._measure(unknown, files, nothing_else=not (indexed or directories))
         request = await compute(
             len(files) + len(directories),
-            _job_request, indexed, unindexed, list(directories), recursive,
+            _job_request, indexed, unindexed, list(directories), recursive, submitted_by,
         )  # fmt: skip
         job = await self._job_store.create(request)
         return Submitted(job, [files[path] for path in unindexed])
@@ -115,7 +121,11 @@ def _split(rows: Sequence[Any], typed: Typed) -> tuple[Sizes, Sequence[str]]:
 
 
 def _job_request(
-    indexed: Sizes, unindexed: Sizes, directories: Sequence[str], recursive: bool
+    indexed: Sizes,
+    unindexed: Sizes,
+    directories: Sequence[str],
+    recursive: bool,
+    submitted_by: str | None,
 ) -> JobRequest:
     """Take out what a listed directory holds anyway, so that each file counts once."""
     listed = frozenset(directories)
@@ -131,6 +141,7 @@ def _job_request(
         trees=outermost if recursive else [],
         folders=[] if recursive else outermost,
         maybe=maybe,
+        submitted_by=submitted_by,
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from gateway.jobs import Job, JobStatus, Progress
+from gateway.jobs import Job, JobFile, JobStatus, Progress
 from gateway.metrics import Metrics, S3Health, Throughput, Varnish
 from gateway.shapes.figures import AllFigures, LucidlinkFigures, S3Figures, VarnishFigures
-from gateway.shapes.jobs import Eta, JobInBrief, JobInFull, JobProgress, JobThroughput
+from gateway.shapes.jobs import Eta, JobFileInfo, JobInBrief, JobInFull, JobProgress, JobThroughput
 from gateway.shapes.messages import (
     FileMessage,
     JobMessage,
@@ -68,6 +68,7 @@ def job_in_full(job: Job, throughput: Throughput | None, now: datetime) -> JobIn
         "startedAt": iso_time(job.started_at),
         "completedAt": iso_time(job.completed_at),
         "error": job.error,
+        "submittedBy": job.submitted_by,
     }
 
 
@@ -89,6 +90,22 @@ def job_in_brief(job: Job) -> JobInBrief:
         "startedAt": iso_time(job.started_at),
         "completedAt": iso_time(job.completed_at),
         "error": job.error,
+        "submittedBy": job.submitted_by,
+    }
+
+
+def job_file(file: JobFile, path: str) -> JobFileInfo:
+    """A file of a job; ``path`` is relative to its filespace."""
+    return {
+        "path": path,
+        "status": file.status,
+        "sizeBytes": file.size,
+        "sizeReadable": readable_size(file.size),
+        "bytesRead": file.bytes_read,
+        "seconds": file.seconds,
+        "startedAt": iso_time(file.started_at),
+        "completedAt": iso_time(file.completed_at),
+        "error": file.error,
     }
 
 

@@ -21,7 +21,7 @@ from gateway.metrics import Metrics
 from gateway.monitors import backend as backend_module
 from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.loop import running
-from gateway.paths import Filespace
+from gateway.paths import Filespaces
 
 MOUNT = "/media/lucidlink-1"
 JOB = "6bb4629b-1487-477c-96fe-b762d82a099b"
@@ -51,7 +51,7 @@ class Gateway:
         self.metrics = Metrics("us-east-1", lambda: self.now)
         self.hub = Hub()
         self.ear = Ear(self.hub)
-        self.monitor = BackendMonitor(url, self.metrics, self.hub, Filespace.create(MOUNT))
+        self.monitor = BackendMonitor(url, self.metrics, self.hub, Filespaces.single(MOUNT))
 
     async def fail_to_connect(self) -> str:
         """Why a check ended."""

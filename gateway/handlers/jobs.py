@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 from typing import Annotated
 
 from aiohttp import ETag, web
@@ -17,9 +16,18 @@ from gateway.handlers.requests import read_json
 from gateway.handlers.responses import is_known, json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
-from gateway.keys import FILESPACE, INDEX_STATE, JOB_CANCELLED, JOB_STORE, METRICS, SUBMISSION
-from gateway.openapi.parameters import QueryChoice, QueryInteger
-from gateway.paths import Filespace, resolve_all
+from gateway.keys import (
+    CALLER,
+    FILESPACES,
+    INDEX_STATE,
+    JOB_CACHE,
+    JOB_CANCELLED,
+    JOB_STORE,
+    METRICS,
+    SUBMISSION,
+)
+from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
+from gateway.paths import Filespaces, resolve_all
 from gateway.shapes.answers import JobCancelled, JobCreated, JobFound, JobsListed
 from gateway.submission import Submitted
 from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc_now
@@ -27,9 +35,7 @@ from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc
 LISTED_NAMES_LIMIT = 100_000
 STATUS = QueryChoice("status", "Only jobs in this state.", JobStatus)
 LIMIT = QueryInteger("limit", "How many jobs at most.", default=50, least=1, most=100)
-OFFSET = QueryInteger(
-    "offset", "How many of the newest to leave out.", default=0, least=0, most=1_000_000_000
-)
+OFFSET = offset("How many of the newest to leave out.")
 LIST_QUERY = (STATUS, LIMIT, OFFSET)
 
 # What an empty name means is told by those who resolve paths; the description says that it is none.
@@ -65,12 +71,13 @@ async def create(request: web.Request) -> web.Response:
     """Create a cache job: 201 with its id and totals."""
     wanted = await read_json(request, NewJob)
     _check_amount(wanted)
-    filespace = request.app[FILESPACE]
+    filespaces = request.app[FILESPACES]
     with _index_remembered(request.app.get(INDEX_STATE)):
         submitted = await request.app[SUBMISSION].submit(
-            files=await _resolve(wanted.files, filespace),
-            directories=await _resolve(wanted.directories, filespace),
+            files=await _resolve(wanted.files, filespaces),
+            directories=await _resolve(wanted.directories, filespaces),
             recursive=wanted.recursive,
+            submitted_by=request[CALLER].key_name,
         )
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
     return json_response(_created(submitted), 201, {"Location": str(location)})
@@ -78,14 +85,14 @@ async def create(request: web.Request) -> web.Response:
 
 async def get(request: web.Request) -> web.Response:
     """A job's state and progress; 304 when the caller's ETag still holds."""
-    job = await request.app[JOB_STORE].get(parse_job_id(request.match_info["job_id"]))
+    known = await request.app[JOB_CACHE].get(parse_job_id(request.match_info["job_id"]))
     # The tag is of the job alone: throughput and ETA move by themselves, every second.
-    tag = ETag(blake2b(repr(job).encode(), digest_size=12).hexdigest(), is_weak=True)
+    tag = ETag(known.tag, is_weak=True)
     if is_known(tag, request):
         response = web.Response(status=304)
     else:
         throughput = request.app[METRICS].fresh_throughput
-        shown = job_in_full(job, throughput, utc_now())
+        shown = job_in_full(known.job, throughput, utc_now())
         answer: JobFound = {"success": True, "job": shown}
         response = json_response(answer)
     response.etag = tag
@@ -107,7 +114,9 @@ async def list_(request: web.Request) -> web.Response:
 
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job that has not ended."""
-    await request.app[JOB_STORE].cancel(parse_job_id(request.match_info["job_id"]))
+    job_id = parse_job_id(request.match_info["job_id"])
+    await request.app[JOB_STORE].cancel(job_id)
+    request.app[JOB_CACHE].drop(job_id)
     request.app[JOB_CANCELLED].set()
     answer: JobCancelled = {"success": True, "message": "Job cancelled successfully"}
     return json_response(answer)
@@ -135,9 +144,9 @@ def _check_amount(wanted: NewJob) -> None:
         raise PayloadTooLarge(f"At most {LISTED_NAMES_LIMIT:,} names may be listed in a request")
 
 
-async def _resolve(typed: Sequence[str], filespace: Filespace) -> dict[str, str]:
+async def _resolve(typed: Sequence[str], filespaces: Filespaces) -> dict[str, str]:
     """What was typed, by the path that it names: a path named twice counts once."""
-    resolved = await compute(len(typed), resolve_all, typed, filespace)
+    resolved = await compute(len(typed), resolve_all, typed, filespaces)
     return dict(zip(resolved, typed, strict=True))
 
 

@@ -18,6 +18,7 @@ from gateway.errors import (
 )
 from gateway.handlers.responses import error_response, request_id
 
+OFFSET_LIMIT = 1_000_000_000
 BODY_LIMIT = 10 * 1024 * 1024
 # Without a byte. Whoever sends a body ever so slowly would keep a connection for ever.
 BODY_SECONDS = 30.0

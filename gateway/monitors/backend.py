@@ -20,7 +20,7 @@ from gateway.events import Event, Hub, files_topic
 from gateway.jobs import parse_job_id
 from gateway.metrics import Metrics
 from gateway.monitors.loop import Monitor
-from gateway.paths import Filespace
+from gateway.paths import Filespaces
 from gateway.shapes.figures import VarnishFigures
 from gateway.wire import file_message, lucidlink_message, varnish_message
 
@@ -48,14 +48,14 @@ class BackendMonitor(Monitor):
     name = "backend"
     interval = 0.0
 
-    def __init__(self, url: str, metrics: Metrics, hub: Hub, filespace: Filespace) -> None:
+    def __init__(self, url: str, metrics: Metrics, hub: Hub, filespaces: Filespaces) -> None:
         super().__init__()
         self.ignored_messages = 0
         self._url = url
         self._name = _without_secrets(url)
         self._metrics = metrics
         self._hub = hub
-        self._filespace = filespace
+        self._filespaces = filespaces
         self._failures = 0
         self._takers: Mapping[str, Callable[[Message], None]] = {
             "lucidlink-stats": self._take_throughput,
@@ -151,7 +151,7 @@ class BackendMonitor(Monitor):
         error = (reason if _is_text(reason) else "Failed") if failed else None
         self._hub.publish(
             Event(
-                file_message(job_id, self._filespace.relative(path), size=None, error=error),
+                file_message(job_id, self._filespaces.relative(path), size=None, error=error),
                 topics=(topic,),
                 job_id=job_id,
                 kept=failed,

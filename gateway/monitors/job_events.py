@@ -13,12 +13,13 @@ import orjson
 from gateway.database import Database, StatementFailed
 from gateway.errors import DatabaseUnavailable, InvalidRequest, JobNotFound
 from gateway.events import Event, Hub, files_topic
+from gateway.job_cache import JobCache
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.jobs import JOBS_CHANNEL, Job, JobStatus, Progress, parse_job_id, version_of
 from gateway.monitors.late_look_ups import LateLookUps
 from gateway.monitors.loop import Monitor
-from gateway.paths import Filespace
+from gateway.paths import Filespaces
 from gateway.readiness import Readiness
 from gateway.shapes.messages import EventsDropped
 from gateway.tasks import end
@@ -59,16 +60,18 @@ class JobEventsMonitor(Monitor):
         database: Database,
         job_store: JobStore,
         news: JobNews,
+        cache: JobCache,
         hub: Hub,
-        filespace: Filespace,
+        filespaces: Filespaces,
         readiness: Readiness,
     ) -> None:
         super().__init__()
         self._database = database
         self._job_store = job_store
         self._news = news
+        self._cache = cache
         self._hub = hub
-        self._filespace = filespace
+        self._filespaces = filespaces
         self._readiness = readiness
         self._late = LateLookUps(self._tell_looked_up)
 
@@ -82,11 +85,16 @@ class JobEventsMonitor(Monitor):
         try:
             async with aclosing(listening) as notifications:
                 async for channel, payload in notifications:
-                    await (self._take(channel, payload) if channel else self._catch_up())
+                    await (self._take(channel, payload) if channel else self._begin())
                     beat()
         finally:
+            self._cache.doubt()
             await end(late)
         return False
+
+    async def _begin(self) -> None:
+        self._cache.trust()
+        await self._catch_up()
 
     async def _take(self, channel: str, payload: str) -> None:
         """Take in a notification. Whoever may log in may send one: what is wrong is ignored."""
@@ -139,6 +147,7 @@ class JobEventsMonitor(Monitor):
         job_id, status = parse_job_id(change["id"]), JobStatus(change["status"])
         previous = JobStatus(change["previousStatus"]) if change.get("previousStatus") else None
         progress, error = _read_progress(change), None
+        self._cache.take(job_id, status, progress)
         if _turns_back(previous, status):
             await self._settle(job_id)
             return
@@ -190,7 +199,7 @@ class JobEventsMonitor(Monitor):
         for number, file in enumerate(files):
             if number % PUBLISHED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            path = self._filespace.relative(file.path)
+            path = self._filespaces.relative(file.path)
             message = file_message(job_id, path, size=file.size, error=file.error)
             failed = file.error is not None
             self._hub.publish(Event(message, topics=(topic,), job_id=job_id, kept=failed))

@@ -13,6 +13,7 @@ from gateway.errors import InvalidRequest
 Schema = dict[str, Any]
 Choice = TypeVar("Choice", bound=StrEnum)
 
+OFFSET_LIMIT: Final = 1_000_000_000
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -41,6 +42,11 @@ class QueryInteger:
         """The values as JSON Schema."""
         bounds = {"minimum": self.least, "maximum": self.most}
         return {"type": "integer", **bounds, "default": self.default}
+
+
+def offset(description: str) -> QueryInteger:
+    """How much of a list lies before the page."""
+    return QueryInteger("offset", description, default=0, least=0, most=OFFSET_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ CLIENT_ROOTS: Final = (
     ClientRoot("macOS", "/Volumes"),
     ClientRoot("macOS", "/Volumes/<any>"),
     ClientRoot("macOS", "/Users/<any>"),
-    ClientRoot("Windows", "X:"),
-    ClientRoot("Windows", "X:/<any>"),
+    ClientRoot("Windows", "<letter>:"),
+    ClientRoot("Windows", "<letter>:/<any>"),
     ClientRoot("Windows share", "//<any>"),
     ClientRoot("Windows share", "//<any>/<any>"),
     ClientRoot("Linux", "/mnt"),
@@ -46,6 +46,8 @@ CLIENT_ROOTS: Final = (
 
 PLACEHOLDERS: Final = {"<any>": r"(?!\.\./)[^/]+", "<letter>": "[A-Za-z]"}
 FILESPACE_NAME: Final = r"(?i:tc-[^/]+|lucidlink[^/]*)"
+# Of this name are a filespace and, as often, the folder that holds all of them.
+HOLDER: Final = "lucidlink"
 
 SHARE: Final = re.compile(r"\\\\|//(?!/)")
 DRIVE: Final = re.compile(r"[A-Za-z]:(?=[\\/])")
@@ -54,12 +56,12 @@ DRIVE: Final = re.compile(r"[A-Za-z]:(?=[\\/])")
 def read_absolute(path: str) -> str | None:
     r"""Return an absolute ``path`` of any system, flat and with slashes; None if it is relative.
 
-    A drive becomes ``X:/…``, a share ``//server/…``. Elsewhere ``\`` is a letter of a name.
+    A drive becomes ``L:/…``, a share ``//server/…``. Elsewhere ``\`` is a letter of a name.
     """
     if SHARE.match(path):
         return f"//{flatten_any(path)}"
     if DRIVE.match(path):
-        return f"X:/{flatten_any(path[2:])}"
+        return f"{path[0].upper()}:/{flatten_any(path[2:])}"
     return f"/{flatten(path)}" if path.startswith("/") else None
 
 
@@ -72,6 +74,11 @@ def cut_root(path: str) -> str | None:
     return path[match.end() :] if match else None
 
 
+def is_filespace_name(name: str) -> bool:
+    """Whether a folder called ``name`` looks like a filespace, and not like one that holds some."""
+    return name.lower() != HOLDER and re.fullmatch(FILESPACE_NAME, name) is not None
+
+
 def _compile(roots: tuple[ClientRoot, ...]) -> re.Pattern[str]:
     folders = sorted((root.folder for root in roots), key=lambda folder: -folder.count("/"))
     patterns = "|".join(map(_to_pattern, folders))
@@ -79,7 +86,15 @@ def _compile(roots: tuple[ClientRoot, ...]) -> re.Pattern[str]:
 
 
 def _to_pattern(folder: str) -> str:
-    return "/".join(PLACEHOLDERS.get(part) or re.escape(part) for part in folder.split("/"))
+    """A folder's pattern; a Mac does not tell capitals from small letters."""
+    pattern = "/".join(map(_to_part, folder.split("/")))
+    return f"(?i:{pattern})" if folder.startswith(("/Volumes", "/Users")) else pattern
+
+
+def _to_part(part: str) -> str:
+    if part == "<letter>:":
+        return "[A-Za-z]:"
+    return PLACEHOLDERS.get(part) or re.escape(part)
 
 
 # An alternation takes the first that fits, hence the longest.

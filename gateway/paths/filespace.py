@@ -1,97 +1,89 @@
-"""The filespace as the gateway sees it: where it is mounted, and what of it may be cached."""
+"""A filespace as the gateway sees it: its name, where it is mounted, where clients see it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from gateway.errors import SettingsError
 from gateway.paths.client_roots import read_absolute
-from gateway.paths.normalize import (
-    below,
-    check_size,
-    check_text,
-    flatten,
-    flatten_any,
-    join,
-    refuse_nameless,
-)
+from gateway.paths.normalize import check_size, check_text, flatten
 from gateway.paths.refusal import Refused, quote
-from gateway.paths.refused_forms import refuse_form
+
+ONE_MOUNT: Final = "CONTAINER_MOUNT_POINT"
+LISTED: Final = "FILESPACES"
 
 
 @dataclass(frozen=True, slots=True)
 class Filespace:
-    """One mounted filespace; make it with `create`, which checks and resolves what it is given.
+    """One mounted filespace; make it with `create`, which checks what it is given.
 
-    ``mount_point`` and ``allowed_prefixes`` are absolute, without a trailing slash. No prefixes
-    at all allow the whole filespace.
+    ``mount_point`` is absolute, without a trailing slash. ``client_roots`` are the folders at which
+    clients see the filespace, as `read_absolute` returns them.
     """
 
+    name: str
     mount_point: str
-    allowed_prefixes: tuple[str, ...] = ()
+    client_roots: tuple[str, ...] = ()
 
     @classmethod
-    def create(cls, mount_point: str, allowed_paths: Iterable[str] = ()) -> Self:
-        """Return the filespace that the settings describe.
+    def create(cls, name: str, mount_point: str, client_roots: Iterable[str] = ()) -> Self:
+        r"""The filespace that the settings describe.
 
-        ``allowed_paths`` are relative to the filespace or absolute under ``mount_point``. Raises
-        `SettingsError` naming the one that is wrong.
+        ``client_roots`` in any form that names a folder: ``/Volumes/dmpfs/tc-east-1``,
+        ``C:\dmpfs\tc-east-1``, ``L:``, ``\\server\share``. Raises `SettingsError` naming the one
+        that is wrong.
         """
-        mount = _read_mount_point(mount_point)
-        return cls(mount, tuple(_read_allowed_path(path, mount) for path in allowed_paths))
+        roots = tuple(_read(_absolute_folder, root) for root in client_roots)
+        return cls(_read(_one_component, name), read_mount_point(mount_point, LISTED), roots)
+
+    @classmethod
+    def at(cls, mount_point: str) -> Self:
+        """The filespace mounted at ``mount_point``, named for that folder; raises `SettingsError`.
+
+        Where clients see it is not known.
+        """
+        mount = read_mount_point(mount_point, ONE_MOUNT)
+        return cls(mount.rpartition("/")[2], mount)
 
     @property
     def parent(self) -> str:
         """The folder that holds the mount point; empty if that is the root of all."""
         return self.mount_point.rpartition("/")[0]
 
-    def relative(self, path: str) -> str:
-        """``path`` (absolute) as it is named inside the filespace; one outside stays as it is."""
-        return path.removeprefix(f"{self.mount_point}/")
 
-    def allows(self, path: str) -> bool:
-        """Whether ``path`` (absolute, resolved) may be cached."""
-        return not self.allowed_prefixes or any(
-            path == prefix or path.startswith(f"{prefix}/") for prefix in self.allowed_prefixes
-        )
+def read_mount_point(written: str, setting: str) -> str:
+    """A mount point as it is compared: flat. Raises `SettingsError` naming ``setting``."""
+    return _read(_flat_mount_point, written, setting)
 
 
-def _read_mount_point(written: str) -> str:
+def _read(reading: Callable[[str], str], written: str, setting: str = LISTED) -> str:
     try:
         check_text(written)
-        _refuse_bad_mount_point(written)
-        return check_size(f"/{flatten(written)}")
+        return check_size(reading(written))
     except Refused as refusal:
         raise SettingsError(
-            f"Wrong value for CONTAINER_MOUNT_POINT, {quote(written)}: {refusal.reason}"
+            f"Wrong value for {setting}, {quote(written)}: {refusal.reason}"
         ) from None
 
 
-def _refuse_bad_mount_point(written: str) -> None:
+def _flat_mount_point(written: str) -> str:
     flat = flatten(written)
     if not written.startswith("/") or not flat or ".." in flat.split("/"):
         raise Refused("it must be an absolute path below /, without ..")
+    return f"/{flat}"
 
 
-def _read_allowed_path(written: str, mount_point: str) -> str:
-    try:
-        check_text(written)
-        refuse_nameless(written, mount_point)
-        return join(mount_point, _locate_allowed_path(written, mount_point))
-    except Refused as refusal:
-        raise SettingsError(
-            f"Wrong path in ALLOWED_PATHS, {quote(written)}: {refusal.reason}"
-        ) from None
+def _one_component(written: str) -> str:
+    if "/" in written or "\\" in written or written in (".", ".."):
+        raise Refused("a filespace's name is one name, without a slash")
+    return written
 
 
-def _locate_allowed_path(written: str, mount_point: str) -> str:
-    if written.startswith("/"):
-        own = below(f"/{flatten(written)}", mount_point)
-        if own is not None:
-            return own
-    refuse_form(written)
-    if read_absolute(written):
-        raise Refused(f"it must be relative to the filespace or under {mount_point}")
-    return flatten_any(written)
+def _absolute_folder(written: str) -> str:
+    # "L:" is how people call a drive that is the filespace.
+    root = read_absolute(f"{written}/" if written.endswith(":") else written)
+    if root is None or not root.strip("/") or ".." in root.split("/"):
+        raise Refused("a client root must be an absolute folder, like /Volumes/x or L:")
+    return root.rstrip("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.paths.refusal import Refused
@@ -43,10 +44,22 @@ def flatten_any(path: str) -> str:
     return flatten(path.replace("\\", "/"))
 
 
-def refuse_nameless(path: str, mount_point: str) -> None:
+def refuse_nameless(path: str, mount_points: Sequence[str]) -> None:
     r"""Refuse ``/``, ``\``, ``./`` and the like: a script's empty variable is not a wish."""
     if not path.strip("./\\") and not flatten_any(path):
-        raise Refused(_whole(mount_point))
+        raise Refused(_whole(" or ".join(mount_points)))
+
+
+def cut_name(path: str, names: Sequence[str]) -> tuple[str, str]:
+    """The filespace's name that a flat relative ``path`` begins with, and what follows it.
+
+    Of several filespaces a relative path has to say which it means.
+    """
+    name, _, rest = path.partition("/")
+    if name in names:
+        return name, rest
+    forms = ", ".join(f"{it}/…" for it in names)
+    raise Refused(f"there are several filespaces; begin with the name of one: {forms}")
 
 
 def below(path: str, base: str) -> str | None:
@@ -60,12 +73,13 @@ def below(path: str, base: str) -> str | None:
     return path[len(base) + 1 :] if path.startswith(f"{base}/") else None
 
 
-def join(mount_point: str, rest: str) -> str:
+def join(mount_point: str, rest: str, name: str | None = None) -> str:
     """Return the absolute path of a flat ``rest`` (``..`` may be in it) in the filespace.
 
-    An empty rest is the whole filespace; components that cancel each other are refused.
+    An empty rest is the whole filespace, unless ``rest`` came behind the filespace's ``name``:
+    an empty variable may have stood there. Components that cancel each other are refused.
     """
-    if not rest:
+    if not rest and name is None:
         return mount_point
     folded = _fold(rest.split("/")) if ".." in rest else rest
     if not folded:

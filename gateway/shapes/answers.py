@@ -11,7 +11,7 @@ from gateway.errors import Details
 from gateway.jobs import JobStatus
 from gateway.shapes.base import Count, JobId, Time, shape
 from gateway.shapes.figures import AllFigures, S3History
-from gateway.shapes.jobs import JobInBrief, JobInFull, Size
+from gateway.shapes.jobs import JobFileInfo, JobInBrief, JobInFull, Size
 
 
 @shape
@@ -102,6 +102,17 @@ class JobsListed(TypedDict):
     jobs: list[JobInBrief]
     total: Count
     """How many jobs there are on all pages."""
+
+
+@shape
+class JobFilesListed(TypedDict):
+    """A page of a job's files, in the order in which the job holds them."""
+
+    success: Literal[True]
+    jobId: JobId
+    files: list[JobFileInfo]
+    total: Count
+    """How many there are on all pages."""
 
 
 @shape

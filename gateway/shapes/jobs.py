@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from gateway.jobs import JobStatus
+from gateway.jobs import FileStatus, JobStatus
 from gateway.shapes.base import Count, JobId, Percentage, Readable, Time, shape
 
 
@@ -79,6 +79,8 @@ class JobInFull(TypedDict):
     createdAt: Time | None
     startedAt: Time | None
     completedAt: Time | None
+    submittedBy: str | None
+    """The name of the key that submitted it; null where somebody else made the job."""
     error: str | None
     """Why the job failed, or which of its files did."""
 
@@ -100,5 +102,25 @@ class JobInBrief(TypedDict):
     createdAt: Time | None
     startedAt: Time | None
     completedAt: Time | None
+    submittedBy: str | None
+    """The name of the key that submitted it; null where somebody else made the job."""
     error: str | None
     """Why the job failed, or which of its files did."""
+
+
+@shape
+class JobFileInfo(TypedDict):
+    """A file of a job."""
+
+    path: str
+    """Relative to its filespace."""
+    status: FileStatus
+    sizeBytes: Count
+    sizeReadable: Readable
+    bytesRead: Count
+    seconds: float | None
+    """What reading it took, or has taken so far."""
+    startedAt: Time | None
+    completedAt: Time | None
+    error: str | None
+    """Why it failed."""

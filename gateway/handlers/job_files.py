@@ -1,0 +1,32 @@
+"""A job's files: what became of each."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.handlers.responses import json_response
+from gateway.jobs import FileStatus, parse_job_id
+from gateway.keys import FILESPACES, JOB_FILES
+from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
+from gateway.shapes.answers import JobFilesListed
+from gateway.wire import job_file
+
+STATUS = QueryChoice("status", "Only files in this state.", FileStatus)
+LIMIT = QueryInteger("limit", "How many files at most.", default=50, least=1, most=1000)
+OFFSET = offset("How many of the first to leave out.")
+LIST_QUERY = (STATUS, LIMIT, OFFSET)
+
+
+async def list_(request: web.Request) -> web.Response:
+    """A page of a job's files, in the order in which the job holds them."""
+    job_id = parse_job_id(request.match_info["job_id"])
+    files, total = await request.app[JOB_FILES].page(
+        job_id,
+        status=STATUS.read(request.query),
+        limit=LIMIT.read(request.query),
+        offset=OFFSET.read(request.query),
+    )
+    filespaces = request.app[FILESPACES]
+    shown = [job_file(file, filespaces.relative(file.path)) for file in files]
+    answer: JobFilesListed = {"success": True, "jobId": job_id, "files": shown, "total": total}
+    return json_response(answer)
