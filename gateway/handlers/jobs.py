@@ -38,8 +38,10 @@ LIMIT = QueryInteger("limit", "How many jobs at most.", default=50, least=1, mos
 OFFSET = offset("How many of the newest to leave out.")
 LIST_QUERY = (STATUS, LIMIT, OFFSET)
 
+# What an empty name means is told by those who resolve paths; the description says that it is none.
+Name = Annotated[StrictStr, Field(json_schema_extra={"minLength": 1})]
 # Ten megabytes hold millions of wrong names: the first one is enough to say.
-Names = Annotated[list[StrictStr], FailFast()]
+Names = Annotated[list[Name], FailFast()]
 
 
 def _at_least_one(name: str) -> JsonDict:
