@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 import click
 import platformdirs
 
+from gateway.settings import DEMO_KEY
+
 DEFAULT_URL: Final = "http://localhost:8095"
-DEMO_KEY: Final = "demo-api-key-2024"
 NAMES: Final = ("url", "api_key")
 
 

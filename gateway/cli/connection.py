@@ -93,8 +93,8 @@ async def _connected(
 
 def _cancel_on_sigterm() -> None:
     task = asyncio.current_task()
-    # Not every system has signals on its loop.
-    with suppress(NotImplementedError):
+    # Not every system has signals on its loop, and only the main thread gets any.
+    with suppress(NotImplementedError, RuntimeError, ValueError):
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGTERM, task.cancel if task else lambda: None
         )

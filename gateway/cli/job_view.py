@@ -94,8 +94,9 @@ def why(job: JobView) -> str:
         return f"The job was cancelled after {files_of(job, ' of ')}."
     if not (job.failed_files or job.status == "failed"):
         return ""
-    reason = f": {printable(job.error)}" if job.error else "."
-    return f"{job.failed_files:,} of {counted(job.total_files, 'file')} failed{reason}"
+    if job.error:
+        return printable(job.error)
+    return f"{job.failed_files:,} of {counted(job.total_files, 'file')} failed."
 
 
 class Lines:

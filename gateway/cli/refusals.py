@@ -29,20 +29,20 @@ def tell(error: GatewayClientError, settings: ClientSettings) -> ExitCode:
 
 def code_for(error: GatewayClientError) -> ExitCode:
     """Who is to blame, as a code: nobody there, the caller, or the gateway."""
-    status = error.status
-    if status is None or status in AWAY or status < 400:
+    if _is_no_gateway(error) or error.status in AWAY:
         return ExitCode.UNREACHABLE
-    return ExitCode.REFUSED if status < 500 else ExitCode.FAILED
+    return ExitCode.REFUSED if (error.status or 0) < 500 else ExitCode.FAILED
 
 
 def _sentence(error: GatewayClientError, settings: ClientSettings) -> str:
     url = settings.url.value
     if isinstance(error, GatewayUnreachable):
         return f"No gateway answers at {url}: {_reason(error)}"
+    if error.status in AWAY:
+        reason = f"a proxy says {error.status}" if _is_no_gateway(error) else error
+        return f"The gateway at {url} cannot do its work now: {reason}"
     if _is_no_gateway(error):
         return f"What answers at {url} is no gateway: {error}"
-    if error.status in AWAY:
-        return f"The gateway at {url} cannot do its work now: {error}"
     return str(error)
 
 
@@ -54,11 +54,11 @@ def _hint(error: GatewayClientError, settings: ClientSettings) -> str:
     """Where the wrong thing came from, and where it can be set right."""
     if error.status == 401:
         source = f"came from {settings.key.source}" if settings.key else "was not given"
-        where = f"--key-file, TEAMCACHE_API_KEY or api_key in {settings.file}"
-        return f"The key {source}; it is set with {where}"
+        where = f"--key-file, TEAMCACHE_API_KEY, or as api_key in\n{settings.file}"
+        return f"The key {source}. Set it with {where}"
     if isinstance(error, GatewayUnreachable) or _is_no_gateway(error):
-        where = f"--url, TEAMCACHE_URL or url in {settings.file}"
-        return f"The URL is {settings.url.source}; it is set with {where}"
+        where = f"--url, TEAMCACHE_URL, or as url in\n{settings.file}"
+        return f"The URL is {settings.url.source}. Set it with {where}"
     return ""
 
 
@@ -81,5 +81,5 @@ def _number(error: OSError) -> int | None:
 
 def _detail(detail: Any) -> str:
     if isinstance(detail, Mapping) and "path" in detail:
-        return f"{detail['path']}: {detail.get('error')}"
+        return f"{str(detail['path']) or repr('')}: {detail.get('error')}"
     return str(detail)

@@ -53,7 +53,7 @@ async def _health(trial: Trial) -> str:
 
 async def _metrics(trial: Trial) -> str:
     figures = _has((await trial.probe.ask(f"{API}/metrics")).json(), "metrics")["metrics"]
-    return f"{_has(figures, 'lucidLink', 's3Health')['lucidLink']['throughputMbps']} MB/s"
+    return f"{_has(figures, 'lucidLink', 's3Health')['lucidLink']['throughputMbps']:g} MB/s"
 
 
 async def _prometheus(trial: Trial) -> str:
@@ -94,7 +94,7 @@ async def _unchanged(trial: Trial) -> str:
     for _ in range(LOOKS):
         answer = await trial.probe.ask(path, key | {"If-None-Match": tag}, expect=(200, 304))
         if answer.status == 304:
-            return "not sent again while it is as it was"
+            return "304 while it is unchanged"
         tag = answer.headers.get("ETag", "")
     raise NotWorking("sent again, though nothing has changed")
 
@@ -143,7 +143,7 @@ async def _submit(trial: Trial) -> str:
     trial.job_id = None
     job = await submit_paths(trial.client, [trial.path or ""], False, True)
     trial.job_id = job.id
-    return f"job {job.id}, {counted(job.total_files, 'file')}, {readable_size(job.total_bytes)}"
+    return f"{counted(job.total_files, 'file')}, {readable_size(job.total_bytes)}"
 
 
 async def _watch(trial: Trial) -> str:

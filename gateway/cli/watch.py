@@ -13,7 +13,7 @@ from gateway.cli.connection import Connection, client_command
 from gateway.cli.exit_codes import ExitCode, code_of
 from gateway.cli.job_view import JobDisplay, JsonLines, displaying, why
 from gateway.cli.texts import say
-from gateway.client import JobView
+from gateway.client import GatewayClient, JobView
 
 files_option = click.option(
     "--files", is_flag=True, help="tell of each file too, as it is read or fails"
@@ -52,23 +52,31 @@ async def command(connection: Connection, job_id: str, files: bool, patience: fl
 
 async def follow(connection: Connection, job: JobView, files: bool, patience: float) -> ExitCode:
     """Show the job until it has ended; how it ended is the exit code."""
-    with _display(connection.as_json) as display:
-
-        def lost() -> None:
-            display.tell("The connection is lost; trying again.")
-
-        try:
-            changes = connection.client.watch(job.id, files=files, patience=patience, on_lost=lost)
-            async with aclosing(changes):
-                async for change in changes:
-                    job = change.job
-                    display.show(change)
-        except asyncio.CancelledError:
-            display.tell(f"The job goes on. To cancel it: teamcache-gateway cancel {job.id}")
-            raise
+    try:
+        with _display(connection.as_json) as display:
+            job = await _show(connection.client, display, job, files, patience)
+    except asyncio.CancelledError:
+        say(f"The job goes on. To cancel it:\n  teamcache-gateway cancel {job.id}")
+        raise
     if reason := why(job):
         say(reason)
     return code_of(job)
+
+
+async def _show(
+    client: GatewayClient, display: JobDisplay, job: JobView, files: bool, patience: float
+) -> JobView:
+    """Show each change; returns the job as it ended."""
+
+    def lost() -> None:
+        display.tell("The connection is lost; trying again.")
+
+    changes = client.watch(job.id, files=files, patience=patience, on_lost=lost)
+    async with aclosing(changes):
+        async for change in changes:
+            job = change.job
+            display.show(change)
+    return job
 
 
 @contextmanager
