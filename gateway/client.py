@@ -19,6 +19,7 @@ from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -149,7 +150,7 @@ class GatewayClient:
 
     async def status(self, job_id: str) -> JobView:
         """A job's state and progress."""
-        answer = await self._request("GET", f"api/v1/cache/jobs/{job_id}")
+        answer = await self._request("GET", _job_path(job_id))
         with _understanding():
             return read_job(answer["job"])
 
@@ -167,7 +168,7 @@ class GatewayClient:
     ) -> tuple[Sequence[JobFileView], int]:
         """A page of a job's files, as the job holds them, and how many match in all."""
         query = _page(status, limit, offset)
-        answer = await self._request("GET", f"api/v1/cache/jobs/{job_id}/files", params=query)
+        answer = await self._request("GET", f"{_job_path(job_id)}/files", params=query)
         with _understanding():
             return [read_job_file(file) for file in answer["files"]], answer["total"]
 
@@ -186,7 +187,7 @@ class GatewayClient:
 
     async def cancel(self, job_id: str) -> None:
         """Cancel a job that has not ended."""
-        await self._request("DELETE", f"api/v1/cache/jobs/{job_id}")
+        await self._request("DELETE", _job_path(job_id))
 
     async def watch(
         self,
@@ -342,6 +343,11 @@ def _understanding() -> Iterator[None]:
         yield
     except (AttributeError, KeyError, TypeError, ValueError):
         raise GatewayClientError("The answer is not understood") from None
+
+
+def _job_path(job_id: str) -> str:
+    # Whatever stands there is an id, and nothing that leads elsewhere.
+    return f"api/v1/cache/jobs/{quote(job_id, safe='', errors='replace')}"
 
 
 def _page(status: str | None, limit: int, offset: int) -> dict[str, str]:

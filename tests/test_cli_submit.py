@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -305,3 +306,16 @@ async def test_who_stops_while_submitting_is_told_that_there_may_be_a_job(
     done = await ended(process)
     assert done.code == 130
     assert done.errors.endswith("Whether there is a job, say: teamcache-gateway jobs\n")
+
+
+async def test_ctrl_c_ends_the_reading_of_paths(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list")
+    user = User("http://127.0.0.1:1", tmp_path)
+    process = await user.start("submit", "--from-file", "list")
+    # It is opened once the program reads from it.
+    async with asyncio.timeout(PATIENCE):
+        writing = await asyncio.to_thread(os.open, tmp_path / "list", os.O_WRONLY)
+    process.send_signal(signal.SIGINT)
+    done = await ended(process)
+    os.close(writing)
+    assert (done.code, done.output, done.errors) == (130, "", "")

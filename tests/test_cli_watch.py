@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cli_kit import PROGRAM, User, ended, line_with
 from terminals import on_terminal
-from test_client import Server, StartServer, server, start_server  # noqa: F401
+from test_client import Server, server, start_server  # noqa: F401
 from test_job_api import UNKNOWN_ID, change_job, make_job
 
 from gateway.cli.job_view import Lines, Rate, fitting
@@ -151,7 +151,7 @@ async def test_a_gateway_that_comes_back_is_watched_again(
 
 
 async def test_a_job_that_there_is_not_is_refused_at_once(user: User) -> None:
-    for job_id in (UNKNOWN_ID, "no id", "../x", "%00", b"\xff"):
+    for job_id in (UNKNOWN_ID, "no id", "../x", "?limit=1", "a/b", "%00", b"\xff", "\x1b"):
         done = await user.run("watch", job_id)
         assert (done.code, done.output) == (5, "")
         assert done.errors.startswith("Error: ")

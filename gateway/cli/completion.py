@@ -17,9 +17,9 @@ def command(context: click.Context, shell: str) -> None:
 
     \b
     Examples:
-      eval "$(teamcache-gateway completion bash)"      in ~/.bashrc
-      eval "$(teamcache-gateway completion zsh)"       in ~/.zshrc
-      teamcache-gateway completion fish | source       in ~/.config/fish/config.fish
+      eval "$(teamcache-gateway completion bash)"    # in ~/.bashrc
+      eval "$(teamcache-gateway completion zsh)"     # in ~/.zshrc
+      teamcache-gateway completion fish | source     # in fish's config.fish
     """
     kind = get_completion_class(shell)
     if kind is None:  # pragma: no cover - click knows all three

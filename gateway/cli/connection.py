@@ -23,6 +23,7 @@ from gateway.cli.texts import say
 from gateway.client import GatewayClient, GatewayClientError
 
 Command = Callable[..., Any]
+Work = Callable[..., Awaitable[ExitCode | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Connection:
     as_json: bool
 
 
-def client_command(work: Callable[..., Awaitable[ExitCode | None]]) -> Command:
+def client_command(work: Work) -> Command:
     """Give a coroutine the options of a connection, and run it as a command.
 
     It gets the `Connection` first. Its result is the exit code, None is 0.
@@ -42,12 +43,11 @@ def client_command(work: Callable[..., Awaitable[ExitCode | None]]) -> Command:
 
     @wraps(work)
     def wrapped(url: str | None, key_file: Path | None, as_json: bool, **options: Any) -> None:
-        settings = load_client_settings(url, key_file)
         for stream in (sys.stdout, sys.stderr):
             # A terminal without Unicode shows what it can.
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
-        sys.exit(_end_of(lambda: asyncio.run(_connected(work, settings, as_json, options))))
+        sys.exit(_end_of(lambda: _run(work, url, key_file, as_json, options)))
 
     decorated: Command = wrapped
     for option in (_JSON, _KEY_FILE, _URL):
@@ -72,8 +72,15 @@ _KEY_FILE = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, help="print JSON, and nothing else")
 
 
+def _run(
+    work: Work, url: str | None, key_file: Path | None, as_json: bool, options: dict[str, Any]
+) -> ExitCode:
+    settings = load_client_settings(url, key_file)
+    return asyncio.run(_connected(work, settings, as_json, options))
+
+
 async def _connected(
-    work: Callable[..., Awaitable[ExitCode | None]],
+    work: Work,
     settings: ClientSettings,
     as_json: bool,
     options: dict[str, Any],

@@ -117,17 +117,16 @@ class Lines:
         elif job.status != self._status or job.has_ended or self._clock() >= self._next:
             self._status, self._next = job.status, self._clock() + LINE_SECONDS
             figures = (files_of(job, " of "), size_of(job, " of "))
-            click.echo(", ".join(filter(None, (self._head(job), *figures, *self._pace(job)))))
-
-    def _head(self, job: JobView) -> str:
-        return f"{job.status} {job.percentage} %"
-
-    def _pace(self, job: JobView) -> tuple[str, str]:
-        return pace(job, self._rate.per_second)
+            shown = (_state(job), *figures, *pace(job, self._rate.per_second))
+            click.echo(printable(", ".join(filter(None, shown))))
 
     def tell(self, text: str) -> None:
         """Say it where no program reads."""
         say(text)
+
+
+def _state(job: JobView) -> str:
+    return f"{job.status} {job.percentage} %"
 
 
 class JsonLines:
@@ -170,7 +169,7 @@ class Bar:
             # Without an end the bar moves to and fro.
             total=None if job.status == "pending" else 100,
             completed=job.percentage,
-            status=Text(job.status, STYLES.get(job.status, "")),
+            status=Text(printable(job.status), STYLES.get(job.status, "")),
             figures=Text(fitting(figures, room)),
         )
 

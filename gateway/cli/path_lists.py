@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gateway.cli.exit_codes import ExitCode
 from gateway.cli.texts import printable
 
 Command = Callable[..., Any]
 
 
 def paths_argument(command: Command) -> Command:
-    """Give a command ``paths``, ``from_file`` and ``null`` for `read_paths`."""
+    """Give a command ``paths``: all that are named, and those that are read from elsewhere."""
+
+    @wraps(command)
+    def wrapped(paths: Sequence[str], from_file: Path | None, null: bool, **options: Any) -> Any:
+        # Before there is an event loop, in which Ctrl-C would end no reading of a terminal.
+        try:
+            found = read_paths(paths, from_file, null)
+        except KeyboardInterrupt:
+            sys.exit(ExitCode.INTERRUPTED)
+        return command(paths=found, **options)
+
+    decorated: Command = wrapped
     for option in (
         click.option(
             "-0", "--null", is_flag=True, help="paths that are read are ended by NUL, not by line"
@@ -28,8 +41,8 @@ def paths_argument(command: Command) -> Command:
         ),
         click.argument("paths", metavar="PATH...", nargs=-1),
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 def read_paths(paths: Sequence[str], from_file: Path | None, null: bool) -> Sequence[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from gateway.cli.connection import Connection, client_command
 from gateway.cli.exit_codes import ExitCode
 from gateway.cli.path_kinds import NOT_FOUND
-from gateway.cli.path_lists import paths_argument, read_paths
+from gateway.cli.path_lists import paths_argument
 from gateway.cli.texts import print_json, printable
 from gateway.client import GatewayClientError, ResolvedPathView
 from gateway.wire import readable_size
@@ -19,9 +18,7 @@ from gateway.wire import readable_size
 @click.command()
 @paths_argument
 @client_command
-async def command(
-    connection: Connection, paths: Sequence[str], from_file: Path | None, null: bool
-) -> ExitCode | None:
+async def command(connection: Connection, paths: Sequence[str]) -> ExitCode | None:
     """Say what paths mean to the gateway, without caching anything.
 
     Each path is shown with where it lies in the filespace, and whether the index knows it. Exit
@@ -32,9 +29,8 @@ async def command(
       teamcache-gateway resolve /Volumes/dmpfs/tc-east-1/00_Media
       teamcache-gateway resolve --from-file shots.txt --json | jq -r '.paths[].resolved'
     """
-    wanted = read_paths(paths, from_file, null)
     try:
-        found = await connection.client.resolve(wanted)
+        found = await connection.client.resolve(paths)
     except GatewayClientError as error:
         if error.status != NOT_FOUND:
             raise

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from gateway.cli.connection import Connection, client_command
 from gateway.cli.exit_codes import ExitCode
 from gateway.cli.path_kinds import submit_paths
-from gateway.cli.path_lists import paths_argument, read_paths
+from gateway.cli.path_lists import paths_argument
 from gateway.cli.texts import counted, print_json, say, say_some
 from gateway.cli.watch import files_option, follow, patience_option
 from gateway.client import SubmittedJob
@@ -29,8 +28,6 @@ from gateway.wire import readable_size
 async def command(
     connection: Connection,
     paths: Sequence[str],
-    from_file: Path | None,
-    null: bool,
     watch: bool,
     no_recursive: bool,
     directory: bool,
@@ -46,13 +43,12 @@ async def command(
     \b
     Examples:
       teamcache-gateway submit 01_VFX/SEQ_010 --watch
-      teamcache-gateway submit /Volumes/dmpfs/tc-east-1/00_Media 'C:\\dmpfs\\tc-east-1\\x.mov'
+      teamcache-gateway submit /Volumes/tc-east-1/00_Media 'X:\\tc-east-1\\a.mov'
       find 01_VFX -name '*.exr' -print0 | teamcache-gateway submit -0 -
       JOB=$(teamcache-gateway submit 00_Media --json | jq -r .id)
     """
-    wanted = read_paths(paths, from_file, null)
     try:
-        job = await submit_paths(connection.client, wanted, directory, not no_recursive)
+        job = await submit_paths(connection.client, paths, directory, not no_recursive)
     except asyncio.CancelledError:
         say("Stopped while submitting. Whether there is a job, say: teamcache-gateway jobs")
         raise

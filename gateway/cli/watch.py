@@ -21,10 +21,9 @@ files_option = click.option(
 patience_option = click.option(
     "--patience",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=float,
     default=300.0,
-    show_default=True,
-    help="how long to try again when the gateway goes away",
+    help="how long to try again when the gateway goes away  [default: 300]",
 )
 
 
