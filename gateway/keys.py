@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.auth import Access, ApiKeys, Caller
+from gateway.auth import ApiKeys, Caller, Demand
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
@@ -28,7 +28,7 @@ from gateway.settings import Settings
 from gateway.submission import Submission
 from gateway.token_bucket import Decision
 
-AccessTable = Mapping[Callable[..., Any], Access]
+AccessTable = Mapping[Callable[..., Any], Demand]
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
 CALLER: Final = web.RequestKey("CALLER", Caller)

@@ -71,13 +71,14 @@ async def create(request: web.Request) -> web.Response:
     """Create a cache job: 201 with its id and totals."""
     wanted = await read_json(request, NewJob)
     _check_amount(wanted)
-    filespaces = request.app[FILESPACES]
+    caller = request[CALLER]
+    filespaces = request.app[FILESPACES].narrowed(caller.rights.path_prefixes)
     with _index_remembered(request.app.get(INDEX_STATE)):
         submitted = await request.app[SUBMISSION].submit(
             files=await _resolve(wanted.files, filespaces),
             directories=await _resolve(wanted.directories, filespaces),
             recursive=wanted.recursive,
-            submitted_by=request[CALLER].key_name,
+            submitted_by=caller.key_name,
         )
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
     return json_response(_created(submitted), 201, {"Location": str(location)})
