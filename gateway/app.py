@@ -16,7 +16,7 @@ from gateway.auth import Access, ApiKeys
 from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
-from gateway.handlers import health, job_files, jobs, metrics, stream
+from gateway.handlers import health, job_files, jobs, metrics, paths, stream
 from gateway.handlers.requests import expect
 from gateway.index_state import IndexState
 from gateway.job_counts import JobCounts
@@ -36,6 +36,8 @@ from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
 from gateway.mount import Mount
 from gateway.outbox import Outboxes
+from gateway.path_explainer import PathExplainer
+from gateway.path_lookup import PathLookup
 from gateway.paths import Filespace, Filespaces
 from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
@@ -66,6 +68,7 @@ ROUTES = (
     Route("GET", JOB, jobs.get, Access.POLL, "job"),
     Route("DELETE", JOB, jobs.cancel, Access.REQUEST, "job"),
     Route("GET", f"{JOB}/files", job_files.list_, Access.POLL),
+    Route("POST", "/api/v1/paths/resolve", paths.resolve, Access.POLL),
     Route("GET", "/api/v1/metrics", metrics.metrics, Access.PUBLIC),
     Route("GET", "/ws", stream.stream, Access.PUBLIC),
     Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.PUBLIC),
@@ -97,15 +100,17 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     """Everything that handlers and monitors work with. Nothing is opened yet."""
     database = Database(settings)
     job_store = JobStore(database, settings.db_submit_timeout)
-    mount = Mount(settings.container_mount_point)
+    mount, filespaces = Mount(settings.container_mount_point), make_filespaces(settings)
+    lookup = PathLookup(database, mount, filespaces)
 
     app[keys.SETTINGS] = settings
-    app[keys.FILESPACES] = make_filespaces(settings)
+    app[keys.FILESPACES] = filespaces
     app[keys.DATABASE] = database
     app[keys.READINESS] = Readiness()
     app[keys.JOB_STORE] = job_store
     app[keys.JOB_FILES] = JobFiles(database)
-    app[keys.SUBMISSION] = Submission(database, job_store, mount)
+    app[keys.PATH_EXPLAINER] = PathExplainer(lookup, mount, filespaces)
+    app[keys.SUBMISSION] = Submission(job_store, lookup, mount, filespaces)
     app[keys.JOB_CANCELLED] = asyncio.Event()
     app[keys.METRICS] = Metrics(settings.s3_region)
     app[keys.HUB] = Hub()

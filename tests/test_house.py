@@ -24,6 +24,7 @@ FLOORS = (
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
     ("job_store", "job_files", "index_table", "migrations", "prometheus", "job_news"),
+    ("path_lookup", "path_explainer"),
     ("submission", "indexer", "worker", "index_state", "job_counts"),
     ("keys",),
     ("admission",),

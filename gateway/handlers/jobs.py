@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import Annotated
 
 from aiohttp import ETag, web
 from aiohttp.helpers import ETAG_ANY
-from pydantic import BaseModel, FailFast, StrictBool, StrictStr
+from pydantic import BaseModel, StrictBool
 
 from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
-from gateway.handlers.requests import OFFSET_LIMIT, query_choice, query_integer, read_json
+from gateway.handlers.requests import OFFSET_LIMIT, Names, query_choice, query_integer, read_json
 from gateway.handlers.responses import json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
@@ -25,10 +24,6 @@ from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc
 
 LISTED_NAMES_LIMIT = 100_000
 PAGE_LIMIT = 100
-
-
-# Ten megabytes hold millions of wrong names: the first one is enough to say.
-Names = Annotated[list[StrictStr], FailFast()]
 
 
 class NewJob(BaseModel):
@@ -128,6 +123,7 @@ def _created(submitted: Submitted) -> JobCreated:
         "totalFiles": job.total_files,
         "totalSize": {"bytes": job.total_bytes, "readable": readable_size(job.total_bytes)},
         "unindexed": submitted.unindexed,
+        "matched": [{"path": path, "resolved": other} for path, other in submitted.matched],
         "message": "Cache job created successfully",
         "createdAt": iso_time(job.created_at),
     }

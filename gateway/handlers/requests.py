@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import orjson
 from aiohttp import ClientPayloadError, HttpVersion11, hdrs, web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, FailFast, StrictStr, ValidationError
 
 from gateway.aside import compute
 from gateway.errors import (
@@ -33,6 +33,8 @@ BYTES_A_THING = 128
 
 Model = TypeVar("Model", bound=BaseModel)
 Choice = TypeVar("Choice", bound=StrEnum)
+# Ten megabytes hold millions of wrong names: the first one is enough to say.
+Names = Annotated[list[StrictStr], FailFast()]
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
