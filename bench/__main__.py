@@ -16,7 +16,7 @@ from rich.table import Table
 from bench.measure import Measure
 from gateway.server import run
 
-MEASURES = ("submit", "warm", "index")
+MEASURES = ("submit", "poll", "warm", "index")
 ROUNDS = 5
 RESULTS = Path(__file__).parent / "results.json"
 

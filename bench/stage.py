@@ -61,10 +61,12 @@ async def gateway(settings: Settings, port: int) -> AsyncIterator[GatewayClient]
         "CONTAINER_MOUNT_POINT": settings.container_mount_point,
         "RATE_LIMIT_PER_MINUTE": "0",
         "POLL_LIMIT_PER_MINUTE": "0",
-        "LOG_LEVEL": "warning",
     }
+    # As shipped: with its access log, which goes to where nobody reads it.
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", "serve"), env=os.environ | environ
+        *(sys.executable, "-m", "gateway", "serve"),
+        env=os.environ | environ,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         async with GatewayClient(f"http://127.0.0.1:{port}", KEY, timeout=600) as client:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiohttp import web
 
@@ -16,9 +16,10 @@ from gateway.auth import Access, ApiKeys
 from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
-from gateway.handlers import health, job_files, jobs, metrics, paths, stream
+from gateway.handlers import documents, health, job_files, jobs, metrics, paths, stream
 from gateway.handlers.requests import expect
 from gateway.index_state import IndexState
+from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
 from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
@@ -35,44 +36,72 @@ from gateway.monitors.outboxes import OutboxesMonitor
 from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
 from gateway.mount import Mount
+from gateway.openapi.document import ApiDescription
+from gateway.openapi.headers import TAGGED
+from gateway.openapi.parameters import IF_NONE_MATCH
+from gateway.openapi.route import Answer, Route
 from gateway.outbox import Outboxes
 from gateway.path_explainer import PathExplainer
 from gateway.path_lookup import PathLookup
 from gateway.paths import Filespace, Filespaces
-from gateway.prometheus import PrometheusMetrics
+from gateway.prometheus import TEXT_FORMATS, PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings, guessed_key_name
+from gateway.shapes.answers import (
+    Alive,
+    Health,
+    IllHealth,
+    JobCancelled,
+    JobCreated,
+    JobFilesListed,
+    JobFound,
+    JobsListed,
+    MetricsReport,
+    PathsResolved,
+    S3Report,
+)
+from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
 from gateway.submission import Submission
 
 log = logging.getLogger(__name__)
 
 
-class Route(NamedTuple):
-    """One line of the table below."""
-
-    method: str
-    path: str
-    handler: Callable[..., Any]
-    access: Access
-    name: str | None = None
-
-
 # Whatever stands there is a job's id, be it a wrong one: aiohttp's own pattern leaves out braces.
 JOB = "/api/v1/cache/jobs/{job_id:[^/]+}"
 
+# A line serves a route and describes it, see `Route`: beside its answers and the errors of its own
+# (`refusals`) it names what the handler reads: `query` and `headers` (declared in its module, which
+# reads by the same declaration), and `body`. Summary and text are the handler's docstring, written
+# for callers. A page for browsers or its file says is_page=True, and no more.
 ROUTES = (
-    Route("GET", "/livez", health.livez, Access.PUBLIC),
-    Route("GET", "/api/v1/health", health.health, Access.PUBLIC),
-    Route("POST", "/api/v1/cache/jobs", jobs.create, Access.REQUEST),
-    Route("GET", "/api/v1/cache/jobs", jobs.list_, Access.REQUEST),
-    Route("GET", JOB, jobs.get, Access.POLL, "job"),
-    Route("DELETE", JOB, jobs.cancel, Access.REQUEST, "job"),
-    Route("GET", f"{JOB}/files", job_files.list_, Access.POLL),
-    Route("POST", "/api/v1/paths/resolve", paths.resolve, Access.POLL),
-    Route("GET", "/api/v1/metrics", metrics.metrics, Access.PUBLIC),
-    Route("GET", "/ws", stream.stream, Access.PUBLIC),
-    Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.PUBLIC),
-)
+    Route("GET", "/livez", health.livez, Access.PUBLIC, (Answer(Alive),)),
+    Route("GET", "/api/v1/health", health.health, Access.PUBLIC,
+          (Answer(Health), Answer(IllHealth, 503))),
+    Route("POST", "/api/v1/cache/jobs", jobs.create, Access.REQUEST,
+          (Answer(JobCreated, 201, headers=("Location",)),), refusals=(403,), body=jobs.NewJob),
+    Route("GET", "/api/v1/cache/jobs", jobs.list_, Access.REQUEST,
+          (Answer(JobsListed),), query=jobs.LIST_QUERY),
+    Route("GET", JOB, jobs.get, Access.POLL,
+          (Answer(JobFound, headers=TAGGED), Answer(status=304, headers=TAGGED)),
+          refusals=(400, 404), headers=(IF_NONE_MATCH,), name="job"),
+    Route("DELETE", JOB, jobs.cancel, Access.REQUEST,
+          (Answer(JobCancelled),), refusals=(400, 404, 409), name="job"),
+    Route("GET", f"{JOB}/files", job_files.list_, Access.POLL,
+          (Answer(JobFilesListed),), refusals=(400, 404), query=job_files.LIST_QUERY),
+    Route("POST", "/api/v1/paths/resolve", paths.resolve, Access.POLL,
+          (Answer(PathsResolved),), body=paths.PathList),
+    Route("GET", "/api/v1/metrics", metrics.metrics, Access.PUBLIC,
+          (Answer(MetricsReport, media=("application/json", *TEXT_FORMATS), headers=("Vary",)),)),
+    Route("GET", "/ws", stream.stream, Access.PUBLIC,
+          (Answer(status=101),), refusals=(400, 401, 426, 429),
+          from_client=FROM_CLIENT, from_gateway=FROM_GATEWAY),
+    Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.PUBLIC, (Answer(S3Report),)),
+    Route("GET", "/api/v1/openapi.json", documents.openapi, Access.PUBLIC,
+          (Answer(dict[str, Any], headers=TAGGED, description="An OpenAPI 3.1 document."),
+           Answer(status=304, headers=TAGGED)), headers=(IF_NONE_MATCH,)),
+    Route("GET", "/docs", documents.page, Access.PUBLIC, is_page=True),
+    Route("GET", "/docs/{file}", documents.page_file, Access.PUBLIC, is_page=True),
+)  # fmt: skip
 
 
 def create_app(
@@ -111,6 +140,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.JOB_FILES] = JobFiles(database)
     app[keys.PATH_EXPLAINER] = PathExplainer(lookup, mount, filespaces)
     app[keys.SUBMISSION] = Submission(job_store, lookup, mount, filespaces)
+    app[keys.JOB_CACHE] = JobCache(job_store.get)
     app[keys.JOB_CANCELLED] = asyncio.Event()
     app[keys.METRICS] = Metrics(settings.s3_region)
     app[keys.HUB] = Hub()
@@ -123,6 +153,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     )
     app[keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     app[keys.LIMITS] = Limits(settings)
+    app[keys.DESCRIPTION] = ApiDescription(ROUTES)
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
 
 
@@ -153,10 +184,11 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     settings, metrics, hub = app[keys.SETTINGS], app[keys.METRICS], app[keys.HUB]
     filespaces, readiness = app[keys.FILESPACES], app[keys.READINESS]
     database, job_store = app[keys.DATABASE], app[keys.JOB_STORE]
+    news, cache = app[keys.JOB_NEWS], app[keys.JOB_CACHE]
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
-        JobEventsMonitor(database, job_store, app[keys.JOB_NEWS], hub, filespaces, readiness),
+        JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:

@@ -25,7 +25,8 @@ class SubmittedJob:
 class JobView:
     """A job's state and progress. Sizes are in bytes, ``percentage`` is 0 to 100.
 
-    ``seconds_left`` and ``mbps`` (MiB/s) are None where the gateway does not know them.
+    ``seconds_left`` and ``mbps`` (MiB/s) are None where the gateway does not know them, and so is
+    ``submitted_by``, the name of the API key.
     """
 
     id: str
@@ -42,6 +43,7 @@ class JobView:
     completed_at: datetime | None = None
     seconds_left: int | None = None
     mbps: float | None = None
+    submitted_by: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -116,6 +118,7 @@ def read_job(job: Json) -> JobView:
         completed_at=_read_time(job["completedAt"]),
         seconds_left=job["eta"]["seconds"] if job["eta"] else None,
         mbps=job["throughput"]["mbps"] if job["throughput"] else None,
+        submitted_by=job.get("submittedBy"),
         **_read_progress(job["progress"]),
     )
 
@@ -135,6 +138,7 @@ def read_brief_job(job: Json) -> JobView:
         created_at=_read_time(job["createdAt"]),
         started_at=_read_time(job["startedAt"]),
         completed_at=_read_time(job["completedAt"]),
+        submitted_by=job.get("submittedBy"),
     )
 
 

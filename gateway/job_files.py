@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from gateway.database import Database, Session
 from gateway.errors import JobNotFound
 from gateway.jobs import FileStatus, JobFile
 from gateway.sql import load_queries
+
+LAST_ID: Final = (1 << 63) - 1
 
 
 class JobFiles:
@@ -25,7 +27,10 @@ class JobFiles:
 
         Raises `JobNotFound`, `DatabaseUnavailable`.
         """
-        asked = {"job": job_id, "status": status, "limit": limit, "offset": offset}
+        asked = {
+            "job": job_id, "status": status, "limit": limit, "offset": offset,
+            "states": list(FileStatus), "last": LAST_ID,
+        }  # fmt: skip
         async with self._database.transaction() as session:
             counters = await session.fetch_one(self._queries["counters"], asked)
             if counters is None:

@@ -30,7 +30,8 @@ class JobRequest:
     ``trees`` are directories with all that is below, ``folders`` directories without their
     subdirectories. ``sizes`` gives each of ``paths`` its bytes. ``maybe`` maps listed files inside
     a listed directory that the index does not know to their bytes. ``listed_files`` and
-    ``listed_directories`` are what the caller named, kept with the job.
+    ``listed_directories`` are what the caller named, kept with the job, as is ``submitted_by``, the
+    name of his API key.
     """
 
     listed_files: Sequence[str] = ()
@@ -40,6 +41,7 @@ class JobRequest:
     trees: Sequence[str] = ()
     folders: Sequence[str] = ()
     maybe: Mapping[str, int] = field(default_factory=dict)
+    submitted_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class JobStore:
         return int(row.completed_bytes), int(row.failed_bytes)
 
 
-def _parameters(request: JobRequest) -> Mapping[str, str]:
+def _parameters(request: JobRequest) -> Mapping[str, str | None]:
     return {
         "id": str(uuid.uuid4()),
         "trees": array_literal(request.trees),
@@ -186,6 +188,7 @@ def _parameters(request: JobRequest) -> Mapping[str, str]:
         "maybe_sizes": array_literal(request.maybe.values()),
         "file_paths": array_literal(request.listed_files),
         "directory_paths": array_literal(request.listed_directories),
+        "submitted_by": request.submitted_by,
     }
 
 
@@ -208,4 +211,5 @@ def _build_job(row: Any) -> Job:
         completed_at=row.completed_at,
         error=row.error_message,
         worker_id=row.worker_id,
+        submitted_by=row.submitted_by,
     )

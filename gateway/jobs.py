@@ -169,7 +169,8 @@ def version_of(status: JobStatus, progress: Progress) -> tuple[int, int, int]:
 class Job:
     """A cache job as polling shows it; the paths that it lists stay in the database.
 
-    Times are naive and in UTC, as the database keeps them.
+    Times are naive and in UTC, as the database keeps them. ``submitted_by`` names the API key, None
+    where it is not known.
     """
 
     id: str
@@ -180,6 +181,7 @@ class Job:
     completed_at: datetime | None
     error: str | None
     worker_id: str | None
+    submitted_by: str | None = None
 
     @property
     def version(self) -> tuple[int, int, int]:

@@ -8,16 +8,18 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.auth import Access, ApiKeys
+from gateway.auth import Access, ApiKeys, Caller
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
+from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
 from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.openapi.document import ApiDescription
 from gateway.outbox import Outboxes
 from gateway.path_explainer import PathExplainer
 from gateway.paths import Filespaces
@@ -30,6 +32,7 @@ from gateway.token_bucket import Decision
 AccessTable = Mapping[Callable[..., Any], Access]
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
+CALLER: Final = web.RequestKey("CALLER", Caller)
 DECISION: Final = web.RequestKey("DECISION", Decision)
 
 SETTINGS: Final = web.AppKey("SETTINGS", Settings)
@@ -40,6 +43,7 @@ JOB_STORE: Final = web.AppKey("JOB_STORE", JobStore)
 JOB_FILES: Final = web.AppKey("JOB_FILES", JobFiles)
 PATH_EXPLAINER: Final = web.AppKey("PATH_EXPLAINER", PathExplainer)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
+JOB_CACHE: Final = web.AppKey("JOB_CACHE", JobCache)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 METRICS: Final = web.AppKey("METRICS", Metrics)
@@ -51,4 +55,5 @@ PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
 JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
+DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)
 ACCESS: Final = web.AppKey("ACCESS", AccessTable)

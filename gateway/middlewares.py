@@ -18,7 +18,7 @@ from gateway import errors
 from gateway.admission import authenticate, draw
 from gateway.auth import Access
 from gateway.handlers.responses import error_response, request_id
-from gateway.keys import ACCESS, DECISION, PROMETHEUS, READINESS, REQUEST_ID
+from gateway.keys import ACCESS, CALLER, DECISION, PROMETHEUS, READINESS, REQUEST_ID
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ def _admit(request: web.Request) -> None:
     access = request.app[ACCESS].get(request.match_info.handler, Access.PUBLIC)
     if access is Access.PUBLIC:
         return
-    draw(request, access, authenticate(request, request.headers.get("X-API-Key")))
+    caller = request[CALLER] = authenticate(request, request.headers.get("X-API-Key"))
+    draw(request, access, caller)
     request.app[READINESS].check()
 
 

@@ -53,8 +53,14 @@ class Submission:
         self._mount = mount
         self._filespaces = filespaces
 
-    async def submit(self, files: Typed, directories: Typed, recursive: bool) -> Submitted:
-        """Create a job for ``files`` and for what lies in ``directories``.
+    async def submit(
+        self,
+        files: Typed,
+        directories: Typed,
+        recursive: bool,
+        submitted_by: str | None = None,
+    ) -> Submitted:
+        """Create a job for ``files`` and for what lies in ``directories``, in the name of a key.
 
         A file that also lies inside a directory counts once. Raises `InvalidPath` for a directory
         among the files or the reverse and for a name that is ambiguous, `PathNotAllowed` for what
@@ -67,8 +73,9 @@ class Submission:
         nothing_else = not (listed.indexed or trees)
         sizes = await self._measure(listed.unknown, files, nothing_else=nothing_else)
         request = await compute(
-            len(files) + len(trees), _job_request, listed.indexed, sizes, trees, recursive
-        )
+            len(files) + len(trees),
+            _job_request, listed.indexed, sizes, trees, recursive, submitted_by,
+        )  # fmt: skip
         job = await self._job_store.create(request)
         matched = await compute(len(files), self._matched, files | directories, found.entries)
         return Submitted(job, [files[path] for path in sizes], matched)
@@ -141,7 +148,11 @@ def _split(files: Typed, entries: Entries) -> _Listed:
 
 
 def _job_request(
-    indexed: Sizes, unindexed: Sizes, directories: Sequence[str], recursive: bool
+    indexed: Sizes,
+    unindexed: Sizes,
+    directories: Sequence[str],
+    recursive: bool,
+    submitted_by: str | None,
 ) -> JobRequest:
     """Take out what a listed directory holds anyway, so that each file counts once."""
     listed = frozenset(directories)
@@ -157,6 +168,7 @@ def _job_request(
         trees=outermost if recursive else [],
         folders=[] if recursive else outermost,
         maybe=maybe,
+        submitted_by=submitted_by,
     )
 
 

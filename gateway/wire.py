@@ -68,6 +68,7 @@ def job_in_full(job: Job, throughput: Throughput | None, now: datetime) -> JobIn
         "startedAt": iso_time(job.started_at),
         "completedAt": iso_time(job.completed_at),
         "error": job.error,
+        "submittedBy": job.submitted_by,
     }
 
 
@@ -89,6 +90,7 @@ def job_in_brief(job: Job) -> JobInBrief:
         "startedAt": iso_time(job.started_at),
         "completedAt": iso_time(job.completed_at),
         "error": job.error,
+        "submittedBy": job.submitted_by,
     }
 
 

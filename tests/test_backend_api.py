@@ -48,6 +48,9 @@ async def test_a_running_job_shows_throughput_while_it_is_fresh(
             sample = (await socket.receive_json())["lucidLink"]
         assert (await (await api.get(url)).json())["job"]["throughput"] is None
         run(database_settings, "UPDATE cache_jobs SET status = 'running', started_at = now()")
+        async with asyncio.timeout(PATIENCE):
+            while (await (await api.get(url)).json())["job"]["status"] != "running":
+                await asyncio.sleep(0.01)
         now[0] += 9.9
         shown = (await (await api.get(url)).json())["job"]["throughput"]
         assert shown == {

@@ -1,35 +1,27 @@
-"""The React dashboard, in a real browser, shows what a running gateway measures.
-
-Chromium is the system's; TEST_CHROMIUM names another one than that on the PATH.
-"""
+"""The React dashboard, in a real browser, shows what a running gateway measures."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import launch_chromium
 from example_tools import EXAMPLES, copy_with_packages, listed_examples, running_example
 from live_gateway import LiveGateway, free_port, running_gateway
-from optional_programs import require_package, require_program
+from optional_programs import require_package
 
 DASHBOARD = "react/MetricsDashboard.js"
 PATIENCE = 20_000
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    chromium = require_program(os.environ.get("TEST_CHROMIUM", "chromium"))
     playwright = require_package("playwright.sync_api")
     with playwright.sync_playwright() as tools:
-        running = tools.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        running = launch_chromium(tools)
         yield running
         running.close()
 

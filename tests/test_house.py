@@ -25,7 +25,7 @@ FLOORS = (
     ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
     ("job_store", "job_files", "index_table", "migrations", "prometheus", "job_news"),
     ("path_lookup", "path_explainer"),
-    ("submission", "indexer", "worker", "index_state", "job_counts"),
+    ("openapi", "submission", "job_cache", "indexer", "worker", "index_state", "job_counts"),
     ("keys",),
     ("admission",),
     ("handlers", "monitors", "middlewares", "cors", "logs"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -144,7 +144,8 @@ def create_parameters(**given: Sequence[str] | Sequence[int]) -> Parameters:
         *("file_paths", "directory_paths"),
     )
     arrays = {name: array_literal(given.get(name, ())) for name in names}
-    return {"id": "7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10", **arrays}
+    job = {"id": "7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10", "submitted_by": "default"}
+    return {**job, **arrays}
 
 
 def small_folders(plans: Plans, count: int) -> list[str]:
@@ -197,13 +198,10 @@ def test_a_job_for_ten_thousand_listed_files_reads_no_whole_table(plans: Plans) 
 
 @pytest.mark.parametrize("count", [1, 100, 10_000])
 @pytest.mark.parametrize("typed", [str, str.upper, "{}.unknown".format])
-def test_names_are_looked_up_one_by_one(
-    plans: Plans, typed: Callable[[str], str], count: int
-) -> None:
+def test_names_are_looked_up_one_by_one(plans: Plans, typed: Any, count: int) -> None:
     paths = array_literal(map(typed, some_files(plans, count)))
     nodes = plans.explain(PATHS["look_up"], {"paths": paths}, run=True)
-    assert scanned(nodes) == set()
-    assert FOLDED in indexes(nodes)
+    assert scanned(nodes) == set() and FOLDED in indexes(nodes)
 
 
 def test_names_that_are_known_exactly_are_not_looked_for_by_likeness(plans: Plans) -> None:
@@ -228,7 +226,7 @@ def test_the_last_items_of_a_large_job_are_claimed_without_reading_the_others(
 ) -> None:
     parameters = {"job": plans.large_job, "worker": "ours", "limit": 200}
     nodes = plans.explain(WORKER["claim"], parameters, run=True)
-    assert "teamcache_gateway_cache_job_items_pending" in indexes(nodes)
+    assert "teamcache_gateway_cache_job_items_state" in indexes(nodes)
     assert "cache_job_items" not in scanned(nodes)
     claimed = [
         node["Actual Rows"]
@@ -243,8 +241,27 @@ def test_a_fresh_large_job_is_claimed_by_the_same_index(plans: Plans) -> None:
     all_pending = "UPDATE cache_job_items SET status = 'pending' WHERE job_id = %(job)s"
     parameters = {"job": plans.large_job, "worker": "ours", "limit": 200}
     nodes = plans.explain(WORKER["claim"], parameters, first=all_pending)
-    assert "teamcache_gateway_cache_job_items_pending" in indexes(nodes)
+    assert "teamcache_gateway_cache_job_items_state" in indexes(nodes)
     assert "cache_job_items" not in scanned(nodes)
+
+
+def test_a_claim_in_the_middle_of_a_large_job_does_not_pass_by_what_is_done(plans: Plans) -> None:
+    # As statistics see a job that is half done: behind it lie all older jobs' items too.
+    half_done = (
+        "UPDATE cache_job_items SET status = 'pending' WHERE job_id = %(job)s AND id > 80000;"
+        " ANALYZE cache_job_items"
+    )
+    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200}
+    nodes = plans.explain(WORKER["claim"], parameters, first=half_done, run=True)
+    [found] = [
+        node
+        for node in nodes
+        if node.get("Alias") == "i"
+        and "Index" in node["Node Type"]
+        and node.get("Index Name") == "teamcache_gateway_cache_job_items_state"
+    ]
+    assert found["Actual Rows"] == 200
+    assert blocks(nodes) < 8000
 
 
 @pytest.mark.parametrize("status", [None, "running", "completed"])
@@ -283,11 +300,11 @@ def paths_blocks(plans: Plans) -> int:
     return int(size)
 
 
-def test_cancelled_items_are_found_by_the_partial_index(plans: Plans) -> None:
+def test_cancelled_items_are_found_by_the_index_of_states(plans: Plans) -> None:
     cancelled = "UPDATE cache_jobs SET status = 'cancelled' WHERE id = %(id)s"
     parameters = {"id": plans.large_job, "limit": 10_000}
     nodes = plans.explain(JOBS["cancel_items"], parameters, first=cancelled, run=True)
-    assert "teamcache_gateway_cache_job_items_pending" in indexes(nodes)
+    assert "teamcache_gateway_cache_job_items_state" in indexes(nodes)
     assert scanned(nodes) == set()
 
 
@@ -365,14 +382,14 @@ def test_whole_directories_are_marked_through_indexes(plans: Plans) -> None:
         assert scanned(nodes) == set()
 
 
-def test_the_first_failed_file_of_a_large_job_is_looked_up_by_the_partial_index(
+def test_the_first_failed_file_of_a_large_job_is_looked_up_by_the_index_of_states(
     plans: Plans,
 ) -> None:
     failed = "UPDATE cache_job_items SET status = 'failed' WHERE job_id = %(job)s AND id % 1000 = 7"
     nodes = plans.explain(
         WORKER["end_exhausted_job"], {"job": plans.large_job}, first=failed.replace(" % ", " %% ")
     )
-    assert "teamcache_gateway_cache_job_items_failed" in indexes(nodes)
+    assert "teamcache_gateway_cache_job_items_state" in indexes(nodes)
 
 
 @pytest.mark.parametrize("quiet", [0, 600])

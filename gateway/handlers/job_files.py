@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.handlers.requests import OFFSET_LIMIT, query_choice, query_integer
 from gateway.handlers.responses import json_response
 from gateway.jobs import FileStatus, parse_job_id
 from gateway.keys import FILESPACES, JOB_FILES
+from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
 from gateway.shapes.answers import JobFilesListed
 from gateway.wire import job_file
 
-PAGE_LIMIT = 1000
+STATUS = QueryChoice("status", "Only files in this state.", FileStatus)
+LIMIT = QueryInteger("limit", "How many files at most.", default=50, least=1, most=1000)
+OFFSET = offset("How many of the first to leave out.")
+LIST_QUERY = (STATUS, LIMIT, OFFSET)
 
 
 async def list_(request: web.Request) -> web.Response:
@@ -19,9 +22,9 @@ async def list_(request: web.Request) -> web.Response:
     job_id = parse_job_id(request.match_info["job_id"])
     files, total = await request.app[JOB_FILES].page(
         job_id,
-        status=query_choice(request, "status", FileStatus),
-        limit=query_integer(request, "limit", default=50, least=1, most=PAGE_LIMIT),
-        offset=query_integer(request, "offset", default=0, least=0, most=OFFSET_LIMIT),
+        status=STATUS.read(request.query),
+        limit=LIMIT.read(request.query),
+        offset=OFFSET.read(request.query),
     )
     filespaces = request.app[FILESPACES]
     shown = [job_file(file, filespaces.relative(file.path)) for file in files]

@@ -4,34 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 
 from aiohttp import ETag, web
-from aiohttp.helpers import ETAG_ANY
-from pydantic import BaseModel, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic.config import JsonDict
 
 from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
-from gateway.handlers.requests import OFFSET_LIMIT, Names, query_choice, query_integer, read_json
-from gateway.handlers.responses import json_response
+from gateway.handlers.requests import Names, read_json
+from gateway.handlers.responses import is_known, json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
-from gateway.keys import FILESPACES, INDEX_STATE, JOB_CANCELLED, JOB_STORE, METRICS, SUBMISSION
+from gateway.keys import (
+    CALLER,
+    FILESPACES,
+    INDEX_STATE,
+    JOB_CACHE,
+    JOB_CANCELLED,
+    JOB_STORE,
+    METRICS,
+    SUBMISSION,
+)
+from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
 from gateway.paths import Filespaces, resolve_all
 from gateway.shapes.answers import JobCancelled, JobCreated, JobFound, JobsListed
 from gateway.submission import Submitted
 from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc_now
 
 LISTED_NAMES_LIMIT = 100_000
-PAGE_LIMIT = 100
+STATUS = QueryChoice("status", "Only jobs in this state.", JobStatus)
+LIMIT = QueryInteger("limit", "How many jobs at most.", default=50, least=1, most=100)
+OFFSET = offset("How many of the newest to leave out.")
+LIST_QUERY = (STATUS, LIMIT, OFFSET)
+
+
+def _at_least_one(name: str) -> JsonDict:
+    return {"required": [name], "properties": {name: {"minItems": 1}}}
 
 
 class NewJob(BaseModel):
-    """The body of a submit: at least one file or directory, as any operating system writes it."""
+    """The body of a submit: at least one file or directory, as any operating system writes it.
 
-    files: Names = []
-    directories: Names = []
+    In all at most 100,000. Paths may be relative to the filespace, or absolute as the caller's own
+    machine sees them.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"anyOf": [_at_least_one("files"), _at_least_one("directories")]},
+    )
+
+    files: Names = Field([], examples=[["00_Media/Farm/ProRes422/Farm00001.mov"]])
+    directories: Names = Field([], examples=[["01_VFX"]])
     recursive: StrictBool = True
+    """Whether folders within the directories count too."""
 
 
 async def create(request: web.Request) -> web.Response:
@@ -44,6 +71,7 @@ async def create(request: web.Request) -> web.Response:
             files=await _resolve(wanted.files, filespaces),
             directories=await _resolve(wanted.directories, filespaces),
             recursive=wanted.recursive,
+            submitted_by=request[CALLER].key_name,
         )
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
     return json_response(_created(submitted), 201, {"Location": str(location)})
@@ -51,14 +79,14 @@ async def create(request: web.Request) -> web.Response:
 
 async def get(request: web.Request) -> web.Response:
     """A job's state and progress; 304 when the caller's ETag still holds."""
-    job = await request.app[JOB_STORE].get(parse_job_id(request.match_info["job_id"]))
+    known = await request.app[JOB_CACHE].get(parse_job_id(request.match_info["job_id"]))
     # The tag is of the job alone: throughput and ETA move by themselves, every second.
-    tag = ETag(blake2b(repr(job).encode(), digest_size=12).hexdigest(), is_weak=True)
-    if any(known.value in (tag.value, ETAG_ANY) for known in request.if_none_match or ()):
+    tag = ETag(known.tag, is_weak=True)
+    if is_known(tag, request):
         response = web.Response(status=304)
     else:
         throughput = request.app[METRICS].fresh_throughput
-        shown = job_in_full(job, throughput, utc_now())
+        shown = job_in_full(known.job, throughput, utc_now())
         answer: JobFound = {"success": True, "job": shown}
         response = json_response(answer)
     response.etag = tag
@@ -69,9 +97,9 @@ async def get(request: web.Request) -> web.Response:
 async def list_(request: web.Request) -> web.Response:
     """A page of jobs, newest first."""
     jobs, total = await request.app[JOB_STORE].list(
-        status=query_choice(request, "status", JobStatus),
-        limit=query_integer(request, "limit", default=50, least=1, most=PAGE_LIMIT),
-        offset=query_integer(request, "offset", default=0, least=0, most=OFFSET_LIMIT),
+        status=STATUS.read(request.query),
+        limit=LIMIT.read(request.query),
+        offset=OFFSET.read(request.query),
     )
     shown = [job_in_brief(job) for job in jobs]
     answer: JobsListed = {"success": True, "jobs": shown, "total": total}
@@ -80,7 +108,9 @@ async def list_(request: web.Request) -> web.Response:
 
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job that has not ended."""
-    await request.app[JOB_STORE].cancel(parse_job_id(request.match_info["job_id"]))
+    job_id = parse_job_id(request.match_info["job_id"])
+    await request.app[JOB_STORE].cancel(job_id)
+    request.app[JOB_CACHE].drop(job_id)
     request.app[JOB_CANCELLED].set()
     answer: JobCancelled = {"success": True, "message": "Job cancelled successfully"}
     return json_response(answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.aside import compute
 from gateway.errors import PayloadTooLarge
@@ -25,13 +25,19 @@ TYPES: Final[dict[Kind, Literal["file", "directory"]]] = {
 
 
 class PathList(BaseModel):
-    """The body of a resolve: paths, as any operating system writes them."""
+    """The body of a resolve: paths, as any operating system writes them; at most 10,000."""
 
-    paths: Names
+    model_config = ConfigDict(extra="forbid")
+
+    paths: Names = Field(examples=[["01_vfx", "/Volumes/dmpfs/tc-east-1/01_VFX"]])
 
 
 async def resolve(request: web.Request) -> web.Response:
-    """What each path means, in the order given; nothing is created."""
+    """Tell what paths mean, and what is there.
+
+    They are answered in the order given, those that are refused with the reason in `error`. Nothing
+    is created: this is what to ask where a job found nothing.
+    """
     wanted = await read_json(request, PathList)
     if len(wanted.paths) > PATHS_LIMIT:
         raise PayloadTooLarge(f"At most {PATHS_LIMIT:,} paths may be listed in a request")

@@ -1,10 +1,8 @@
-"""What a request says, read with care: its JSON body and its query."""
+"""What a request says, read with care: its JSON body."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import orjson
@@ -32,10 +30,8 @@ NAME_SHOWN = 100
 BYTES_A_THING = 128
 
 Model = TypeVar("Model", bound=BaseModel)
-Choice = TypeVar("Choice", bound=StrEnum)
 # Ten megabytes hold millions of wrong names: the first one is enough to say.
 Names = Annotated[list[StrictStr], FailFast()]
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 async def expect(request: web.Request) -> web.Response | None:
@@ -126,24 +122,3 @@ def _shorten(name: str) -> str:
     """A name that a stranger chose, on one line and no longer than a name needs to be."""
     shown = name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}…"
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)
-
-
-def query_integer(request: web.Request, name: str, default: int, least: int, most: int) -> int:
-    """An integer of the query string, within bounds. Raises `InvalidRequest`."""
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not _INTEGER.fullmatch(text) or not least <= int(text) <= most:
-        raise InvalidRequest(f"{name} must be a whole number from {least} to {most}")
-    return int(text)
-
-
-def query_choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | None:
-    """One of ``choices`` in the query string, None if it names none. Raises `InvalidRequest`."""
-    text = request.query.get(name)
-    if text is None:
-        return None
-    try:
-        return choices(text)
-    except ValueError:
-        raise InvalidRequest(f"{name} must be one of {', '.join(choices)}") from None

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from aiohttp import web
+from aiohttp import ETag, web
+from aiohttp.helpers import ETAG_ANY
 
 from gateway.errors import Details
 from gateway.shapes.answers import Refusal
@@ -22,6 +23,11 @@ def request_id(request: web.BaseRequest) -> str:
     if sent and CALLER_REQUEST_ID.fullmatch(sent):
         return sent
     return secrets.token_hex(8)
+
+
+def is_known(tag: ETag, request: web.Request) -> bool:
+    """Whether the caller has what the tag stands for: then the answer is 304."""
+    return any(known.value in (tag.value, ETAG_ANY) for known in request.if_none_match or ())
 
 
 def json_response(

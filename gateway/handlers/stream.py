@@ -51,7 +51,13 @@ log = logging.getLogger(__name__)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Upgrade to a WebSocket and serve it until either side closes it."""
+    """A WebSocket: metrics for everybody, and events of jobs for those who show a key.
+
+    Messages are JSON texts. A key may be shown in `X-API-Key` or in an `auth` message; who has
+    shown one may subscribe to all jobs or to one. A subscription begins with a `snapshot`, so
+    nothing is missed between looking and listening. Of each kind of event a slow client gets the
+    newest.
+    """
     key = request.headers.get("X-API-Key")
     caller = authenticate(request, key) if key is not None else None
     generation = request.app[API_KEYS].generation

@@ -13,6 +13,7 @@ import orjson
 from gateway.database import Database, StatementFailed
 from gateway.errors import DatabaseUnavailable, InvalidRequest, JobNotFound
 from gateway.events import Event, Hub, files_topic
+from gateway.job_cache import JobCache
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
 from gateway.jobs import JOBS_CHANNEL, Job, JobStatus, Progress, parse_job_id, version_of
@@ -59,6 +60,7 @@ class JobEventsMonitor(Monitor):
         database: Database,
         job_store: JobStore,
         news: JobNews,
+        cache: JobCache,
         hub: Hub,
         filespaces: Filespaces,
         readiness: Readiness,
@@ -67,6 +69,7 @@ class JobEventsMonitor(Monitor):
         self._database = database
         self._job_store = job_store
         self._news = news
+        self._cache = cache
         self._hub = hub
         self._filespaces = filespaces
         self._readiness = readiness
@@ -82,11 +85,16 @@ class JobEventsMonitor(Monitor):
         try:
             async with aclosing(listening) as notifications:
                 async for channel, payload in notifications:
-                    await (self._take(channel, payload) if channel else self._catch_up())
+                    await (self._take(channel, payload) if channel else self._begin())
                     beat()
         finally:
+            self._cache.doubt()
             await end(late)
         return False
+
+    async def _begin(self) -> None:
+        self._cache.trust()
+        await self._catch_up()
 
     async def _take(self, channel: str, payload: str) -> None:
         """Take in a notification. Whoever may log in may send one: what is wrong is ignored."""
@@ -139,6 +147,7 @@ class JobEventsMonitor(Monitor):
         job_id, status = parse_job_id(change["id"]), JobStatus(change["status"])
         previous = JobStatus(change["previousStatus"]) if change.get("previousStatus") else None
         progress, error = _read_progress(change), None
+        self._cache.take(job_id, status, progress)
         if _turns_back(previous, status):
             await self._settle(job_id)
             return

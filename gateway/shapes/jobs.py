@@ -79,6 +79,8 @@ class JobInFull(TypedDict):
     createdAt: Time | None
     startedAt: Time | None
     completedAt: Time | None
+    submittedBy: str | None
+    """The name of the key that submitted it; null where somebody else made the job."""
     error: str | None
     """Why the job failed, or which of its files did."""
 
@@ -100,6 +102,8 @@ class JobInBrief(TypedDict):
     createdAt: Time | None
     startedAt: Time | None
     completedAt: Time | None
+    submittedBy: str | None
+    """The name of the key that submitted it; null where somebody else made the job."""
     error: str | None
     """Why the job failed, or which of its files did."""
 

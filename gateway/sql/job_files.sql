@@ -9,9 +9,10 @@ SELECT set_config('enable_sort', 'off', true),
 SELECT total_files, completed_files, failed_files FROM cache_jobs WHERE id = %(job)s::uuid
 
 -- name: page
--- The bounds are rows, and the job stands in the order, so that there is but one way: along an index
--- of jobs and ids. The primary key would lead through the files of every older job. What is running
--- is little, and has an index of its own, of all jobs. Of the two branches one is planned.
+-- Of the two branches one is planned. Files of every state are read along the primary key, from the
+-- job's first file to its last: what was submitted at once lies together. Where one state is asked
+-- for, the bounds are rows and stand in the order, so that only the index of states can be walked:
+-- the primary key would lead past the files of all other states.
 SELECT i.file_path AS path,
        i.status,
        coalesce(i.file_size_bytes, 0) AS size,
@@ -31,24 +32,37 @@ SELECT i.file_path AS path,
             ELSE i.error_message
        END AS error
 FROM (
-    (SELECT job_id, id
+    (SELECT id
      FROM cache_job_items
-     WHERE (job_id, id) >= (%(job)s::uuid, 0)
-       AND (job_id, id) <= (%(job)s::uuid, 9223372036854775807)
-       AND (%(status)s::text IS NULL OR status = %(status)s)
-       AND %(status)s::text IS DISTINCT FROM 'running'
-     ORDER BY job_id, id
-     LIMIT %(limit)s OFFSET %(offset)s)
-    UNION ALL
-    (SELECT job_id, id
-     FROM (SELECT job_id, id FROM cache_job_items
-           WHERE job_id = %(job)s::uuid AND status = 'running' AND %(status)s::text = 'running'
-           OFFSET 0) AS running
+     WHERE %(status)s::text IS NULL
+       AND job_id = %(job)s::uuid
+       AND id >= (SELECT min(ends.id)
+                  FROM unnest(%(states)s::text[]) AS state,
+                       LATERAL (SELECT id FROM cache_job_items
+                                WHERE (job_id, status, id) >= (%(job)s::uuid, state, 0)
+                                  AND (job_id, status, id) <= (%(job)s::uuid, state, %(last)s)
+                                ORDER BY job_id, status, id
+                                LIMIT 1) AS ends)
+       AND id <= (SELECT max(ends.id)
+                  FROM unnest(%(states)s::text[]) AS state,
+                       LATERAL (SELECT id FROM cache_job_items
+                                WHERE (job_id, status, id) >= (%(job)s::uuid, state, 0)
+                                  AND (job_id, status, id) <= (%(job)s::uuid, state, %(last)s)
+                                ORDER BY job_id DESC, status DESC, id DESC
+                                LIMIT 1) AS ends)
      ORDER BY id
      LIMIT %(limit)s OFFSET %(offset)s)
+    UNION ALL
+    (SELECT id
+     FROM cache_job_items
+     WHERE %(status)s::text IS NOT NULL
+       AND (job_id, status, id) >= (%(job)s::uuid, %(status)s::text, 0)
+       AND (job_id, status, id) <= (%(job)s::uuid, %(status)s::text, %(last)s)
+     ORDER BY job_id, status, id
+     LIMIT %(limit)s OFFSET %(offset)s)
 ) AS page
-JOIN cache_job_items i ON i.id = page.id
-ORDER BY page.job_id, page.id
+CROSS JOIN LATERAL (SELECT * FROM cache_job_items WHERE id = page.id OFFSET 0) AS i
+ORDER BY page.id
 
 -- name: count
 SELECT count(*) AS total

@@ -35,10 +35,11 @@ items AS (
 INSERT INTO cache_jobs (
     id, status, file_paths, directory_paths, created_at,
     total_files, completed_files, failed_files,
-    total_size_bytes, completed_size_bytes, failed_size_bytes
+    total_size_bytes, completed_size_bytes, failed_size_bytes, submitted_by
 )
 SELECT %(id)s::uuid, 'pending', %(file_paths)s::text[], %(directory_paths)s::text[],
-       now() AT TIME ZONE 'UTC', count(*), 0, 0, coalesce(sum(file_size_bytes), 0), 0, 0
+       now() AT TIME ZONE 'UTC', count(*), 0, 0, coalesce(sum(file_size_bytes), 0), 0, 0,
+       %(submitted_by)s
 FROM items
 HAVING count(*) > 0
 RETURNING id::text, status, total_files, total_size_bytes, created_at
@@ -46,14 +47,14 @@ RETURNING id::text, status, total_files, total_size_bytes, created_at
 -- name: get
 SELECT id::text, status, total_files, completed_files, failed_files,
        total_size_bytes, completed_size_bytes, failed_size_bytes,
-       created_at, started_at, completed_at, error_message, worker_id
+       created_at, started_at, completed_at, error_message, worker_id, submitted_by
 FROM cache_jobs
 WHERE id = %(id)s::uuid
 
 -- name: list
 SELECT id::text, status, total_files, completed_files, failed_files,
        total_size_bytes, completed_size_bytes, failed_size_bytes,
-       created_at, started_at, completed_at, error_message, worker_id
+       created_at, started_at, completed_at, error_message, worker_id, submitted_by
 FROM cache_jobs
 WHERE %(status)s::text IS NULL OR status = %(status)s
 ORDER BY created_at DESC, id DESC
@@ -111,13 +112,13 @@ WHERE i.id = batch.id
 -- All that have not ended, and those that ended last.
 SELECT id::text, status, total_files, completed_files, failed_files,
        total_size_bytes, completed_size_bytes, failed_size_bytes,
-       created_at, started_at, completed_at, error_message, worker_id
+       created_at, started_at, completed_at, error_message, worker_id, submitted_by
 FROM cache_jobs
 WHERE status IN ('pending', 'running', 'paused')
 UNION ALL
 (SELECT id::text, status, total_files, completed_files, failed_files,
         total_size_bytes, completed_size_bytes, failed_size_bytes,
-        created_at, started_at, completed_at, error_message, worker_id
+        created_at, started_at, completed_at, error_message, worker_id, submitted_by
  FROM cache_jobs
  WHERE status IN ('completed', 'failed', 'cancelled')
  ORDER BY completed_at DESC NULLS LAST

@@ -35,7 +35,7 @@ DELETE FROM teamcache_gateway.workers WHERE id = ANY(%(workers)s::text[])
 -- name: active_jobs
 -- Only jobs with something to claim: however many others wait for their last files (a backend's
 -- worker may have died on them), they keep no newer job from its turn. The subquery is a scalar
--- one so that it is answered per job from the index of pending items, whatever the statistics.
+-- one so that it is answered per job from the index of states, whatever the statistics.
 SELECT j.id::text
 FROM cache_jobs j
 WHERE j.status IN ('pending', 'running')
@@ -46,6 +46,8 @@ LIMIT %(limit)s
 
 -- name: claim
 -- The lease's row is locked against its removal: nothing is claimed for a worker given up for dead.
+-- The bounds are rows and stand in the order, so that the index of states alone leads to the items:
+-- the primary key would lead past all that are done, and past those of every older job.
 WITH lease AS (
     SELECT id FROM teamcache_gateway.workers
     WHERE id = %(worker)s AND expires_at > now()
@@ -54,10 +56,12 @@ WITH lease AS (
 batch AS (
     SELECT i.id
     FROM cache_job_items i
-    WHERE i.job_id = %(job)s::uuid AND i.status = 'pending' AND EXISTS (SELECT FROM lease)
+    WHERE (i.job_id, i.status, i.id) >= (%(job)s::uuid, 'pending', 0)
+      AND (i.job_id, i.status, i.id) <= (%(job)s::uuid, 'pending', 9223372036854775807)
+      AND EXISTS (SELECT FROM lease)
       AND EXISTS (SELECT FROM cache_jobs j
                   WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running'))
-    ORDER BY i.id
+    ORDER BY i.job_id, i.status, i.id
     LIMIT %(limit)s
     FOR UPDATE OF i SKIP LOCKED
 ),

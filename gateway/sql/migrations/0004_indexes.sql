@@ -42,7 +42,7 @@ DROP INDEX CONCURRENTLY IF EXISTS teamcache_gateway_cache_job_items_job;
 CREATE INDEX CONCURRENTLY teamcache_gateway_cache_job_items_job ON cache_job_items USING btree (job_id);
 
 -- step: index teamcache_gateway_cache_job_items_pending
--- unless: EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('teamcache_gateway_cache_job_items_pending') AND indisvalid)
+-- unless: EXISTS (SELECT FROM pg_index WHERE indexrelid IN (to_regclass('teamcache_gateway_cache_job_items_pending'), to_regclass('teamcache_gateway_cache_job_items_state')) AND indisvalid)
 -- concurrently
 -- Items are claimed in order; without this the end of a large job scans its whole beginning.
 -- Drops only our own index, where an interrupted start left it invalid.

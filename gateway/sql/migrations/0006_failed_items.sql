@@ -2,7 +2,7 @@
 -- as missing, and is dropped first.
 
 -- step: index teamcache_gateway_cache_job_items_failed
--- unless: EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('teamcache_gateway_cache_job_items_failed') AND indisvalid)
+-- unless: EXISTS (SELECT FROM pg_index WHERE indexrelid IN (to_regclass('teamcache_gateway_cache_job_items_failed'), to_regclass('teamcache_gateway_cache_job_items_state')) AND indisvalid)
 -- concurrently
 -- The end of a job names its first failed file.
 -- Drops only our own index, where an interrupted start left it invalid.

@@ -1,0 +1,109 @@
+"""Jobs as they were just read: most polls are answered from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import Final
+
+from gateway.jobs import Job, JobStatus, Progress, version_of
+
+FRESH_SECONDS: Final = 1.0
+REMEMBERED_JOBS: Final = 10_000
+
+
+@dataclass(frozen=True)
+class KnownJob:
+    """A job, and when it was asked for, by the cache's clock."""
+
+    job: Job
+    read_at: float
+
+    @cached_property
+    def tag(self) -> str:
+        """What changes whenever the job does: the value of its ETag."""
+        return blake2b(repr(self.job).encode(), digest_size=12).hexdigest()
+
+
+class JobCache:
+    """Keeps a job for a second after it was read, and what is announced of it until then.
+
+    Not every column of a job is announced when it changes, so nothing is kept for longer. While
+    announcements are in doubt (`doubt`, until `trust`) every job is read from the database.
+    """
+
+    def __init__(
+        self, read: Callable[[str], Awaitable[Job]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._is_trusted = False
+        self._known: OrderedDict[str, KnownJob] = OrderedDict()
+        self._reading: dict[str, asyncio.Event] = {}
+
+    async def get(self, job_id: str) -> KnownJob:
+        """The job, at most a second old. Raises what reading it raises, `JobNotFound` above all."""
+        known = self._fresh(job_id)
+        if known is None and (reading := self._reading.get(job_id)):
+            await reading.wait()
+            known = self._fresh(job_id)
+        return known or await self._read_anew(job_id)
+
+    def take(self, job_id: str, status: JobStatus, progress: Progress) -> None:
+        """Take in what was announced of a job."""
+        known = self._known.get(job_id)
+        # Of a job in another state more has changed than its counters.
+        if known is None or known.job.status is not status or progress.lacks_sizes:
+            self.drop(job_id)
+            return
+        self._reading.pop(job_id, None)
+        if version_of(status, progress) > known.job.version:
+            self._known[job_id] = KnownJob(replace(known.job, progress=progress), known.read_at)
+
+    def drop(self, job_id: str) -> None:
+        """Forget a job, which has changed; whoever is reading it now may have read the old one."""
+        self._known.pop(job_id, None)
+        self._reading.pop(job_id, None)
+
+    def trust(self) -> None:
+        """From now on changes are announced."""
+        self._is_trusted = True
+
+    def doubt(self) -> None:
+        """From now on changes may not be announced."""
+        self._is_trusted = False
+        self._known.clear()
+        self._reading.clear()
+
+    def _fresh(self, job_id: str) -> KnownJob | None:
+        known = self._known.get(job_id)
+        if known is None or self._clock() - known.read_at >= FRESH_SECONDS:
+            return None
+        return known
+
+    async def _read_anew(self, job_id: str) -> KnownJob:
+        """Read the job, for all who ask for it meanwhile, unless somebody is at it already."""
+        done = asyncio.Event()
+        self._reading.setdefault(job_id, done)
+        try:
+            # Before the reading: the job is as old as the moment in which it was read.
+            asked_at = self._clock()
+            known = KnownJob(await self._read(job_id), asked_at)
+            if self._is_trusted and self._reading.get(job_id) is done:
+                self._keep(job_id, known)
+            return known
+        finally:
+            done.set()
+            if self._reading.get(job_id) is done:
+                del self._reading[job_id]
+
+    def _keep(self, job_id: str, known: KnownJob) -> None:
+        self._known[job_id] = known
+        self._known.move_to_end(job_id)
+        if len(self._known) > REMEMBERED_JOBS:
+            self._known.popitem(last=False)
