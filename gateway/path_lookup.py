@@ -96,10 +96,9 @@ class PathLookup:
         alike: defaultdict[str, list[Entry]] = defaultdict(list)
         for row in rows:
             if row.is_exact:
-                found = row.found or row.path
-                exact[row.path] = Entry(found, row.is_directory is True, row.size)
-            elif row.found is not None and self._same_filespace(row.path, row.found):
-                alike[row.path].append(Entry(row.found, row.is_directory is True, row.size))
+                exact[row.path] = Entry(row.path, row.is_directory is True, row.size)
+            elif row.other is not None and self._same_filespace(row.path, row.other):
+                alike[row.path].append(Entry(row.other, row.is_directory is True, row.size))
         return exact, dict(alike)
 
     def _same_filespace(self, path: str, other: str) -> bool:

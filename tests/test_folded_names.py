@@ -85,7 +85,7 @@ def test_names_that_only_share_their_hash_are_not_taken_for_the_same(
     """
     paths = array_literal([f"{MOUNT}/shot.mov", f"{MOUNT}/nothing.mov"])
     rows = run(database_settings, shadow + LOOK_UP % {"paths": f"'{paths}'"})
-    assert [(row.path, row.found) for row in rows] == [
+    assert [(row.path, row.other) for row in rows] == [
         (f"{MOUNT}/shot.mov", f"{MOUNT}/Shot.mov"),
         (f"{MOUNT}/nothing.mov", None),
     ]

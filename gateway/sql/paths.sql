@@ -8,7 +8,7 @@
 -- for, a row each; a hundred of them are as good as all. '0' follows '/': the range holds what is
 -- below the directory, whatever its name contains.
 SELECT listed.path,
-       coalesce(f.path, alike.path) AS found,
+       alike.path AS other,
        coalesce(f.is_directory, alike.is_directory, inside.has_rows) AS is_directory,
        coalesce(f.size, alike.size) AS size,
        f.path IS NOT NULL OR inside.has_rows IS TRUE AS is_exact
