@@ -21,6 +21,7 @@ from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.openapi.document import ApiDescription
 from gateway.outbox import Outboxes
+from gateway.path_explainer import PathExplainer
 from gateway.paths import Filespaces
 from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
@@ -40,6 +41,7 @@ DATABASE: Final = web.AppKey("DATABASE", Database)
 READINESS: Final = web.AppKey("READINESS", Readiness)
 JOB_STORE: Final = web.AppKey("JOB_STORE", JobStore)
 JOB_FILES: Final = web.AppKey("JOB_FILES", JobFiles)
+PATH_EXPLAINER: Final = web.AppKey("PATH_EXPLAINER", PathExplainer)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CACHE: Final = web.AppKey("JOB_CACHE", JobCache)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)

@@ -24,6 +24,7 @@ FLOORS = (
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
     ("job_store", "job_files", "index_table", "migrations", "prometheus", "job_news"),
+    ("path_lookup", "path_explainer"),
     ("openapi", "submission", "job_cache", "indexer", "worker", "index_state", "job_counts"),
     ("keys",),
     ("admission",),
