@@ -16,7 +16,16 @@ from gateway.auth import Access, ApiKeys, Scope
 from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
-from gateway.handlers import documents, health, job_files, jobs, metrics, stream
+from gateway.handlers import (
+    dashboard,
+    documents,
+    health,
+    job_files,
+    jobs,
+    metrics,
+    paths,
+    stream,
+)
 from gateway.handlers.requests import expect
 from gateway.index_state import IndexState
 from gateway.job_cache import JobCache
@@ -41,6 +50,8 @@ from gateway.openapi.headers import TAGGED
 from gateway.openapi.parameters import IF_NONE_MATCH
 from gateway.openapi.route import Answer, Route
 from gateway.outbox import Outboxes
+from gateway.path_explainer import PathExplainer
+from gateway.path_lookup import PathLookup
 from gateway.paths import Filespace, Filespaces
 from gateway.prometheus import TEXT_FORMATS, PrometheusMetrics
 from gateway.readiness import Readiness
@@ -55,10 +66,12 @@ from gateway.shapes.answers import (
     JobFound,
     JobsListed,
     MetricsReport,
+    PathsResolved,
     S3Report,
 )
 from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
 from gateway.submission import Submission
+from gateway.web import load_web_files
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +101,8 @@ ROUTES = (
     Route("GET", f"{JOB}/files", job_files.list_, Access.POLL,
           (Answer(JobFilesListed),), refusals=(400, 404), scope=Scope.JOBS_READ,
           query=job_files.LIST_QUERY),
+    Route("POST", "/api/v1/paths/resolve", paths.resolve, Access.POLL,
+          (Answer(PathsResolved),), scope=Scope.JOBS_READ, body=paths.PathList),
     Route("GET", "/api/v1/metrics", metrics.metrics, Access.METRICS,
           (Answer(MetricsReport, media=("application/json", *TEXT_FORMATS), headers=("Vary",)),),
           scope=Scope.METRICS_READ),
@@ -101,6 +116,10 @@ ROUTES = (
            Answer(status=304, headers=TAGGED)), headers=(IF_NONE_MATCH,)),
     Route("GET", "/docs", documents.page, Access.PUBLIC, is_page=True),
     Route("GET", "/docs/{file}", documents.page_file, Access.PUBLIC, is_page=True),
+    Route("GET", "/", dashboard.page, Access.PUBLIC, is_page=True),
+    Route("GET", "/dashboard/{file}", dashboard.file, Access.PUBLIC, is_page=True),
+    # Mounted in another application, its prefix without a slash.
+    Route("GET", "", dashboard.add_slash, Access.PUBLIC, is_page=True),
 )  # fmt: skip
 
 
@@ -129,15 +148,17 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     """Everything that handlers and monitors work with. Nothing is opened yet."""
     database = Database(settings)
     job_store = JobStore(database, settings.db_submit_timeout)
-    mount = Mount(settings.mount_points)
+    mount, filespaces = Mount(settings.mount_points), make_filespaces(settings)
+    lookup = PathLookup(database, mount, filespaces)
 
     app[keys.SETTINGS] = settings
-    app[keys.FILESPACES] = make_filespaces(settings)
+    app[keys.FILESPACES] = filespaces
     app[keys.DATABASE] = database
     app[keys.READINESS] = Readiness()
     app[keys.JOB_STORE] = job_store
     app[keys.JOB_FILES] = JobFiles(database)
-    app[keys.SUBMISSION] = Submission(database, job_store, mount)
+    app[keys.PATH_EXPLAINER] = PathExplainer(lookup, mount, filespaces)
+    app[keys.SUBMISSION] = Submission(job_store, lookup, mount, filespaces)
     app[keys.JOB_CACHE] = JobCache(job_store.get)
     app[keys.JOB_CANCELLED] = asyncio.Event()
     app[keys.METRICS] = Metrics(settings.s3_region)
@@ -151,6 +172,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     )
     app[keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     app[keys.LIMITS] = Limits(settings)
+    app[keys.WEB_FILES] = load_web_files()
     app[keys.DESCRIPTION] = ApiDescription(ROUTES)
     app[keys.ACCESS] = {route.handler: route.demand(settings.public_metrics) for route in ROUTES}
 
