@@ -33,10 +33,12 @@ from gateway.job_counts import JobCounts
 from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
+from gateway.key_store import KeyStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.middlewares import gate
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
+from gateway.monitors.api_keys import ApiKeysMonitor
 from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.cancelled_items import CancelledItemsMonitor
 from gateway.monitors.job_events import JobEventsMonitor
@@ -170,6 +172,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.API_KEYS] = ApiKeys(
         settings.api_gateway_key.get_secret_value(), settings.allow_demo_key
     )
+    app[keys.KEY_STORE] = KeyStore(database)
     app[keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     app[keys.LIMITS] = Limits(settings)
     app[keys.WEB_FILES] = load_web_files()
@@ -209,6 +212,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
+        ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:

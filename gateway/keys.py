@@ -17,6 +17,7 @@ from gateway.job_counts import JobCounts
 from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
+from gateway.key_store import KeyStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.openapi.document import ApiDescription
@@ -56,6 +57,7 @@ SOCKETS: Final = web.AppKey("SOCKETS", set[web.WebSocketResponse])
 PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
 JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
+KEY_STORE: Final = web.AppKey("KEY_STORE", KeyStore)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)
 ACCESS: Final = web.AppKey("ACCESS", AccessTable)

@@ -9,6 +9,7 @@ from aiohttp import ETag, web
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
+from gateway.admission import check_visible, sees_only
 from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
 from gateway.handlers.requests import Names, read_json
@@ -82,6 +83,7 @@ async def create(request: web.Request) -> web.Response:
 async def get(request: web.Request) -> web.Response:
     """A job's state and progress; 304 when the caller's ETag still holds."""
     known = await request.app[JOB_CACHE].get(parse_job_id(request.match_info["job_id"]))
+    check_visible(known.job, sees_only(request, request[CALLER]))
     # The tag is of the job alone: throughput and ETA move by themselves, every second.
     tag = ETag(known.tag, is_weak=True)
     if is_known(tag, request):
@@ -102,6 +104,7 @@ async def list_(request: web.Request) -> web.Response:
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),
         offset=OFFSET.read(request.query),
+        submitted_by=sees_only(request, request[CALLER]),
     )
     shown = [job_in_brief(job) for job in jobs]
     answer: JobsListed = {"success": True, "jobs": shown, "total": total}
@@ -111,7 +114,7 @@ async def list_(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job that has not ended."""
     job_id = parse_job_id(request.match_info["job_id"])
-    await request.app[JOB_STORE].cancel(job_id)
+    await request.app[JOB_STORE].cancel(job_id, sees_only(request, request[CALLER]))
     request.app[JOB_CACHE].drop(job_id)
     request.app[JOB_CANCELLED].set()
     answer: JobCancelled = {"success": True, "message": "Job cancelled successfully"}
