@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.audit import AuditLog
 from gateway.auth import ApiKeys, Caller, Demand
 from gateway.database import Database
 from gateway.events import Hub
@@ -31,11 +32,13 @@ from gateway.submission import Submission
 from gateway.token_bucket import Decision
 from gateway.web import WebFile
 
+EventTable = Mapping[Callable[..., Any], str]
 AccessTable = Mapping[Callable[..., Any], Demand]
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
 CALLER: Final = web.RequestKey("CALLER", Caller)
 DECISION: Final = web.RequestKey("DECISION", Decision)
+NOTES: Final = web.RequestKey("NOTES", dict[str, Any])
 
 SETTINGS: Final = web.AppKey("SETTINGS", Settings)
 FILESPACES: Final = web.AppKey("FILESPACES", Filespaces)
@@ -60,4 +63,6 @@ API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 KEY_STORE: Final = web.AppKey("KEY_STORE", KeyStore)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)
+AUDIT_LOG: Final = web.AppKey("AUDIT_LOG", AuditLog)
+EVENTS: Final = web.AppKey("EVENTS", EventTable)
 ACCESS: Final = web.AppKey("ACCESS", AccessTable)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from aiohttp import ETag, web
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
@@ -24,6 +26,7 @@ from gateway.keys import (
     JOB_CANCELLED,
     JOB_STORE,
     METRICS,
+    NOTES,
     SUBMISSION,
 )
 from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
@@ -33,6 +36,7 @@ from gateway.submission import Submitted
 from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc_now
 
 LISTED_NAMES_LIMIT = 100_000
+NOTED_PATHS = 10
 STATUS = QueryChoice("status", "Only jobs in this state.", JobStatus)
 LIMIT = QueryInteger("limit", "How many jobs at most.", default=50, least=1, most=100)
 OFFSET = offset("How many of the newest to leave out.")
@@ -65,6 +69,7 @@ class NewJob(BaseModel):
 async def create(request: web.Request) -> web.Response:
     """Create a cache job: 201 with its id and totals."""
     wanted = await read_json(request, NewJob)
+    _note(wanted, request[NOTES])
     _check_amount(wanted)
     caller = request[CALLER]
     filespaces = request.app[FILESPACES].narrowed(caller.rights.path_prefixes)
@@ -76,6 +81,7 @@ async def create(request: web.Request) -> web.Response:
             submitted_by=caller.key_name,
             own_prefixes=caller.rights.path_prefixes,
         )
+    request[NOTES]["jobId"] = submitted.job.id
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
     return json_response(_created(submitted), 201, {"Location": str(location)})
 
@@ -133,6 +139,16 @@ def _index_remembered(index: IndexState | None) -> Iterator[None]:
         raise NoFilesFound(
             f"{error.message} (the first index is still being built: {seen})", error.details
         ) from None
+
+
+def _note(wanted: NewJob, notes: dict[str, Any]) -> None:
+    """What the audit log tells of it: a few of the paths."""
+    named = itertools.islice(itertools.chain(wanted.files, wanted.directories), NOTED_PATHS)
+    notes |= {
+        "files": len(wanted.files),
+        "directories": len(wanted.directories),
+        "paths": [*named],
+    }
 
 
 def _check_amount(wanted: NewJob) -> None:

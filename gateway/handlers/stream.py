@@ -15,6 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from gateway.admission import authenticate, check_visible, draw, sees_only
 from gateway.auth import Access, Caller, Scope
 from gateway.errors import (
+    Forbidden,
     GatewayError,
     InvalidRequest,
     RateLimited,
@@ -28,6 +29,7 @@ from gateway.handlers.handshake import shake_hands
 from gateway.jobs import Job, parse_job_id
 from gateway.keys import (
     API_KEYS,
+    AUDIT_LOG,
     HUB,
     JOB_NEWS,
     JOB_STORE,
@@ -212,8 +214,10 @@ class _Connection:
         before, self._caller = self._caller, None
         try:
             self._caller = authenticate(self._request, key if isinstance(key, str) else None)
-        except GatewayError:
+        except GatewayError as error:
             self._leave_all()
+            if isinstance(error, Unauthorized):
+                self._audit("stream.auth", error)
             raise
         if before is not None and before.rights_of != self._caller.rights_of:
             self._leave_all()
@@ -232,7 +236,11 @@ class _Connection:
         if len((self._topics | wanted.topics) - {METRICS_TOPIC}) > SUBSCRIPTIONS_LIMIT:
             raise InvalidRequest(f"At most {SUBSCRIPTIONS_LIMIT} subscriptions a connection")
         draw(self._request, Access.POLL, self._caller)
-        self._caller.require(Scope.JOBS_READ)
+        try:
+            self._caller.require(Scope.JOBS_READ)
+        except Forbidden as error:
+            self._audit("stream.subscribe", error)
+            raise
         await self._wait_for_news()
         if owner is not None and wanted.job_id is not None:
             # Before anything of the job is heard.
@@ -253,6 +261,17 @@ class _Connection:
             for job in jobs:
                 self._app[JOB_NEWS].show(job)
             self._outbox.release(snapshot, {job.id: job.version for job in jobs})
+
+    def _audit(self, event: str, error: GatewayError) -> None:
+        """Write who was refused. Each costs him a token, so they are few."""
+        self._app[AUDIT_LOG].write(
+            event,
+            "refused",
+            self._caller.key_name if self._caller else None,
+            self._request.remote,
+            requestId=self._request[REQUEST_ID],
+            error=error.message,
+        )
 
     async def _wait_for_news(self) -> None:
         """Wait, right after a start, until every later change will be told."""

@@ -23,7 +23,8 @@ def read_allowed_path(
 ) -> str:
     """The absolute path of a folder that may be cached. Raises `SettingsError` naming it.
 
-    ``place`` says where it is written. Only the plain forms: what a client's machine sees is not written into a server's settings.
+    ``place`` says where it is written. Only the plain forms: what a client's machine sees is not
+    written into a server's settings.
     """
     mounts = [it.mount_point for it in filespaces]
     try:
