@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import click
 from gateway.cli.client_settings import ClientSettings, load_client_settings
 from gateway.cli.exit_codes import ExitCode
 from gateway.cli.refusals import tell
-from gateway.cli.texts import say
+from gateway.cli.texts import say, write_what_can_be_shown
 from gateway.client import GatewayClient, GatewayClientError
 
 Command = Callable[..., Any]
@@ -43,10 +42,7 @@ def client_command(work: Work) -> Command:
 
     @wraps(work)
     def wrapped(url: str | None, key_file: Path | None, as_json: bool, **options: Any) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            # A terminal without Unicode shows what it can.
-            if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
+        write_what_can_be_shown()
         sys.exit(_end_of(lambda: _run(work, url, key_file, as_json, options)))
 
     decorated: Command = wrapped
