@@ -129,7 +129,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     """Everything that handlers and monitors work with. Nothing is opened yet."""
     database = Database(settings)
     job_store = JobStore(database, settings.db_submit_timeout)
-    mount, filespaces = Mount(settings.container_mount_point), make_filespaces(settings)
+    mount, filespaces = Mount(settings.mount_points), make_filespaces(settings)
     lookup = PathLookup(database, mount, filespaces)
 
     app[keys.SETTINGS] = settings

@@ -14,11 +14,12 @@ import asyncio
 import json
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -26,13 +27,17 @@ from yarl import URL
 from gateway.client_views import (
     FileView,
     JobChange,
+    JobFileView,
     JobView,
     Json,
     MetricsView,
+    ResolvedPathView,
     SubmittedJob,
     read_brief_job,
     read_job,
+    read_job_file,
     read_metrics,
+    read_resolved,
     read_submitted,
     take,
 )
@@ -41,9 +46,12 @@ __all__ = [
     "FileView",
     "GatewayClient",
     "GatewayClientError",
+    "GatewayUnreachable",
     "JobChange",
+    "JobFileView",
     "JobView",
     "MetricsView",
+    "ResolvedPathView",
     "SubmittedJob",
 ]
 
@@ -55,6 +63,7 @@ LONGEST_BACKOFF: Final = 10.0
 # A job that is deleted tells nothing: after so long without news it is asked for again.
 QUIET_SECONDS: Final = 60.0
 LONGEST_MESSAGE: Final = 32 * 1024 * 1024
+RESOLVED_AT_ONCE: Final = 10_000
 
 
 class GatewayClientError(Exception):
@@ -70,6 +79,10 @@ class GatewayClientError(Exception):
         super().__init__(message)
 
 
+class GatewayUnreachable(GatewayClientError):
+    """There was no answer. The cause, where there is one, is the network's own error."""
+
+
 class GatewayClient:
     """Speaks to one gateway, as an async context manager.
 
@@ -81,17 +94,25 @@ class GatewayClient:
     """
 
     def __init__(
-        self, url: str, api_key: str, *, timeout: float = 60.0, submit_timeout: float = 660.0
+        self,
+        url: str,
+        api_key: str,
+        *,
+        timeout: float = 60.0,
+        submit_timeout: float = 660.0,
+        on_wait: Callable[[float], None] | None = None,
     ) -> None:
         """``timeout``: seconds that a request may take in all.
 
-        A submit may take ``submit_timeout``: the gateway gives up after 600 by default. Raises
+        A submit may take ``submit_timeout``: the gateway gives up after 600 by default.
+        ``on_wait`` is told the seconds whenever the rate limit makes a request wait. Raises
         `GatewayClientError` for what is no URL.
         """
+        self._on_wait = on_wait
         self._submit_timeout = aiohttp.ClientTimeout(total=submit_timeout)
         self._session = aiohttp.ClientSession(
             # A base URL's path counts only up to its last slash, and only for relative paths.
-            base_url=_read_url(f"{url.rstrip('/')}/"),
+            base_url=_read_url(url.rstrip("/")),
             headers={"X-API-Key": api_key},
             timeout=aiohttp.ClientTimeout(total=timeout),
         )
@@ -129,7 +150,7 @@ class GatewayClient:
 
     async def status(self, job_id: str) -> JobView:
         """A job's state and progress."""
-        answer = await self._request("GET", f"api/v1/cache/jobs/{job_id}")
+        answer = await self._request("GET", _job_path(job_id))
         with _understanding():
             return read_job(answer["job"])
 
@@ -137,25 +158,51 @@ class GatewayClient:
         self, *, status: str | None = None, limit: int = 50, offset: int = 0
     ) -> tuple[Sequence[JobView], int]:
         """A page of jobs, newest first, and how many match in all."""
-        query = {"limit": str(limit), "offset": str(offset)} | (
-            {"status": status} if status else {}
-        )
+        query = _page(status, limit, offset)
         answer = await self._request("GET", "api/v1/cache/jobs", params=query)
         with _understanding():
             return [read_brief_job(job) for job in answer["jobs"]], answer["total"]
 
+    async def files(
+        self, job_id: str, *, status: str | None = None, limit: int = 50, offset: int = 0
+    ) -> tuple[Sequence[JobFileView], int]:
+        """A page of a job's files, as the job holds them, and how many match in all."""
+        query = _page(status, limit, offset)
+        answer = await self._request("GET", f"{_job_path(job_id)}/files", params=query)
+        with _understanding():
+            return [read_job_file(file) for file in answer["files"]], answer["total"]
+
+    async def resolve(self, paths: Sequence[str]) -> Sequence[ResolvedPathView]:
+        """What each path means to the gateway, in the order given; nothing is created."""
+        resolved: list[ResolvedPathView] = []
+        for first in range(0, len(paths), RESOLVED_AT_ONCE):
+            some = list(paths[first : first + RESOLVED_AT_ONCE])
+            answer = await self._request("POST", "api/v1/paths/resolve", json={"paths": some})
+            with _understanding():
+                found = [read_resolved(path) for path in answer["paths"]]
+                if len(found) != len(some):
+                    raise ValueError
+            resolved += found
+        return resolved
+
     async def cancel(self, job_id: str) -> None:
         """Cancel a job that has not ended."""
-        await self._request("DELETE", f"api/v1/cache/jobs/{job_id}")
+        await self._request("DELETE", _job_path(job_id))
 
     async def watch(
-        self, job_id: str, *, files: bool = False, patience: float = 300.0
-    ) -> AsyncIterator[JobChange]:
+        self,
+        job_id: str,
+        *,
+        files: bool = False,
+        patience: float = 300.0,
+        on_lost: Callable[[], None] | None = None,
+    ) -> AsyncGenerator[JobChange, None]:
         """Yield the job as it is, then each change, until it has ended.
 
         With ``files`` also each file that ended. A lost connection is made again, and the job is
-        told as it is then. Raises `GatewayClientError` when the gateway refuses (no such job), or
-        cannot be reached for ``patience`` seconds.
+        told as it is then; ``on_lost`` is called when one is lost. Raises `GatewayClientError`
+        when the gateway refuses (no such job), `GatewayUnreachable` when it cannot be reached for
+        ``patience`` seconds.
         """
         failures, given_up_at = 0, _now() + patience
         while True:
@@ -171,8 +218,10 @@ class GatewayClient:
                 # Patience begins when the connection is lost, however long it was quiet before.
                 if is_connected:
                     failures, given_up_at = 0, _now() + patience
+                    if on_lost is not None:
+                        on_lost()
                 if _now() >= given_up_at:
-                    raise GatewayClientError(f"The gateway cannot be reached: {error}") from error
+                    raise GatewayUnreachable(f"The gateway cannot be reached: {error}") from error
             failures += 1
             # Jitter: clients that lost the same gateway must not all come back at once.
             longest = min(LONGEST_BACKOFF, 0.25 * 2.0 ** min(failures, 10))
@@ -224,11 +273,13 @@ class GatewayClient:
                         return await _read(response)
                     wait = _read_wait(response.headers.get("Retry-After", ""))
             except TimeoutError:
-                raise GatewayClientError("The gateway did not answer in time") from None
+                raise GatewayUnreachable("The gateway did not answer in time") from None
             except (aiohttp.ClientError, OSError) as error:
-                raise GatewayClientError(f"The gateway cannot be reached: {error}") from error
+                raise GatewayUnreachable(f"The gateway cannot be reached: {error}") from error
             except ValueError as error:
                 raise GatewayClientError(f"The request cannot be sent: {error}") from None
+            if self._on_wait is not None:
+                self._on_wait(wait)
             await asyncio.sleep(wait)
 
 
@@ -294,9 +345,20 @@ def _understanding() -> Iterator[None]:
         raise GatewayClientError("The answer is not understood") from None
 
 
+def _job_path(job_id: str) -> str:
+    # Whatever stands there is an id, and nothing that leads elsewhere.
+    return f"api/v1/cache/jobs/{quote(job_id, safe='', errors='replace')}"
+
+
+def _page(status: str | None, limit: int, offset: int) -> dict[str, str]:
+    query = {"limit": str(limit), "offset": str(offset)}
+    return query | ({"status": status} if status else {})
+
+
 def _read_url(text: str) -> URL:
+    """The URL with the slash at its end. Raises `GatewayClientError`."""
     try:
-        url = URL(text)
+        url = URL(f"{text}/")
     except ValueError:
         url = URL()
     if url.scheme not in ("http", "https") or not url.host:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,21 +12,26 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SubmittedJob:
-    """A job as the gateway created it. Sizes are in bytes."""
+    """A job as the gateway created it. Sizes are in bytes.
+
+    ``unindexed`` are the names that the index does not know; ``matched`` those that it knows in
+    another spelling, with that spelling.
+    """
 
     id: str
     status: str
     total_files: int
     total_bytes: int
     unindexed: Sequence[str]
+    matched: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class JobView:
     """A job's state and progress. Sizes are in bytes, ``percentage`` is 0 to 100.
 
-    ``seconds_left`` and ``mbps`` (MiB/s) are None where the gateway does not know them, and so is
-    ``submitted_by``, the name of the API key.
+    ``seconds_left`` and ``mbps`` (MiB/s) are None where the gateway does not know them, and so
+    is ``submitted_by``, the name of the API key.
     """
 
     id: str
@@ -64,6 +69,39 @@ class FileView:
 
 
 @dataclass(frozen=True, slots=True)
+class JobFileView:
+    """A file of a job. Sizes are in bytes; ``seconds`` is how long it has been read."""
+
+    path: str
+    status: str
+    size: int
+    bytes_read: int
+    seconds: float | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedPathView:
+    """What a path means to the gateway.
+
+    ``resolved`` is relative to ``filespace``; both are None where the path is refused, and
+    ``error`` says why. ``kind`` is ``file``, ``directory``, or None if that is not known;
+    ``size`` is in bytes.
+    """
+
+    path: str
+    resolved: str | None
+    filespace: str | None
+    rule: str | None
+    indexed: bool
+    kind: str | None
+    size: int | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class JobChange:
     """What ``GatewayClient.watch`` yields: the job as it is now, and the file that ended, if any.
 
@@ -77,12 +115,17 @@ class JobChange:
 
 @dataclass(frozen=True, slots=True)
 class MetricsView:
-    """The newest figures. ``mbps`` is in MiB/s, latencies are in milliseconds."""
+    """The newest figures. ``mbps`` is in MiB/s, latencies are in milliseconds.
+
+    ``measured_at`` is None before any throughput was measured; ``s3_error`` says what is wrong.
+    """
 
     mbps: float
     s3_is_healthy: bool | None
     s3_latency: int | None
     s3_average_latency: int | None
+    s3_error: str | None = None
+    measured_at: datetime | None = None
 
 
 def read_submitted(answer: Json) -> SubmittedJob:
@@ -93,6 +136,8 @@ def read_submitted(answer: Json) -> SubmittedJob:
         total_files=answer["totalFiles"],
         total_bytes=answer["totalSize"]["bytes"],
         unindexed=answer["unindexed"],
+        # Older gateways do not say.
+        matched={one["path"]: one["resolved"] for one in answer.get("matched", ())},
     )
 
 
@@ -104,6 +149,36 @@ def read_metrics(figures: Json) -> MetricsView:
         s3_is_healthy=health["isHealthy"],
         s3_latency=health["latency"],
         s3_average_latency=health["averageLatency"],
+        s3_error=health.get("error"),
+        measured_at=_read_time(figures["lucidLink"].get("timestamp")),
+    )
+
+
+def read_job_file(file: Json) -> JobFileView:
+    """A file as the list of a job's files shows it."""
+    return JobFileView(
+        path=file["path"],
+        status=file["status"],
+        size=file["sizeBytes"],
+        bytes_read=file["bytesRead"],
+        seconds=file["seconds"],
+        started_at=_read_time(file["startedAt"]),
+        completed_at=_read_time(file["completedAt"]),
+        error=file["error"],
+    )
+
+
+def read_resolved(path: Json) -> ResolvedPathView:
+    """What a path means, as the gateway says it."""
+    return ResolvedPathView(
+        path=path["path"],
+        resolved=path["resolved"],
+        filespace=path["filespace"],
+        rule=path["rule"],
+        indexed=path["indexed"],
+        kind=path["type"],
+        size=path["size"],
+        error=path["error"],
     )
 
 
@@ -113,12 +188,9 @@ def read_job(job: Json) -> JobView:
         id=job["id"],
         status=job["status"],
         error=job["error"],
-        created_at=_read_time(job["createdAt"]),
-        started_at=_read_time(job["startedAt"]),
-        completed_at=_read_time(job["completedAt"]),
+        **_read_origin(job),
         seconds_left=job["eta"]["seconds"] if job["eta"] else None,
         mbps=job["throughput"]["mbps"] if job["throughput"] else None,
-        submitted_by=job.get("submittedBy"),
         **_read_progress(job["progress"]),
     )
 
@@ -135,14 +207,21 @@ def read_brief_job(job: Json) -> JobView:
         completed_bytes=job["completedSizeBytes"],
         percentage=job["percentage"],
         error=job["error"],
-        created_at=_read_time(job["createdAt"]),
-        started_at=_read_time(job["startedAt"]),
-        completed_at=_read_time(job["completedAt"]),
-        submitted_by=job.get("submittedBy"),
+        **_read_origin(job),
     )
 
 
-def _read_progress(progress: Json) -> dict[str, int]:
+def _read_origin(job: Json) -> dict[str, Any]:
+    """What both shapes of a job say in the same way: its times, and who submitted it."""
+    return {
+        "created_at": _read_time(job["createdAt"]),
+        "started_at": _read_time(job["startedAt"]),
+        "completed_at": _read_time(job["completedAt"]),
+        "submitted_by": job.get("submittedBy"),
+    }
+
+
+def _read_progress(progress: Json) -> dict[str, Any]:
     files, size = progress["files"], progress["size"]
     return {
         "total_files": files["total"],
@@ -165,7 +244,7 @@ def take(job: JobView | None, message: Json) -> tuple[JobView | None, FileView |
         return job, FileView(message["filePath"], message["sizeBytes"], message["error"])
     if not kind.startswith("job-"):
         return job, None
-    told: dict[str, Any] = _read_progress(message["progress"])
+    told = _read_progress(message["progress"])
     job = replace(job, status=message["status"], error=message["error"], **told)
     # Only a job that runs has a rate; what a message leaves out stays as it was.
     return (job if job.status == "running" else replace(job, seconds_left=None, mbps=None)), None

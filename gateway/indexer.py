@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -57,7 +57,7 @@ class IndexProgress:
 
 
 class Indexer:
-    """Indexes folders of the filespace. One run at a time, over all programs; others wait.
+    """Indexes folders of the filespaces. One run at a time, over all programs; others wait.
 
     ``concurrency`` folders are scanned at once, by default ``settings.index_concurrency``.
     """
@@ -71,14 +71,14 @@ class Indexer:
     ) -> IndexResult:
         """Make the rows of ``directory`` and below it match what is there.
 
-        ``directory`` is the mount point or an absolute path below it. Raises `IndexRefused` if
+        ``directory`` is a mount point or an absolute path below one. Raises `IndexRefused` if
         it is not, if it is no readable directory, or if so many rows would vanish that it looks
         unmounted (``allow_empty`` permits that), and `DatabaseUnavailable`. Nothing is changed
         then, nor if cancelled: all changes appear at once at the end, or none.
         """
-        root = _checked_root(directory, self._settings.container_mount_point)
+        root, mount = _checked_root(directory, self._settings.mount_points)
         run = _Run(
-            self._settings, root, self._concurrency, allow_empty, progress or IndexProgress()
+            self._settings, root, mount, self._concurrency, allow_empty, progress or IndexProgress()
         )
         try:
             return await _in_daemon_thread(run.execute)
@@ -130,12 +130,14 @@ class _Run:
         self,
         settings: Settings,
         root: str,
+        mount: str,
         concurrency: int,
         allow_empty: bool,
         progress: IndexProgress,
     ) -> None:
         self._settings = settings
         self._root = root
+        self._mount = mount
         self._concurrency = concurrency
         self._allow_empty = allow_empty
         self._progress = progress
@@ -163,7 +165,7 @@ class _Run:
         return tally.result(changes, time.monotonic() - started)
 
     def _checked_mount(self) -> str:
-        mount = os.path.realpath(self._settings.container_mount_point)
+        mount = os.path.realpath(self._mount)
         if not is_inside(os.path.realpath(self._root), mount):
             raise IndexRefused(f"{printable(self._root)} leads out of the filespace")
         return mount
@@ -197,17 +199,22 @@ class _Run:
             raise _Stopped
 
 
-def _checked_root(directory: str, mount: str) -> str:
+def _checked_root(directory: str, mounts: Sequence[str]) -> tuple[str, str]:
+    """The directory, flat, and the mount point of the filespace that holds it."""
     root = "/" + os.path.normpath(directory).lstrip("/")
-    if not os.path.isabs(directory) or "\0" in directory or not is_inside(root, mount):
-        raise IndexRefused(
-            f"{printable(directory)} is neither the filespace {printable(mount)} nor below it"
-        )
+    mount = next((mount for mount in mounts if is_inside(root, mount)), None)
+    if mount is None or not os.path.isabs(directory) or "\0" in directory:
+        raise IndexRefused(f"{printable(directory)} is neither {_known(mounts)} nor below it")
     try:
         root.encode()
     except UnicodeEncodeError:
         raise IndexRefused(f"{printable(root)} is not UTF-8 and cannot be indexed") from None
-    return root
+    return root, mount
+
+
+def _known(mounts: Sequence[str]) -> str:
+    shown = ", ".join(map(printable, mounts))
+    return f"the filespace {shown}" if len(mounts) == 1 else f"one of the filespaces {shown}"
 
 
 def _read_root(root: str) -> Entry:

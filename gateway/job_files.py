@@ -18,7 +18,7 @@ class JobFiles:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queries = load_queries("job_files")
+        self._queries = load_queries("planner", "job_files")
 
     async def page(
         self, job_id: str, status: FileStatus | None = None, limit: int = 50, offset: int = 0

@@ -1,4 +1,4 @@
-"""Looks at files through the mount. A mount that hangs costs the caller two seconds, not more."""
+"""Looks at files through the mounts. One that hangs costs the caller two seconds, not more."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
+
+from gateway.aside import compute
 
 STATS_AT_ONCE = 32
 STATS_SECONDS = 2.0
@@ -29,7 +32,7 @@ class Kind(Enum):
     DIRECTORY = auto()
     MISSING = auto()
     UNKNOWN = auto()
-    """The mount did not answer in time, or cannot be asked."""
+    """The mount did not answer in time, cannot be asked, or is not there at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +69,53 @@ class _Batch:
 
 
 class Mount:
-    """Asks the mount in daemon threads of its own, at most 32.
+    """Asks the mounts at ``mount_points`` in daemon threads of its own, at most 32.
 
     A thread stuck in a hung mount stays stuck: it must neither hold up the exit of the process
     nor be followed by ever more of its kind, so no executor of the standard library will do. What
     nobody waits for any more is dropped, and while every thread is stuck nothing is taken in.
     """
 
-    def __init__(self, mount_point: str) -> None:
-        self._mount_point = mount_point
+    def __init__(self, mount_points: Sequence[str]) -> None:
+        self._prefixes = {root: root.rstrip("/") + "/" for root in mount_points}
         self._batches: deque[_Batch] = deque()
         self._changed = threading.Condition()
         self._threads = 0
         self._idle = 0
         self._stuck = 0
 
-    async def is_visible(self) -> bool:
-        """Whether the mount point is a directory with something in it."""
-        [has_entries] = await self._ask(_has_entries, [self._mount_point])
-        return bool(has_entries)
+    async def visible(self, mount_points: Iterable[str] | None = None) -> AbstractSet[str]:
+        """Those mount points, of some or of all, that are directories with something in them."""
+        asked = list(self._prefixes if mount_points is None else mount_points)
+        answers = await self._ask(_has_entries, asked)
+        return {root for root, has_entries in zip(asked, answers, strict=True) if has_entries}
 
     async def look_at(self, paths: Sequence[str]) -> list[Seen]:
-        """Stat each path, all within two seconds; what was not answered by then is UNKNOWN."""
+        """Stat each path, all within two seconds; what was not answered by then is UNKNOWN.
+
+        So is what is missing where the mount point is not visible: there everything is missing.
+        """
         unknown = Seen(Kind.UNKNOWN)
-        return [seen or unknown for seen in await self._ask(_look, paths)]
+        seen = [answer or unknown for answer in await self._ask(_look, paths)]
+        missing = [path for path, it in zip(paths, seen, strict=True) if it.kind is Kind.MISSING]
+        if not missing:
+            return seen
+        roots = await compute(len(missing), self._roots_of, missing)
+        if hidden := roots - await self.visible(roots):
+            prefixes = tuple(self._prefixes[root] for root in hidden)
+            return await compute(len(paths), _hide, paths, seen, prefixes)
+        return seen
+
+    def _roots_of(self, paths: Sequence[str]) -> AbstractSet[str]:
+        """The mount points that paths lie at or below."""
+        if len(self._prefixes) == 1:
+            return set(self._prefixes)
+        # One that hangs is not asked for the sake of the others: it said nothing to be missing.
+        return {
+            root
+            for root, prefix in self._prefixes.items()
+            if any(f"{path}/".startswith(prefix) for path in paths)
+        }
 
     async def _ask(self, look: Look, paths: Sequence[str]) -> Sequence[Any]:
         """What ``look`` says of each path; None where there was no answer in time."""
@@ -177,6 +203,15 @@ def _has_entries(path: str) -> bool:
             return next(entries, None) is not None
     except OSError:
         return False
+
+
+def _hide(paths: Sequence[str], seen: Sequence[Seen], prefixes: tuple[str, ...]) -> list[Seen]:
+    """What was seen, but unknown if it is missing and begins with a prefix."""
+    unknown = Seen(Kind.UNKNOWN)
+    return [
+        unknown if it.kind is Kind.MISSING and f"{path}/".startswith(prefixes) else it
+        for path, it in zip(paths, seen, strict=True)
+    ]
 
 
 def _look(path: str) -> Seen:

@@ -59,7 +59,7 @@ async def serve(
         url = _url_of(listener)
         log.info(
             "TeamCache gateway %s for %s, listening on %s",
-            *(_version(), settings.container_mount_point, url),
+            *(_version(), ", ".join(settings.mount_points), url),
         )
         if on_listening is not None:
             on_listening(url)

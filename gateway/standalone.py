@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import shlex
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from gateway.embedded_postgres import EmbeddedPostgres
 from gateway.errors import EmbeddedPostgresError, SettingsError
 from gateway.index_state import IndexState
 from gateway.keys import HUB, METRICS, PROMETHEUS, READINESS
-from gateway.monitors.index import IndexMonitor
+from gateway.monitors.index import index_monitors
 from gateway.monitors.loop import Monitor, running
 from gateway.monitors.worker_throughput import WorkerThroughputMonitor
 from gateway.server import serve
@@ -54,9 +54,8 @@ def check_apart(media: Path, data_dir: Path) -> None:
         )
 
 
-def rescan_command(settings: Settings, data_dir: Path) -> str:
-    """The command that brings the index up to date by hand, beside a running gateway."""
-    media = settings.container_mount_point
+def rescan_command(media: str, data_dir: Path) -> str:
+    """The command that brings a folder's index up to date by hand, beside a running gateway."""
     return shlex.join(["teamcache-gateway", "index", media, "--data-dir", str(data_dir.absolute())])
 
 
@@ -68,12 +67,13 @@ async def run_standalone(
 ) -> None:
     """Run until ``stop`` is set; then stop everything, PostgreSQL last.
 
-    The files under ``settings.container_mount_point`` are indexed and read. The port opens at
+    The files under ``settings.mount_points`` are indexed and read. The port opens at
     once: until PostgreSQL has started, which may take minutes after a crash, and the schema is up
     to date, requests are answered with 503. Raises `EmbeddedPostgresError`, `CannotListen`,
     `SettingsError`.
     """
-    check_apart(Path(settings.container_mount_point), data_dir)
+    for mount_point in settings.mount_points:
+        check_apart(Path(mount_point), data_dir)
     server = EmbeddedPostgres(data_dir, database=settings.db_name, user=settings.db_user)
     try:
         await asyncio.to_thread(server.prepare)
@@ -81,8 +81,8 @@ async def run_standalone(
         state = IndexState()
         app = create_app(settings, index=state)
         app[READINESS].hold_until_database_starts()
-        index = IndexMonitor(settings, state, rescan_command(settings, data_dir))
-        working = asyncio.create_task(_work(server, app, settings, index, stop))
+        indexes = index_monitors(settings, state, lambda media: rescan_command(media, data_dir))
+        working = asyncio.create_task(_work(server, app, settings, indexes, stop))
         # If there is no working any more, there is no use in serving.
         working.add_done_callback(lambda _: stop.set())
         try:
@@ -98,7 +98,7 @@ async def _work(
     server: EmbeddedPostgres,
     app: web.Application,
     settings: Settings,
-    index: IndexMonitor,
+    indexes: Sequence[Monitor],
     stop: asyncio.Event,
 ) -> None:
     """Run PostgreSQL, and on it, as soon as the schema is there, the index and the worker."""
@@ -113,7 +113,7 @@ async def _work(
             return
         async with AsyncExitStack() as stack:
             worker = await stack.enter_async_context(_worker(settings))
-            monitors: list[Monitor] = [index]
+            monitors = list(indexes)
             # A backend measures the throughput itself: two rates in turn would be no rate at all.
             if not settings.backend_ws_url:
                 monitors.append(WorkerThroughputMonitor(worker, app[METRICS], app[HUB]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -110,14 +109,11 @@ class Submission:
 
     async def _refuse_empty(self, empty: Typed, recursive: bool) -> None:
         """Refuse directories of which the index knows no file, and say why if the mount tells."""
-        seen, is_visible = await asyncio.gather(
-            self._mount.look_at(list(empty)), self._mount.is_visible()
-        )
+        seen = await self._mount.look_at(list(empty))
         typed, kinds = list(empty.values()), {it.kind for it in seen}
         if wrong := [name for name, it in zip(typed, seen, strict=True) if it.kind is Kind.FILE]:
             raise _listed_as_directory(wrong)
-        # A mount that we cannot see misses every directory.
-        reason = _why_empty(kinds, len(typed), recursive) if is_visible else ""
+        reason = _why_empty(kinds, len(typed), recursive)
         raise NoFilesFound(f"No files found in {_name(typed)}{reason}", typed)
 
     async def _measure(self, paths: Sequence[str], typed: Typed, *, nothing_else: bool) -> Sizes:
@@ -131,8 +127,7 @@ class Submission:
         if wrong := [typed[path] for path, it in seen.items() if it.kind is Kind.DIRECTORY]:
             raise _listed_as_file(wrong)
         all_missing = all(it.kind is Kind.MISSING for it in seen.values())
-        # A mount that we cannot see misses every file; the worker may see it.
-        if nothing_else and all_missing and await self._mount.is_visible():
+        if nothing_else and all_missing:
             missing = [typed[path] for path in paths]
             verb = "does" if len(missing) == 1 else "do"
             raise NoFilesFound(f"No files found: {_name(missing)} {verb} not exist", missing)

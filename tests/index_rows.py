@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import PurePosixPath
@@ -81,3 +82,20 @@ def _insert(settings: Settings, rows: list[tuple[Any, ...]]) -> None:
         connection.cursor() as cursor,
     ):
         execute_values(cursor, INSERT_ROWS, rows)
+
+
+def change_job(settings: Settings, job_id: str, **columns: Any) -> None:
+    """Write a job as a worker would."""
+    assignments = ", ".join(f"{column} = %s" for column in columns)
+    statement = f"UPDATE cache_jobs SET {assignments} WHERE id = %s::uuid"
+    run(settings, statement, *columns.values(), job_id)
+
+
+def make_job(settings: Settings, **columns: Any) -> str:
+    """Insert a job of one file, as somebody else would."""
+    columns = {"id": str(uuid.uuid4()), "file_paths": ["/x"], "total_files": 1} | columns
+    names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
+    statement = f"INSERT INTO cache_jobs ({names}) VALUES ({places}) RETURNING id::text AS id"
+    (row,) = run(settings, statement, *columns.values())
+    identifier: str = row.id
+    return identifier

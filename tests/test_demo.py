@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from processes import environment, run_command, running_command
+from terminals import on_terminal
 
 from gateway.embedded_postgres.shutdown import find_servers
 
@@ -116,46 +115,3 @@ def listen_on(port: int) -> socket.socket | None:
         return socket.create_server(("127.0.0.1", port))
     except OSError:
         return None
-
-
-class Terminal:
-    """A command on a terminal, and what it has shown there."""
-
-    def __init__(self, process: asyncio.subprocess.Process, descriptor: int) -> None:
-        self.process = process
-        self.text = ""
-        self._descriptor = descriptor
-
-    async def shows(self, text: str) -> None:
-        async with asyncio.timeout(60):
-            while text not in self.text:
-                found = await asyncio.to_thread(self._read)
-                assert found, self.text
-                self.text += found
-
-    def _read(self) -> str:
-        try:
-            return os.read(self._descriptor, 65536).decode(errors="replace")
-        except OSError:  # the other end is closed
-            return ""
-
-
-@contextlib.asynccontextmanager
-async def on_terminal(*arguments: object, cwd: Path) -> AsyncIterator[Terminal]:
-    ours, theirs = os.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", *map(str, arguments)),
-        stdin=theirs, stdout=theirs, stderr=theirs,
-        env=environment(TERM="xterm", COLUMNS="120"),
-        cwd=cwd,
-        start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    try:
-        yield Terminal(process, ours)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        # Nobody reads any more: the terminal must not hold it up.
-        os.close(ours)
-        await process.wait()

@@ -161,5 +161,5 @@ async def test_a_database_without_unicode_knows_the_case_of_ascii(
 
 async def find(settings: Settings, *names: str) -> Any:
     async with Database(settings) as database:
-        lookup = PathLookup(database, Mount(MOUNT), Filespaces.single(MOUNT))
+        lookup = PathLookup(database, Mount([MOUNT]), Filespaces.single(MOUNT))
         return await lookup.find({f"{MOUNT}/{name}": None for name in names})

@@ -172,16 +172,25 @@ async def test_an_index_of_our_own_is_reported(
         return (await read_health(client))[1]["index"]
 
     assert await report() == {"status": "building", "entries": 0, "lastScan": None}
-    index.succeeded(7, datetime(2026, 11, 24, 10, 23, tzinfo=UTC))
-    good = {"status": "ready", "entries": 7, "lastScan": "2026-11-24T10:23:00.000Z"}
+    east, west = index.of("/east"), index.of("/west")
+    east.succeeded(7, datetime(2026, 11, 24, 10, 23, tzinfo=UTC))
+    west.progress.entries = 100
+    assert await report() == {"status": "building", "entries": 107, "lastScan": None}
+    west.failed("West is away")
+    away = {"status": "refused", "error": "West is away"}
+    assert await report() == away | {"entries": 107, "lastScan": None}
+    west.succeeded(20, datetime(2026, 11, 24, 10, 25, tzinfo=UTC))
+    good = {"status": "ready", "entries": 27, "lastScan": "2026-11-24T10:23:00.000Z"}
     assert await report() == good
-    index.failed("The filespace is away")
-    index.progress.entries = 1
-    assert await report() == good | {"status": "refused", "error": "The filespace is away"}
-    index.succeeded(8, datetime(2026, 11, 24, 10, 38, tzinfo=UTC))
+    for filespace in (east, west):
+        filespace.failed("The database is away")
+        filespace.progress.entries = 1
+    assert await report() == good | {"status": "refused", "error": "The database is away"}
+    east.succeeded(8, datetime(2026, 11, 24, 10, 38, tzinfo=UTC))
+    west.succeeded(20, datetime(2026, 11, 24, 10, 39, tzinfo=UTC))
     assert (await report()) == {
         "status": "ready",
-        "entries": 8,
+        "entries": 28,
         "lastScan": "2026-11-24T10:38:00.000Z",
     }
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from indexer_tools import until
+from worker_kit import write_tree
 
 from gateway.errors import IndexRefused
-from gateway.index_state import IndexState
-from gateway.monitors.index import UNBUILT_SECONDS, IndexMonitor
+from gateway.filespace_settings import FilespaceSettings
+from gateway.index_state import FilespaceIndex, IndexState
+from gateway.monitors.index import UNBUILT_SECONDS, IndexMonitor, index_monitors
+from gateway.monitors.loop import running
 from gateway.settings import Settings
 from gateway.wire import iso_time
 
@@ -19,7 +26,8 @@ async def test_a_mount_that_comes_late_is_looked_for_often(
 ) -> None:
     mount, state = tmp_path / "late", IndexState()
     changes = {"container_mount_point": str(mount), "index_interval": interval}
-    monitor = IndexMonitor(database_settings.model_copy(update=changes), state)
+    settings = database_settings.model_copy(update=changes)
+    [monitor] = index_monitors(settings, state, "index {}".format)
     with pytest.raises(IndexRefused):
         await monitor.check_once()
     assert (monitor.interval, state.built) == (UNBUILT_SECONDS, False)
@@ -29,19 +37,50 @@ async def test_a_mount_that_comes_late_is_looked_for_often(
     (mount / "a.mov").write_bytes(b"x")
     assert await monitor.check_once() is is_last
     assert (monitor.interval, state.built) == (interval, True)
-    assert state.last_scan is not None
+    last_scan = state.of(str(mount)).last_scan
     assert state.report() == {
         "status": "ready",
         "entries": 2,
-        "lastScan": iso_time(state.last_scan),
+        "lastScan": iso_time(last_scan),
     }
+
+
+async def test_a_filespace_whose_mount_is_away_keeps_no_other_from_being_indexed(
+    database_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    names = ("away", "there", "emptied")
+    listed = tuple(FilespaceSettings(name=it, mount_point=str(tmp_path / it)) for it in names)
+    changes = {"filespaces": listed, "index_interval": 0.1}
+    state = IndexState()
+    write_tree(tmp_path, {"there/a.mov": 1, "emptied/b.mov": 1, "emptied/c.mov": 1})
+    monitors = index_monitors(
+        database_settings.model_copy(update=changes), state, "rescan {}".format
+    )
+    assert [monitor.name for monitor in monitors] == [f"index-{name}" for name in names]
+    async with AsyncExitStack() as stack:
+        for monitor in monitors:
+            await stack.enter_async_context(running(monitor))
+        await until(lambda: state.of(str(tmp_path / "emptied")).built)
+        await until(lambda: state.of(str(tmp_path / "there")).built)
+        shutil.rmtree(tmp_path / "emptied")
+        (tmp_path / "emptied").mkdir()
+        (tmp_path / "there/d.mov").touch()
+        await until(lambda: "would vanish" in state.report().get("error", ""))
+        await until(lambda: state.of(str(tmp_path / "there")).entries == 3)
+    report = state.report()
+    assert report["error"].startswith(f"{tmp_path}/away does not exist; 2 of the 2 indexed entries")
+    assert f"below {tmp_path}/emptied would vanish" in report["error"]
+    assert (report["status"], report["entries"], report["lastScan"]) == ("refused", 6, None)
+    assert "index-there: 1 files, 2 added" in caplog.text
+    assert f"rescan {tmp_path}/emptied --allow-empty" in caplog.text
 
 
 async def test_what_is_skipped_is_told_once(
     database_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = database_settings.model_copy(update={"container_mount_point": str(tmp_path)})
-    monitor = IndexMonitor(settings, IndexState())
+    monitor = IndexMonitor(settings, str(tmp_path), FilespaceIndex())
     for number in range(7):
         (tmp_path / f"link {number}").symlink_to("nothing")
     await monitor.check_once()

@@ -7,25 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from test_plans import Node, Plans, blocks, indexes, plans, scanned  # noqa: F401
+from plans_kit import YOUNG_JOB, Node, Plans, blocks, indexes, scanned
 
 from gateway.job_files import LAST_ID
 from gateway.jobs import FileStatus
 from gateway.sql import load_queries
 
-FILES = load_queries("job_files")
+FILES = load_queries("planner", "job_files")
 STATES = "teamcache_gateway_cache_job_items_state"
-# A job that is younger than all statistics.
-YOUNG_JOB = """
-INSERT INTO cache_jobs (id, status, file_paths) VALUES (%(job)s, 'running', '{}');
-INSERT INTO cache_job_items (job_id, file_path, status)
-SELECT %(job)s, n, CASE WHEN n < 10 THEN 'failed' ELSE 'pending' END
-FROM generate_series(1, 100000) AS n;
-"""
 
 
 def explain(
-    plans: Plans,  # noqa: F811
+    plans: Plans,
     job_id: str,
     status: str | None,
     *,
@@ -47,7 +40,7 @@ def most_sorted(nodes: Sequence[Node]) -> int:
 
 @pytest.mark.parametrize("status", [None, *FileStatus])
 def test_a_first_page_reads_little_more_than_it_shows(
-    plans: Plans,  # noqa: F811
+    plans: Plans,
     status: str | None,
 ) -> None:
     nodes = explain(plans, plans.large_job, status)
@@ -60,7 +53,7 @@ def test_a_first_page_reads_little_more_than_it_shows(
 @pytest.mark.parametrize("status", [None, "completed"])
 @pytest.mark.parametrize("limit", [1, 1000])
 def test_a_late_page_is_walked_to_and_nothing_is_sorted_on_the_way(
-    plans: Plans,  # noqa: F811
+    plans: Plans,
     status: str | None,
     limit: int,
 ) -> None:
@@ -73,7 +66,7 @@ def test_a_late_page_is_walked_to_and_nothing_is_sorted_on_the_way(
 @pytest.mark.parametrize("status", [None, *FileStatus])
 @pytest.mark.parametrize("limit", [50, 1000])
 def test_a_job_that_no_statistics_know_is_walked_as_well(
-    plans: Plans,  # noqa: F811
+    plans: Plans,
     status: str | None,
     limit: int,
 ) -> None:
@@ -85,7 +78,7 @@ def test_a_job_that_no_statistics_know_is_walked_as_well(
 
 @pytest.mark.parametrize("status", ["pending", "running", "failed", "cancelled"])
 def test_few_files_of_a_state_are_counted_without_reading_the_others(
-    plans: Plans,  # noqa: F811
+    plans: Plans,
     status: str,
 ) -> None:
     nodes = plans.explain(FILES["count"], {"job": plans.large_job, "status": status}, run=True)

@@ -53,7 +53,7 @@ async def hang_every_thread(mount: Mount, hanging: Hanging) -> None:
 async def test_each_path_is_told_in_its_order(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 7)
     (tmp_path / "folder").mkdir()
-    mount = Mount(str(tmp_path))
+    mount = Mount([str(tmp_path)])
     paths = [f"{tmp_path}/{name}" for name in ("file", "no", "folder", "file/no", "nul\0", "file")]
     assert await mount.look_at(paths) == [
         Seen(Kind.FILE, 7),
@@ -67,10 +67,25 @@ async def test_each_path_is_told_in_its_order(tmp_path: Path) -> None:
 
 
 async def test_a_mount_point_is_visible_if_something_is_in_it(tmp_path: Path) -> None:
-    assert not await Mount(str(tmp_path)).is_visible()
-    assert not await Mount(str(tmp_path / "no")).is_visible()
+    assert not await Mount([str(tmp_path)]).visible()
+    assert not await Mount([str(tmp_path / "no")]).visible()
     (tmp_path / "file").touch()
-    assert await Mount(str(tmp_path)).is_visible()
+    assert await Mount([str(tmp_path)]).visible() == {str(tmp_path)}
+
+
+async def test_what_is_missing_is_unknown_where_the_mount_is_not_visible(tmp_path: Path) -> None:
+    here, away = str(tmp_path / "here"), str(tmp_path / "here too")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/file").touch()
+    mount = Mount([here, away])
+    paths = [f"{here}/no", f"{away}/no", f"{here}/file", away, f"{tmp_path}/outside"]
+    kinds = [Kind.MISSING, Kind.UNKNOWN, Kind.FILE, Kind.UNKNOWN, Kind.MISSING]
+    assert [it.kind for it in await mount.look_at(paths)] == kinds
+    assert await mount.visible() == {here}
+    (tmp_path / "here too").mkdir()
+    (tmp_path / "here too/file").touch()
+    kinds[1], kinds[3] = Kind.MISSING, Kind.DIRECTORY
+    assert [it.kind for it in await mount.look_at(paths)] == kinds
 
 
 async def test_many_paths_are_looked_at_while_the_loop_goes_on(
@@ -78,7 +93,7 @@ async def test_many_paths_are_looked_at_while_the_loop_goes_on(
 ) -> None:
     monkeypatch.setattr(mount_module, "STATS_SECONDS", UNTIL_SECONDS)
     turns = 0
-    looking = asyncio.create_task(Mount("/").look_at([str(tmp_path / "no")] * 50_000))
+    looking = asyncio.create_task(Mount(["/"]).look_at([str(tmp_path / "no")] * 50_000))
     while not looking.done():
         await asyncio.sleep(0)
         turns += 1
@@ -89,7 +104,7 @@ async def test_many_paths_are_looked_at_while_the_loop_goes_on(
 async def test_what_hangs_is_unknown_and_what_answers_is_told(
     hanging: Hanging, tmp_path: Path
 ) -> None:
-    seen = await Mount("/").look_at([*hung(5), str(tmp_path)])
+    seen = await Mount(["/"]).look_at([*hung(5), str(tmp_path)])
     assert seen == [Seen(Kind.UNKNOWN)] * 5 + [Seen(Kind.DIRECTORY)]
 
 
@@ -97,7 +112,7 @@ async def test_paths_that_hang_are_asked_side_by_side_in_threads_that_hold_up_no
     hanging: Hanging,
 ) -> None:
     before = set(threading.enumerate())
-    await hang_every_thread(Mount("/"), hanging)
+    await hang_every_thread(Mount(["/"]), hanging)
     threads = set(threading.enumerate()) - before
     assert len(threads) == STATS_AT_ONCE
     assert all(thread.daemon for thread in threads)
@@ -106,19 +121,19 @@ async def test_paths_that_hang_are_asked_side_by_side_in_threads_that_hold_up_no
 async def test_while_every_thread_hangs_nothing_is_taken_in(
     hanging: Hanging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mount = Mount(str(tmp_path))
+    mount = Mount([str(tmp_path)])
     await hang_every_thread(mount, hanging)
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 3600.0)
     async with asyncio.timeout(UNTIL_SECONDS):
         for _ in range(100):
             assert await mount.look_at(hung(1000)) == [Seen(Kind.UNKNOWN)] * 1000
-        assert not await mount.is_visible()
+        assert not await mount.visible()
     assert len(hanging.asked) == STATS_AT_ONCE
     assert not mount._batches
 
 
 async def test_what_was_given_up_is_dropped(hanging: Hanging) -> None:
-    mount = Mount("/")
+    mount = Mount(["/"])
     await mount.look_at(hung(STATS_AT_ONCE - 1))
     await mount.look_at(hung(10_000))
     asked = len(hanging.asked)
@@ -132,7 +147,7 @@ async def test_what_was_given_up_is_dropped(hanging: Hanging) -> None:
 
 
 async def test_a_mount_that_comes_back_is_asked_again(hanging: Hanging) -> None:
-    mount = Mount("/")
+    mount = Mount(["/"])
     await hang_every_thread(mount, hanging)
     hanging.go_on.set()
     async with asyncio.timeout(UNTIL_SECONDS):
@@ -146,7 +161,7 @@ async def test_one_who_hangs_up_gives_his_paths_up(
     hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 3600.0)
-    mount = Mount("/")
+    mount = Mount(["/"])
     looking = asyncio.create_task(mount.look_at(hung(10)))
     while not hanging.asked:
         await asyncio.sleep(0.001)
@@ -161,7 +176,7 @@ async def test_a_small_request_does_not_wait_for_a_large_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(mount_module, "STATS_SECONDS", UNTIL_SECONDS)
-    mount = Mount("/")
+    mount = Mount(["/"])
     large = asyncio.create_task(mount.look_at(["/no"] * 200_000))
     await asyncio.sleep(0)
     assert await mount.look_at(["/"]) == [Seen(Kind.DIRECTORY)]
@@ -170,7 +185,7 @@ async def test_a_small_request_does_not_wait_for_a_large_one(
 
 
 async def test_a_loop_that_was_closed_meanwhile_does_not_end_a_thread(hanging: Hanging) -> None:
-    mount = Mount("/")
+    mount = Mount(["/"])
 
     def abandon() -> None:
         loop = asyncio.new_event_loop()

@@ -253,7 +253,7 @@ async def test_ten_thousand_names_are_one_query(
 
     monkeypatch.setattr(Database, "fetch", counted)
     async with Database(database_settings) as database:
-        lookup = PathLookup(database, Mount(MOUNT), Filespaces.single(MOUNT))
+        lookup = PathLookup(database, Mount([MOUNT]), Filespaces.single(MOUNT))
         exact = await lookup.find(dict.fromkeys(names))
         alike = await lookup.find({f"{MOUNT}/{name[19:].lower()}": Kind.FILE for name in names})
         nothing = await lookup.find({})

@@ -21,6 +21,9 @@ from typing import Any
 import pytest
 from optional_programs import require_program
 
+from gateway.cli import USING
+from gateway.cli.client_settings import NAMES
+from gateway.cli.exit_codes import ExitCode
 from gateway.sample_media import make_sample_media
 from gateway.settings import Settings
 
@@ -29,10 +32,12 @@ README = ROOT / "README.md"
 BLOCKS = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 PYTHONS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 CURLS = [block for block in BLOCKS if block.startswith(("curl", "JOB_ID="))]
+USES = re.compile(rf"teamcache-gateway ({'|'.join(USING)})\b")
+CLIENTS = [block for block in BLOCKS if USES.search(block)]
 OTHERS = [
     line
     for block in BLOCKS
-    if block not in CURLS
+    if block not in [*CURLS, *CLIENTS]
     for line in block.replace("\\\n", " ").splitlines()
 ]
 
@@ -119,6 +124,35 @@ def test_the_curl_walk_through_works(sample: Sample) -> None:
     assert (resolved["resolved"], resolved["type"]) == ("01_VFX", "directory")
     [cancelled] = [answer for step, answer in answers if "DELETE" in step]
     assert cancelled["success"] or "ended" in cancelled["error"]
+
+
+def test_the_commands_for_users_work(sample: Sample) -> None:
+    """All in one shell, as a reader has it."""
+    python = shlex.join([sys.executable, "-m", "gateway"])
+    script = "\n".join([f'teamcache-gateway() {{ {python} "$@"; }}', *CLIENTS])
+    done = subprocess.run(
+        [require_program("bash"), "-euo", "pipefail", "-c", script],
+        capture_output=True, text=True, check=False, cwd=sample.folder,
+        env=outside() | {"TEAMCACHE_URL": sample.url, "HOME": str(sample.folder)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Health      healthy\n" in done.stdout
+    assert "completed 100 %, 252 of 252 files, 6.02 GB of 6.02 GB\n" in done.stdout
+    log = (sample.folder / "job.log").read_text()
+    assert log.endswith("completed 100 %, 246 of 246 files, 34.5 MB of 34.5 MB\n")
+    assert "State    completed\n" in done.stdout
+    assert done.stdout.endswith("it has ended\n")
+
+
+def test_every_command_for_users_and_every_exit_code_is_in_a_table() -> None:
+    text = README.read_text(encoding="utf-8")
+    section = text.partition("## Command line")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z]+)", section, re.MULTILINE) == list(USING)
+    unsaid = {ExitCode.TERMINATED, ExitCode.BROKEN_PIPE}
+    codes = map(int, re.findall(r"^\| `(\d+)`", section, re.MULTILINE))
+    assert list(codes) == [code for code in ExitCode if code not in unsaid]
+    [file] = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
+    assert tuple(tomllib.loads(file)) == NAMES
 
 
 def test_the_clients_snippet_runs_as_it_stands(sample: Sample) -> None:

@@ -10,7 +10,7 @@ from conftest import administer, change
 from test_health_api import NO_DATABASE
 
 from gateway.errors import IndexRefused, Unavailable
-from gateway.index_state import IndexState
+from gateway.index_state import FilespaceIndex
 from gateway.monitors.index import IndexMonitor
 from gateway.monitors.loop import _checked
 from gateway.monitors.schema import DATABASE_NEEDED, OWNER_NEEDED, SchemaMonitor
@@ -71,8 +71,8 @@ async def test_a_refused_index_is_not_healthy_and_builds_nothing(
     database_settings: Settings, tmp_path: Path
 ) -> None:
     settings = change(database_settings, {"container_mount_point": str(tmp_path / "away")})
-    state = IndexState()
-    monitor = IndexMonitor(settings, state)
+    state = FilespaceIndex()
+    monitor = IndexMonitor(settings, settings.container_mount_point, state)
     with pytest.raises(IndexRefused):
         await monitor.check_once()
     await _checked(monitor)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import UNLIMITED, StartApi, change, wait_until_ready
+from conftest import StartApi
 from index_rows import add_files, add_folder, count_rows, job_rows, run
 
-from gateway.app import create_app
-from gateway.index_state import IndexState
-from gateway.settings import DEMO_KEY, Settings
+from gateway.settings import Settings
 
 JOBS = "/api/v1/cache/jobs"
 MOUNT = "/media/lucidlink-1"
@@ -310,22 +307,6 @@ async def test_an_unindexed_file_under_directories_is_refused_by_name(
     answer = await refuse(api, 400, directories=["no", "new.mov"])
     assert answer["error"] == "Listed under directories, but a file: 'new.mov'"
     assert answer["details"] == ["new.mov"]
-
-
-async def test_while_the_first_index_is_being_built_it_is_said_that_it_is(
-    aiohttp_client: Any, database_settings: Settings
-) -> None:
-    index = IndexState()
-    app = create_app(change(database_settings, UNLIMITED), index=index)
-    api = await aiohttp_client(app, headers={"X-API-Key": DEMO_KEY})
-    await wait_until_ready(api)
-    answer = await refuse(api, 400, directories=[FARM])
-    assert answer["error"] == (
-        f"No files found in '{FARM}' (the first index is still being built: 0 entries so far)"
-    )
-    index.succeeded(0, datetime.now(UTC))
-    answer = await refuse(api, 400, directories=[FARM])
-    assert answer["error"] == f"No files found in '{FARM}'"
 
 
 async def test_a_directory_of_directories_has_no_files_unless_recursive(

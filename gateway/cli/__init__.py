@@ -6,12 +6,13 @@ import importlib
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from gateway.errors import GatewayError, MigrationRequired, SettingsError
 
 # Commands by name, with what the list shows; each lives in the module of its name, and is
 # imported only when it is used.
-COMMANDS = {
+RUNNING = {
     "serve": "Serve the API beside TeamCache Manager's database.",
     "worker": "Read the files of cache jobs through the mount.",
     "index": "Bring the index of files up to date with a folder.",
@@ -19,6 +20,18 @@ COMMANDS = {
     "standalone": "Run everything on one machine: PostgreSQL, index, worker, API.",
     "demo": "Watch a cache job run on a small sample, with nothing installed.",
 }
+USING = {
+    "submit": "Get files and directories into the cache.",
+    "watch": "Watch a job to its end.",
+    "jobs": "List jobs, newest first.",
+    "job": "Show a job, or what became of its files.",
+    "cancel": "Cancel a job that has not ended.",
+    "resolve": "Say what paths mean to the gateway, caching nothing.",
+    "health": "Say whether the gateway is well.",
+    "smoke": "Try every endpoint of a live gateway and say what works.",
+    "completion": "Print what makes the shell complete commands.",
+}
+COMMANDS = {**RUNNING, **USING}
 
 
 class _Commands(click.Group):
@@ -32,8 +45,19 @@ class _Commands(click.Group):
         return command
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for heading, commands in (("Run a gateway", RUNNING), ("Use a gateway", USING)):
+            with formatter.section(heading):
+                formatter.write_dl(list(commands.items()), col_max=12)
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        # Without this each command would be imported to be asked whether it is hidden.
+        if incomplete.startswith("-"):
+            return super().shell_complete(context, incomplete)
+        return [
+            CompletionItem(name, help=text)
+            for name, text in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,6 +69,7 @@ def cli() -> None:
     Try it:           teamcache-gateway demo
     On one machine:   teamcache-gateway standalone --media /mnt/filespace
     Beside Manager:   DB_HOST=postgres API_GATEWAY_KEY=... teamcache-gateway serve
+    Get files ready:  teamcache-gateway submit 01_VFX/SEQ_010 --watch
     """
 
 
@@ -54,7 +79,8 @@ def main() -> None:
     A wrong setting ends with code 2, as a wrong option does: starting again would not help.
     """
     try:
-        cli()
+        # However it was called: help and completion speak of the program.
+        cli(prog_name="teamcache-gateway")
     except MigrationRequired as error:
         print(f"Error: {error.message}:\n", file=sys.stderr)
         print("\n".join(error.statements), file=sys.stderr)

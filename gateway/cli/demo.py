@@ -15,15 +15,8 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
-from gateway.cli.size_columns import SizeColumn, SpeedColumn
+from gateway.cli.job_view import displaying
 from gateway.client import GatewayClient, GatewayClientError, JobView
 from gateway.sample_media import make_sample_media
 from gateway.server import run, stop_on_signals
@@ -143,33 +136,12 @@ def _with_advice(reason: str) -> str:
 
 
 async def _show_progress(console: Console, client: GatewayClient, job_id: str) -> JobView:
-    columns = (
-        TextColumn("{task.fields[status]}"),
-        BarColumn(bar_width=12),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[files]}"),
-        SizeColumn(),
-        SpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=None, status="pending", files="")
+    with displaying(console) as display:
         job = await client.status(job_id)
         async for change in client.watch(job_id):
             job = change.job
-            _update(bar, task, job)
+            display.show(change)
     return job
-
-
-def _update(bar: Progress, task: TaskID, job: JobView) -> None:
-    ended = job.completed_files + job.failed_files
-    bar.update(
-        task,
-        total=job.total_bytes,
-        completed=job.completed_bytes,
-        status=job.status,
-        files=f"{ended}/{job.total_files} files",
-    )
 
 
 @asynccontextmanager
@@ -183,6 +155,8 @@ async def _gateway(
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway", "standalone"),
             *("--media", media, "--data-dir", folder / "data", "--port", str(port)),
+            # A config.toml here may list filespaces of its own.
+            *("--filespaces", "[]"),
             # Ctrl-C in the terminal is for us: we stop it in order.
             start_new_session=True,
             stdout=output,

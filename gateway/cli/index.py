@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from gateway.cli.settings_options import DATABASE, FILESPACE, INDEX, LOGS, settings_options
 from gateway.database import describe_outage
 from gateway.embedded_postgres.running import find_running
-from gateway.errors import DatabaseUnavailable
+from gateway.errors import DatabaseUnavailable, GatewayError, IndexRefused
 from gateway.indexer import Indexer, IndexProgress, IndexResult
 from gateway.server import run, stop_on_signals
 from gateway.settings import Settings
@@ -24,47 +25,64 @@ LEFT_OUT = ("allowed_paths", "index_interval")
 
 
 @click.command()
-@click.argument("directory", metavar="DIR")
+@click.argument("directory", metavar="[DIR]", required=False)
 @click.option("--allow-empty", is_flag=True, help="remove rows even if nearly all would go")
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
     help="data folder of a running standalone gateway, whose index is meant; DIR is its --media, "
-    "or a folder below it together with --container-mount-point",
+    "or a folder below it together with --container-mount-point, if no filespaces are listed",
 )
 @settings_options(*DATABASE, *FILESPACE, *INDEX, *LOGS, leave_out=LEFT_OUT)
 def command(
-    settings: Settings, directory: str, *, allow_empty: bool, data_dir: Path | None
+    settings: Settings, directory: str | None, *, allow_empty: bool, data_dir: Path | None
 ) -> None:
-    """Bring the index of files up to date with DIR, the mount point or a folder below it.
+    """Bring the index of files up to date with DIR, a mount point or a folder below one.
 
-    New files are added, changed ones updated, vanished ones removed. Run it again at any time.
+    Without DIR every filespace is indexed, one after the other. New files are added, changed ones
+    updated, vanished ones removed. Run it again at any time.
 
     \b
     Beside a running standalone gateway:
       teamcache-gateway index /mnt/filespace --data-dir /var/lib/teamcache-gateway
     """
-    directory = os.path.abspath(directory)
+    directories = settings.mount_points if directory is None else (os.path.abspath(directory),)
     if data_dir is not None:
         settings = _lead_to(data_dir, directory, settings)
     try:
-        result = run(_index(settings, directory, allow_empty))
+        run(_index_each(settings, directories, allow_empty))
     except DatabaseUnavailable as error:
         raise click.ClickException(describe_outage(settings, error)) from None
-    if result is None:
-        click.echo("Stopped: nothing was changed.", err=True)
-    else:
-        _report(result)
 
 
-def _lead_to(data_dir: Path, directory: str, settings: Settings) -> Settings:
+def _lead_to(data_dir: Path, directory: str | None, settings: Settings) -> Settings:
     """The settings that lead to the PostgreSQL of a running standalone gateway."""
+    if directory is None and not settings.filespaces:
+        raise click.UsageError("Missing argument 'DIR': the --media of the running gateway.")
     host, port = find_running(data_dir)
     update: dict[str, str | int] = {"db_host": host, "db_port": port}
     # The default stands in config.toml too, and is for `serve`: it was not given for this.
-    if settings.container_mount_point == Settings.model_fields["container_mount_point"].default:
-        update["container_mount_point"] = directory
+    default = Settings.model_fields["container_mount_point"].default
+    if directory is not None and settings.container_mount_point == default:
+        update["container_mount_point"] = os.path.abspath(directory)
     return settings.model_copy(update=update)
+
+
+async def _index_each(settings: Settings, directories: Sequence[str], allow_empty: bool) -> None:
+    """Index one after the other; what is refused is told at the end, and keeps no other."""
+    refusals: list[GatewayError] = []
+    for directory in directories:
+        try:
+            result = await _index(settings, directory, allow_empty)
+        except IndexRefused as error:
+            refusals.append(error)
+            continue
+        if result is None:
+            click.echo("Stopped: nothing was changed.", err=True)
+            return
+        _report(result)
+    if refusals:
+        raise IndexRefused("; ".join(error.message for error in refusals))
 
 
 async def _index(settings: Settings, directory: str, allow_empty: bool) -> IndexResult | None:

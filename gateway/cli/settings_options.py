@@ -17,7 +17,7 @@ from gateway.settings import Settings
 
 API = ("api_gateway_", "api_key_file", "allow_demo_key", "cors_", "rate_", "poll_", "shutdown_")
 DATABASE = ("db_",)
-FILESPACE = ("container_", "allowed_paths")
+FILESPACE = ("container_", "filespaces", "allowed_paths")
 WATCHED = ("backend_", "s3_")
 WORKER = ("worker_", "cache_progress_", "shutdown_")
 INDEX = ("index_",)
@@ -72,4 +72,5 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     text = f"{field.description} [default: {shown}]" if shown != "" else field.description
     if isinstance(field.default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
-    return click.option(flag, name, default=None, metavar="VALUE", help=text)
+    metavar = "JSON" if name == "filespaces" else "VALUE"
+    return click.option(flag, name, default=None, metavar=metavar, help=text)

@@ -124,7 +124,7 @@ def _index_remembered(index: IndexState | None) -> Iterator[None]:
     except NoFilesFound as error:
         if index is None or index.built:
             raise
-        seen = f"{index.progress.entries:,} entries so far"
+        seen = f"{index.entries:,} entries so far"
         raise NoFilesFound(
             f"{error.message} (the first index is still being built: {seen})", error.details
         ) from None

@@ -1,14 +1,14 @@
-"""Keeps the index of files up to date with the mount, where nobody else does."""
+"""Keeps the index of files up to date with the mounts, where nobody else does."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from gateway.errors import GatewayError, IndexRefused, IndexWouldEmpty
-from gateway.index_state import IndexState
+from gateway.index_state import FilespaceIndex, IndexState
 from gateway.indexer import Indexer, IndexProblem, IndexResult
 from gateway.monitors.loop import Monitor
 from gateway.settings import Settings
@@ -20,21 +20,42 @@ PROBLEMS_SHOWN = 5
 UNBUILT_SECONDS = 30.0
 
 
-class IndexMonitor(Monitor):
-    """Indexes the whole filespace at the start, and again after each interval.
+def index_monitors(
+    settings: Settings, state: IndexState, rescan: Callable[[str], str]
+) -> Sequence[IndexMonitor]:
+    """One for each filespace, so that one whose mount is away holds up none of the others.
 
-    ``rescan`` is the command that does it by hand: a refusal names it.
+    They index in turn, as all programs do. ``rescan`` gives the command that does it by hand.
+    """
+    monitors = [
+        IndexMonitor(settings, mount_point, state.of(mount_point), rescan(mount_point))
+        for mount_point in settings.mount_points
+    ]
+    for filespace, monitor in zip(settings.filespaces, monitors, strict=False):
+        monitor.name = f"index-{filespace.name}"
+    return monitors
+
+
+class IndexMonitor(Monitor):
+    """Indexes a whole filespace at the start, and again after each interval.
+
+    ``state`` is where it says how far it is. ``rescan`` is the command that indexes by hand: a
+    refusal names it.
     """
 
     name = "index"
 
     def __init__(
-        self, settings: Settings, state: IndexState, rescan: str = "teamcache-gateway index DIR"
+        self,
+        settings: Settings,
+        mount_point: str,
+        state: FilespaceIndex,
+        rescan: str = "teamcache-gateway index DIR",
     ) -> None:
         super().__init__()
         self.interval = UNBUILT_SECONDS
         self._built_interval = settings.index_interval
-        self._mount_point = settings.container_mount_point
+        self._mount_point = mount_point
         self._indexer = Indexer(settings)
         self._state = state
         self._rescan = rescan
@@ -50,8 +71,8 @@ class IndexMonitor(Monitor):
         self._state.succeeded(result.files + result.directories, datetime.now(UTC))
         self.interval = self._built_interval
         log.info(
-            "index: %d files, %d added, %d changed, %d removed, %.1f s",
-            result.files, result.added, result.changed, result.removed, result.seconds,
+            "%s: %d files, %d added, %d changed, %d removed, %.1f s",
+            self.name, result.files, result.added, result.changed, result.removed, result.seconds,
         )  # fmt: skip
         self._tell_problems(result)
         return not self._built_interval
@@ -74,7 +95,7 @@ class IndexMonitor(Monitor):
         """Log what the last scan did not meet already."""
         new = [problem for problem in result.problems if problem not in self._told]
         for problem in new[:PROBLEMS_SHOWN]:
-            log.warning("index: skipped %s: %s", problem.path, problem.reason)
+            log.warning("%s: skipped %s: %s", self.name, problem.path, problem.reason)
         if more := new[PROBLEMS_SHOWN:]:
-            log.warning("index: skipped %d more", len(more))
+            log.warning("%s: skipped %d more", self.name, len(more))
         self._told = frozenset(result.problems)

@@ -22,12 +22,15 @@ _UNLESS = re.compile(r"^-- unless: (.+)\n", re.MULTILINE)
 _CONCURRENTLY = re.compile(r"^-- concurrently\n", re.MULTILINE)
 
 
-def load_queries(stem: str) -> Mapping[str, str]:
-    """Read ``<stem>.sql``: the name of each query → its text."""
-    text = resources.files(__name__).joinpath(f"{stem}.sql").read_text(encoding="utf-8")
-    _preamble, *parts = _NAME.split(text)
-    names, bodies = parts[::2], parts[1::2]
-    return MappingProxyType({n: b.strip() for n, b in zip(names, bodies, strict=True)})
+def load_queries(*stems: str) -> Mapping[str, str]:
+    """Read each ``<stem>.sql``: the name of each query → its text."""
+    queries: dict[str, str] = {}
+    for stem in stems:
+        text = resources.files(__name__).joinpath(f"{stem}.sql").read_text(encoding="utf-8")
+        _preamble, *parts = _NAME.split(text)
+        names, bodies = parts[::2], parts[1::2]
+        queries |= {name: body.strip() for name, body in zip(names, bodies, strict=True)}
+    return MappingProxyType(queries)
 
 
 @dataclass(frozen=True, slots=True)

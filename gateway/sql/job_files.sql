@@ -1,10 +1,3 @@
--- name: keep_to_the_order
--- A page is a walk along an index, whatever the statistics say: for a while a job of a million files
--- is younger than they are, and to sort all its files would look cheap.
-SELECT set_config('enable_sort', 'off', true),
-       set_config('enable_seqscan', 'off', true),
-       set_config('enable_bitmapscan', 'off', true)
-
 -- name: counters
 SELECT total_files, completed_files, failed_files FROM cache_jobs WHERE id = %(job)s::uuid
 

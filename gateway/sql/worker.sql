@@ -36,9 +36,11 @@ DELETE FROM teamcache_gateway.workers WHERE id = ANY(%(workers)s::text[])
 -- Only jobs with something to claim: however many others wait for their last files (a backend's
 -- worker may have died on them), they keep no newer job from its turn. The subquery is a scalar
 -- one so that it is answered per job from the index of states, whatever the statistics.
+-- What the caller has nothing to claim from is left out, and takes no other job's place either.
 SELECT j.id::text
 FROM cache_jobs j
 WHERE j.status IN ('pending', 'running')
+  AND j.id <> ALL(%(besides)s::uuid[])
   AND (SELECT true FROM cache_job_items i
        WHERE i.job_id = j.id AND i.status = 'pending' LIMIT 1)
 ORDER BY j.created_at, j.id
@@ -46,6 +48,7 @@ LIMIT %(limit)s
 
 -- name: claim
 -- The lease's row is locked against its removal: nothing is claimed for a worker given up for dead.
+-- Any of the job's items, or these.
 -- The bounds are rows and stand in the order, so that the index of states alone leads to the items:
 -- the primary key would lead past all that are done, and past those of every older job.
 WITH lease AS (
@@ -59,6 +62,7 @@ batch AS (
     WHERE (i.job_id, i.status, i.id) >= (%(job)s::uuid, 'pending', 0)
       AND (i.job_id, i.status, i.id) <= (%(job)s::uuid, 'pending', 9223372036854775807)
       AND EXISTS (SELECT FROM lease)
+      AND (%(items)s::bigint[] IS NULL OR i.id = ANY(%(items)s::bigint[]))
       AND EXISTS (SELECT FROM cache_jobs j
                   WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running'))
     ORDER BY i.job_id, i.status, i.id
@@ -81,6 +85,24 @@ started AS (
     WHERE id = %(job)s::uuid AND status = 'pending' AND EXISTS (SELECT FROM claimed)
 )
 SELECT id, file_path, size, bytes_read FROM claimed ORDER BY id
+
+-- name: pending_below
+-- Of the next pending items of a job those whose paths begin so, and how far that was. Only so many
+-- are looked at: there may be a million others before the first of them.
+WITH passed AS MATERIALIZED (
+    SELECT i.id, i.file_path
+    FROM cache_job_items i
+    WHERE (i.job_id, i.status, i.id) > (%(job)s::uuid, 'pending', %(after)s)
+      AND (i.job_id, i.status, i.id) <= (%(job)s::uuid, 'pending', 9223372036854775807)
+    ORDER BY i.job_id, i.status, i.id
+    LIMIT %(window)s
+),
+found AS (
+    SELECT id FROM passed WHERE file_path ^@ ANY(%(prefixes)s::text[]) ORDER BY id LIMIT %(limit)s
+)
+SELECT (SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM found) AS items,
+       (SELECT max(id) FROM passed) AS last,
+       (SELECT count(*) FROM passed) AS passed
 
 -- name: stopped_jobs
 -- Which of these jobs our worker must stop reading for; one that was deleted counts too.

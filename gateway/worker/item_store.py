@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.database import Database, Session, array_literal
@@ -15,6 +15,8 @@ from gateway.worker.reader import ReadTask
 
 # Active jobs beyond so many wait until an older one has ended.
 JOBS_AT_ONCE = 256
+# Where only some of a job's items are wanted, so many are looked at in a statement.
+ITEMS_PASSED = 10_000
 WHOLE_JOB_SECONDS = 600.0
 FILES_AT_ONCE = 10_000
 # A job with fewer items than files is ended once nothing has happened to it for so long.
@@ -29,6 +31,18 @@ class ClaimedItem:
     mark: int
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Some items of a job in their order: those that were wanted, and how far that was.
+
+    ``last`` is the id of the last that was passed; ``is_end``: none came after it.
+    """
+
+    items: Sequence[int]
+    last: int
+    is_end: bool
+
+
 class ItemStore:
     """The items in the database, seen by one worker under its lease."""
 
@@ -36,6 +50,9 @@ class ItemStore:
         self._database = database
         self._lease_seconds = lease_seconds
         self._queries = load_queries("worker")
+        # One message, and so one transaction.
+        in_order = load_queries("planner")["keep_to_the_order"]
+        self._claim_in_order = f"{in_order};\n{self._queries['claim']}"
         self.worker_id = ""
 
     @property
@@ -78,9 +95,10 @@ class ItemStore:
             "give_back", workers=[self.worker_id], known=array_literal(known)
         )
 
-    async def active_jobs(self) -> Sequence[str]:
-        """The ids of jobs that have something to claim, oldest first."""
-        rows = await self._database.fetch(self._queries["active_jobs"], {"limit": JOBS_AT_ONCE})
+    async def active_jobs(self, besides: Iterable[str] = ()) -> Sequence[str]:
+        """The ids of jobs that have something to claim, oldest first, but for some."""
+        parameters = {"limit": JOBS_AT_ONCE, "besides": list(besides)}
+        rows = await self._database.fetch(self._queries["active_jobs"], parameters)
         return [row.id for row in rows]
 
     async def exhausted_jobs(self) -> Sequence[str]:
@@ -99,13 +117,38 @@ class ItemStore:
         rows = await self._database.fetch(self._queries["stopped_jobs"], {"jobs": list(job_ids)})
         return [row.id for row in rows]
 
-    async def claim(self, job_id: str, limit: int) -> Sequence[ClaimedItem]:
-        """Claim up to ``limit`` pending items of a job; a pending job is running from now on."""
+    async def pending_below(
+        self, job_id: str, prefixes: Sequence[str], after: int, limit: int
+    ) -> Passage:
+        """Up to ``limit`` of a job's next pending items, those whose paths begin with a prefix."""
+        parameters = {
+            "job": job_id,
+            "prefixes": list(prefixes),
+            "after": after,
+            "limit": limit,
+            "window": ITEMS_PASSED,
+        }
+        [row] = await self._database.fetch(self._queries["pending_below"], parameters)
+        is_full = len(row.items) == limit
+        last = row.items[-1] if is_full else row.last or after
+        return Passage(row.items, last, is_end=not is_full and row.passed < ITEMS_PASSED)
+
+    async def claim(
+        self, job_id: str, limit: int, among: Sequence[int] | None = None
+    ) -> Sequence[ClaimedItem]:
+        """Claim up to ``limit`` pending items of a job; a pending job is running from now on.
+
+        ``among`` some of them, by their ids, if given.
+        """
         worker = self.worker_id
+        parameters = {
+            "job": job_id,
+            "worker": worker,
+            "limit": limit,
+            "items": None if among is None else array_literal(among),
+        }
         async with self._database.session() as session:
-            rows = await session.fetch(
-                self._queries["claim"], {"job": job_id, "worker": worker, "limit": limit}
-            )
+            rows = await session.fetch(self._claim_in_order, parameters)
         if worker != self.worker_id:
             return []  # the lease was lost meanwhile, and the items with it
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Final
+from typing import Final, Self
 
 # Threads that copy at once need a processor each: with hundreds none is left for the event loop.
 WIDTH: Final = 16
@@ -20,6 +20,11 @@ class Lane:
     def __init__(self) -> None:
         self._places = threading.Semaphore(WIDTH)
         self._open_until = 0.0
+
+    @classmethod
+    def for_readers(cls, count: int) -> Self | None:
+        """A lane for so many readers together; None if there is a place for each of them."""
+        return cls() if count > WIDTH else None
 
     def enter(self) -> bool:
         """Wait for a place, briefly; True if there is one to be given back with `leave`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,6 +60,14 @@ class Ledger:
     def unread(self) -> Mapping[str, int]:
         """Of each job the number of items that wait for a reader, or are being read."""
         return Counter(e.task.job_id for e in self._entries.values() if e.outcome is None)
+
+    def unread_among(self, counts: Callable[[str], bool]) -> Mapping[str, int]:
+        """The same, of those items whose path ``counts``."""
+        return Counter(
+            entry.task.job_id
+            for entry in self._entries.values()
+            if entry.outcome is None and counts(entry.task.path)
+        )
 
     def claim(self, task: ReadTask, mark: int) -> None:
         """Enter an item; ``mark`` is what earlier readings have counted for it."""

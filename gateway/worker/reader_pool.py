@@ -10,13 +10,15 @@ from queue import SimpleQueue
 from typing import Final
 
 from gateway.worker.file_source import FileSource, PosixFiles
-from gateway.worker.lane import WIDTH, Lane
+from gateway.worker.lane import Lane
 from gateway.worker.obstacle import Obstacles
 from gateway.worker.outage import Outage
 from gateway.worker.reader import Reader, ReadOutcome, ReadTask
 
 # A cancelled file is let go of after this many seconds without a byte, hung or merely slow.
 CANCEL_PATIENCE: Final = 0.5
+# Readers that all wait for a byte for so many seconds have met a mount that hangs.
+STUCK_SECONDS: Final = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ class ReaderPool:
     to `drain`: once, and not again before the next drain (a call that was under way may come
     just after one, and finds nothing new). It must not block. A read without a byte for
     ``read_timeout`` seconds has failed, see `check_stalled`. ``source`` stands in for the real
-    files below ``root``.
+    files below ``root``, ``lane`` for one of its own.
 
     All methods are for one thread, the event loop's; only `close` may also run in another.
     """
@@ -47,10 +49,11 @@ class ReaderPool:
         on_outcomes: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
         source: FileSource | None = None,
+        lane: Lane | None = None,
     ) -> None:
         self._source = source or PosixFiles(root)
         self._obstacles = Obstacles(root)
-        self._lane = Lane() if concurrency > WIDTH else None
+        self._lane = lane or Lane.for_readers(concurrency)
         self._lack = Outage(logger, "All threads to read files with could be started")
         self._concurrency = concurrency
         self._chunk_size = chunk_size
@@ -63,6 +66,7 @@ class ReaderPool:
         self._outcomes: list[ReadOutcome] = []
         self._told = False
         self._closed = False
+        self._is_stuck = False
         self._readers: list[Reader] = []
         self._abandoned: list[Reader] = []
         self._abandoned_bytes = 0
@@ -97,6 +101,11 @@ class ReaderPool:
         """Whether tasks wait for the mount to come back; no read fails for that."""
         return self._obstacles.is_mount_gone and self.unfinished > 0
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the mount is gone or hangs, as far as we know: more tasks would only wait."""
+        return self.is_mount_gone or (self._is_stuck and self.unfinished > 0)
+
     def submit(self, task: ReadTask) -> None:
         """Queue ``task``; never waits. Raises RuntimeError on a closed pool or a task in it."""
         with self._lock:
@@ -125,14 +134,12 @@ class ReaderPool:
         now = self._clock()
         given_up = sum(self._give_up_if_stalled(reader, now) for reader in tuple(self._readers))
         self._staff()
+        busy = len(self._readers) == self._concurrency
+        self._is_stuck = busy and all(_is_silent(reader, now) for reader in self._readers)
         return given_up
 
-    def close(self, timeout: float = 0.0) -> list[ReadTask]:
-        """Stop reading; returns the tasks that were not read to an end, oldest first.
-
-        Readers stop at their next chunk; they get ``timeout`` seconds (real ones) to do so, and
-        are left to themselves afterwards. What they ended meanwhile is there to `drain`.
-        """
+    def stop(self) -> None:
+        """Take nothing more in, and have the readers stop at their next chunk. From any thread."""
         with self._lock:
             self._closed = True
             readers = tuple(self._readers)
@@ -140,8 +147,16 @@ class ReaderPool:
             reader.stopped = True
             self._queue.put(None)
         self._obstacles.release()
+
+    def close(self, timeout: float = 0.0) -> list[ReadTask]:
+        """Stop reading; returns the tasks that were not read to an end, oldest first.
+
+        Readers stop at their next chunk; they get ``timeout`` seconds (real ones) to do so, and
+        are left to themselves afterwards. What they ended meanwhile is there to `drain`.
+        """
+        self.stop()
         deadline = time.monotonic() + timeout
-        for reader in readers:
+        for reader in tuple(self._readers):
             reader.join(max(0.0, deadline - time.monotonic()))
         with self._lock:
             unfinished = list(self._unfinished)
@@ -221,3 +236,8 @@ class ReaderPool:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:g} second" if seconds == 1 else f"{seconds:g} seconds"
+
+
+def _is_silent(reader: Reader, now: float) -> bool:
+    state = reader.look(now)
+    return state is not None and state.silence >= STUCK_SECONDS

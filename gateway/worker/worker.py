@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from itertools import zip_longest
@@ -17,12 +17,13 @@ from gateway.mount import Mount
 from gateway.settings import Settings
 from gateway.tasks import beside
 from gateway.worker.cache_marks import CacheMarks
+from gateway.worker.claims import Claims
 from gateway.worker.file_source import FileSource
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport, Ledger
 from gateway.worker.outage import Outage
 from gateway.worker.reader import ReadTask
-from gateway.worker.reader_pool import ReaderPool
+from gateway.worker.reader_pools import ReaderPools
 from gateway.worker.schedule import Schedule
 from gateway.worker.turns import Turns, share
 
@@ -64,12 +65,13 @@ class Worker:
         self._ledger = Ledger()
         self._schedule = Schedule(settings)
         self._marks = CacheMarks(self._items)
+        self._claims = Claims(self._items, settings.mount_points)
         self._turns = Turns()
         self._awake = asyncio.Event()
         self._exhausted: set[str] = set()
         self._failures: list[GatewayError] = []
         self._outage = Outage(log, "worker: all is well with the database again")
-        self._pool: ReaderPool | None = None
+        self._pool: ReaderPools | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -89,7 +91,7 @@ class Worker:
             await self._work_until(stop, pool)
             await self._shut_down(pool)
 
-    async def _work_until(self, stop: asyncio.Event, pool: ReaderPool) -> None:
+    async def _work_until(self, stop: asyncio.Event, pool: ReaderPools) -> None:
         async with (
             beside(self._look_at_mount()),
             beside(self._keep_lease()),
@@ -104,21 +106,24 @@ class Worker:
 
     async def _look_at_mount(self) -> None:
         """Say what is read, and whether there is anything: people forget to mount."""
-        mount_point = self._settings.container_mount_point
-        log.info("reading %s with %d readers", mount_point, self._settings.worker_concurrency)
-        if not await Mount(mount_point).is_visible():
-            log.warning("%s is no directory with something in it", mount_point)
+        mount_points = self._settings.mount_points
+        readers = self._settings.worker_concurrency
+        log.info("reading %s with %d readers", ", ".join(mount_points), readers)
+        visible = await Mount(mount_points).visible()
+        for mount_point in mount_points:
+            if mount_point not in visible:
+                log.warning("%s is no directory with something in it", mount_point)
 
-    async def _work(self, pool: ReaderPool, stop: asyncio.Event) -> None:
+    async def _work(self, pool: ReaderPools, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await self._survive(self._turn(pool))
             if not stop.is_set():
                 await self._rest(pool)
 
-    def _start_pool(self) -> ReaderPool:
+    def _start_pool(self) -> ReaderPools:
         loop = asyncio.get_running_loop()
-        return ReaderPool(
-            self._settings.container_mount_point,
+        return ReaderPools(
+            self._settings.mount_points,
             concurrency=self._settings.worker_concurrency,
             chunk_size=self._settings.worker_chunk_size,
             read_timeout=self._settings.worker_read_timeout,
@@ -126,17 +131,17 @@ class Worker:
             source=self._source,
         )
 
-    async def _turn(self, pool: ReaderPool) -> None:
+    async def _turn(self, pool: ReaderPools) -> None:
         """One round: collect, report, claim."""
         self._collect(pool)
-        if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.unfinished):
+        if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.moving):
             await self._report()
         if self._items.has_lease:
             if self._schedule.is_tidying_due():
                 await self._tidy()
             # What cannot be read here may be read by others.
-            room = self._schedule.room(pool.unfinished, self._ledger.ended)
-            if room and not pool.is_mount_gone:
+            room = self._schedule.room(pool.moving, self._ledger.ended)
+            if room and pool.readable:
                 await self._claim(pool, room)
         self._raise_failure()
 
@@ -154,17 +159,17 @@ class Worker:
         if failures:
             raise failures[0]
 
-    async def _keep_watch(self, pool: ReaderPool) -> None:
+    async def _keep_watch(self, pool: ReaderPools) -> None:
         """Stop reading what is cancelled, let go of what hangs; never behind a slow statement."""
         while True:
             await self._survive(self._watch(pool))
             await asyncio.sleep(CHECK_SECONDS)
 
-    async def _watch(self, pool: ReaderPool) -> None:
+    async def _watch(self, pool: ReaderPools) -> None:
         pool.check_stalled()
         self._ledger.stop(await self._items.stopped_jobs(list(self._ledger.jobs)))
 
-    async def _rest(self, pool: ReaderPool) -> None:
+    async def _rest(self, pool: ReaderPools) -> None:
         """Sleep until something happens."""
         with suppress(TimeoutError):
             async with asyncio.timeout(CHECK_SECONDS if len(self._ledger) else IDLE_SECONDS):
@@ -192,7 +197,7 @@ class Worker:
         await asyncio.sleep(RETRY_SECONDS)
         return False
 
-    def _collect(self, pool: ReaderPool) -> None:
+    def _collect(self, pool: ReaderPools) -> None:
         for outcome in pool.drain():
             self._ledger.end(outcome)
 
@@ -211,9 +216,10 @@ class Worker:
             log.info("job %s %s", job_id, status)
             self._marks.end(job_id)
 
-    async def _claim(self, pool: ReaderPool, room: int) -> None:
-        held = self._ledger.unread
-        jobs = self._turns.order(await self._items.active_jobs(), held)
+    async def _claim(self, pool: ReaderPools, room: int) -> None:
+        self._claims.look_for(pool.readable)
+        held = self._held(pool)
+        jobs = self._turns.order(await self._claims.active_jobs(), held)
         counts = [held.get(job_id, 0) for job_id in jobs]
         batches: list[Sequence[ReadTask]] = []
         try:
@@ -227,11 +233,19 @@ class Worker:
         finally:
             for task in _taking_turns(batches):
                 pool.submit(task)
-        if not any(batches):
+        if self._claims.has_more:
+            self._awake.set()
+        elif not any(batches):
             self._schedule.found_nothing()
 
+    def _held(self, pool: ReaderPools) -> Mapping[str, int]:
+        """How many items of each job we hold; what is held up takes nothing from its share."""
+        if self._claims.is_of_all:
+            return self._ledger.unread
+        return self._ledger.unread_among(pool.is_moving)
+
     async def _claim_from(self, job_id: str, limit: int) -> Sequence[ReadTask]:
-        items = await self._items.claim(job_id, limit)
+        items = await self._claims.claim(job_id, limit)
         for item in items:
             self._ledger.claim(item.task, item.mark)
         return [item.task for item in items]
@@ -285,7 +299,7 @@ class Worker:
         self._schedule.look_again()
         self._awake.set()
 
-    async def _shut_down(self, pool: ReaderPool) -> None:
+    async def _shut_down(self, pool: ReaderPools) -> None:
         """Write what was read, give back what was not; bounded, whatever hangs."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.shutdown_timeout / 2):

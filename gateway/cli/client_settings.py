@@ -1,0 +1,123 @@
+"""Which gateway to speak to, and with which key: flags, then environment, then the user's file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import click
+import platformdirs
+
+from gateway.settings import DEMO_KEY
+
+DEFAULT_URL: Final = "http://localhost:8095"
+NAMES: Final = ("url", "api_key")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A value, and the words for where it came from."""
+
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """The gateway's URL and the key to show; ``file`` names where both can be kept."""
+
+    url: Choice
+    key: Choice | None
+    file: str
+
+
+def client_file() -> Path:
+    """The user's own file of settings, which need not exist."""
+    return platformdirs.user_config_path("teamcache-gateway") / "client.toml"
+
+
+def load_client_settings(
+    url: str | None, key_file: Path | None, environ: Mapping[str, str] = os.environ
+) -> ClientSettings:
+    """The settings in force. Raises `click.UsageError` for what cannot be used."""
+    path = client_file()
+    kept = _read_file(path)
+    file = _tilde(path)
+    chosen_url = (
+        _given(url, "from --url")
+        or _given(environ.get("TEAMCACHE_URL"), "from the environment's TEAMCACHE_URL")
+        or _given(kept.get("url"), f"from {file}")
+        or Choice(DEFAULT_URL, "the default")
+    )
+    key = (
+        _key_in(key_file)
+        or _given(environ.get("TEAMCACHE_API_KEY"), "the environment's TEAMCACHE_API_KEY")
+        or _given(environ.get("API_GATEWAY_KEY"), "the environment's API_GATEWAY_KEY")
+        or _given(kept.get("api_key"), file)
+        or _demo_key(chosen_url.value)
+    )
+    if key is not None and not (key.value.isprintable() and key.value.isascii()):
+        raise click.UsageError(
+            f"The API key from {key.source} holds characters that no key can have"
+        )
+    return ClientSettings(chosen_url, key, file)
+
+
+def _tilde(path: Path) -> str:
+    """The path as people write it."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _given(value: str | None, source: str) -> Choice | None:
+    return Choice(value.strip(), source) if value and value.strip() else None
+
+
+def _key_in(file: Path | None) -> Choice | None:
+    """The key on the first line of ``file``; standard input if that is ``-``."""
+    if file is None:
+        return None
+    source = "standard input" if str(file) == "-" else str(file)
+    try:
+        text = sys.stdin.readline() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise click.UsageError(f"The API key cannot be read from {source}: {reason}") from None
+    lines = text.strip().splitlines()
+    if not lines:
+        raise click.UsageError(f"There is no API key in {source}")
+    return Choice(lines[0].strip(), source)
+
+
+def _demo_key(url: str) -> Choice | None:
+    """The key that everybody knows, for a gateway on this machine that was told of no other."""
+    host = urlsplit(url).hostname or "" if "[" not in url or "]" in url else ""
+    try:
+        is_here = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        is_here = False
+    return Choice(DEMO_KEY, "the default, which is the demo's") if is_here else None
+
+
+def _read_file(file: Path) -> Mapping[str, str]:
+    try:
+        kept = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise click.UsageError(f"{file} is no TOML: {error}") from None
+    for name, value in kept.items():
+        if name not in NAMES:
+            raise click.UsageError(f"{file} may hold {' and '.join(NAMES)}, but not {name!r}")
+        if not isinstance(value, str):
+            raise click.UsageError(f"{name} in {file} must be a text in quotes")
+    return kept

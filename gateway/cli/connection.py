@@ -1,0 +1,124 @@
+"""What the commands that use a gateway share: their options, the client, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import wraps
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.client_settings import ClientSettings, load_client_settings
+from gateway.cli.exit_codes import ExitCode
+from gateway.cli.refusals import tell
+from gateway.cli.texts import say
+from gateway.client import GatewayClient, GatewayClientError
+
+Command = Callable[..., Any]
+Work = Callable[..., Awaitable[ExitCode | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What a command works with. ``as_json``: what it prints is for programs."""
+
+    client: GatewayClient
+    settings: ClientSettings
+    as_json: bool
+
+
+def client_command(work: Work) -> Command:
+    """Give a coroutine the options of a connection, and run it as a command.
+
+    It gets the `Connection` first. Its result is the exit code, None is 0.
+    """
+
+    @wraps(work)
+    def wrapped(url: str | None, key_file: Path | None, as_json: bool, **options: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal without Unicode shows what it can.
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        sys.exit(_end_of(lambda: _run(work, url, key_file, as_json, options)))
+
+    decorated: Command = wrapped
+    for option in (_JSON, _KEY_FILE, _URL):
+        decorated = option(decorated)
+    return decorated
+
+
+_URL = click.option(
+    "--url",
+    "--server",
+    "url",
+    metavar="URL",
+    help="where the gateway is  [TEAMCACHE_URL; default: http://localhost:8095]",
+)
+# A key on the command line could be read by everybody on the machine: there is no such option.
+_KEY_FILE = click.option(
+    "--key-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="file whose first line is the API key, - for standard input  [TEAMCACHE_API_KEY]",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="print JSON, and nothing else")
+
+
+def _run(
+    work: Work, url: str | None, key_file: Path | None, as_json: bool, options: dict[str, Any]
+) -> ExitCode:
+    settings = load_client_settings(url, key_file)
+    return asyncio.run(_connected(work, settings, as_json, options))
+
+
+async def _connected(
+    work: Work,
+    settings: ClientSettings,
+    as_json: bool,
+    options: dict[str, Any],
+) -> ExitCode:
+    _cancel_on_sigterm()
+    key = settings.key.value if settings.key else ""
+    try:
+        client = GatewayClient(settings.url.value, key, on_wait=_tell_wait)
+    except GatewayClientError as error:
+        raise click.UsageError(f"{error} (it is {settings.url.source})") from None
+    async with client:
+        try:
+            return await work(Connection(client, settings, as_json), **options) or ExitCode(0)
+        except GatewayClientError as error:
+            return tell(error, settings)
+
+
+def _cancel_on_sigterm() -> None:
+    task = asyncio.current_task()
+    # Not every system has signals on its loop, and only the main thread gets any.
+    with suppress(NotImplementedError, RuntimeError, ValueError):
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGTERM, task.cancel if task else lambda: None
+        )
+
+
+def _tell_wait(seconds: float) -> None:
+    say(f"The gateway has had many requests: it is asked again in {seconds:.0f} s.")
+
+
+def _end_of(run: Callable[[], ExitCode]) -> ExitCode:
+    try:
+        return run()
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except asyncio.CancelledError:
+        return ExitCode.TERMINATED
+    except BrokenPipeError:
+        # What is still in the buffer must not be complained about at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE

@@ -1,0 +1,85 @@
+"""Why a command did not get what it asked for: one sentence with what to do, and an exit code."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from gateway.cli.client_settings import ClientSettings
+from gateway.cli.exit_codes import ExitCode
+from gateway.cli.texts import printable, say, say_some
+from gateway.client import GatewayClientError, GatewayUnreachable
+
+AWAY = (502, 503, 504)
+
+
+def tell(error: GatewayClientError, settings: ClientSettings) -> ExitCode:
+    """Say on standard error what is wrong, and return how the command ends."""
+    say(f"Error: {printable(_sentence(error, settings))}")
+    if hint := _hint(error, settings):
+        say(hint)
+    details = error.details if isinstance(error.details, list) else []
+    say_some("It names:", [_detail(one) for one in details] if len(details) > 1 else [])
+    return code_for(error)
+
+
+def code_for(error: GatewayClientError) -> ExitCode:
+    """Who is to blame, as a code: nobody there, the caller, or the gateway."""
+    if _is_no_gateway(error) or error.status in AWAY:
+        return ExitCode.UNREACHABLE
+    return ExitCode.REFUSED if (error.status or 0) < 500 else ExitCode.FAILED
+
+
+def _sentence(error: GatewayClientError, settings: ClientSettings) -> str:
+    url = settings.url.value
+    if isinstance(error, GatewayUnreachable):
+        return f"No gateway answers at {url}: {_reason(error)}"
+    if error.status in AWAY:
+        reason = f"a proxy says {error.status}" if _is_no_gateway(error) else error
+        return f"The gateway at {url} cannot do its work now: {reason}"
+    if _is_no_gateway(error):
+        return f"What answers at {url} is no gateway: {error}"
+    return str(error)
+
+
+def _is_no_gateway(error: GatewayClientError) -> bool:
+    return error.status is None or error.status < 400 or "not JSON" in str(error)
+
+
+def _hint(error: GatewayClientError, settings: ClientSettings) -> str:
+    """Where the wrong thing came from, and where it can be set right."""
+    if error.status == 401:
+        source = f"came from {settings.key.source}" if settings.key else "was not given"
+        where = f"--key-file, TEAMCACHE_API_KEY, or as api_key in\n{settings.file}"
+        return f"The key {source}. Set it with {where}"
+    if isinstance(error, GatewayUnreachable) or _is_no_gateway(error):
+        where = f"--url, TEAMCACHE_URL, or as url in\n{settings.file}"
+        return f"The URL is {settings.url.source}. Set it with {where}"
+    return ""
+
+
+def _reason(error: GatewayClientError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        cause = cause.os_error
+    if isinstance(cause, socket.gaierror):
+        return "the name of the machine is not known"
+    if isinstance(cause, OSError) and (number := _number(cause)):
+        return os.strerror(number).lower()
+    return str(cause or error)[:200]
+
+
+def _number(error: OSError) -> int | None:
+    """The errno; where several addresses were tried, that of the first."""
+    tried = getattr(error, "exceptions", None)
+    return _number(tried[0]) if tried else error.errno
+
+
+def _detail(detail: Any) -> str:
+    if isinstance(detail, Mapping) and "path" in detail:
+        return f"{str(detail['path']) or repr('')}: {detail.get('error')}"
+    return str(detail)
