@@ -16,7 +16,16 @@ from gateway.auth import Access, ApiKeys
 from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
-from gateway.handlers import documents, health, job_files, jobs, metrics, paths, stream
+from gateway.handlers import (
+    dashboard,
+    documents,
+    health,
+    job_files,
+    jobs,
+    metrics,
+    paths,
+    stream,
+)
 from gateway.handlers.requests import expect
 from gateway.index_state import IndexState
 from gateway.job_cache import JobCache
@@ -62,6 +71,7 @@ from gateway.shapes.answers import (
 )
 from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
 from gateway.submission import Submission
+from gateway.web import load_web_files
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +111,10 @@ ROUTES = (
            Answer(status=304, headers=TAGGED)), headers=(IF_NONE_MATCH,)),
     Route("GET", "/docs", documents.page, Access.PUBLIC, is_page=True),
     Route("GET", "/docs/{file}", documents.page_file, Access.PUBLIC, is_page=True),
+    Route("GET", "/", dashboard.page, Access.PUBLIC, is_page=True),
+    Route("GET", "/dashboard/{file}", dashboard.file, Access.PUBLIC, is_page=True),
+    # Mounted in another application, its prefix without a slash.
+    Route("GET", "", dashboard.add_slash, Access.PUBLIC, is_page=True),
 )  # fmt: skip
 
 
@@ -153,6 +167,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     )
     app[keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     app[keys.LIMITS] = Limits(settings)
+    app[keys.WEB_FILES] = load_web_files()
     app[keys.DESCRIPTION] = ApiDescription(ROUTES)
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
 

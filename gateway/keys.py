@@ -28,6 +28,7 @@ from gateway.readiness import Readiness
 from gateway.settings import Settings
 from gateway.submission import Submission
 from gateway.token_bucket import Decision
+from gateway.web import WebFile
 
 AccessTable = Mapping[Callable[..., Any], Access]
 
@@ -44,6 +45,7 @@ JOB_FILES: Final = web.AppKey("JOB_FILES", JobFiles)
 PATH_EXPLAINER: Final = web.AppKey("PATH_EXPLAINER", PathExplainer)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CACHE: Final = web.AppKey("JOB_CACHE", JobCache)
+WEB_FILES: Final = web.AppKey[Mapping[str, WebFile]]("WEB_FILES", Mapping)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 METRICS: Final = web.AppKey("METRICS", Metrics)

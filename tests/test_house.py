@@ -19,7 +19,7 @@ TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 # modules of it that are named on a floor of their own.
 FLOORS = (
     ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors"),
-    ("filespace_settings",),
+    ("filespace_settings", "web"),
     ("settings", "jobs", "paths", "token_bucket", "auth", "sql", "mount", "size_tally"),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("database", "database_errors", "embedded_postgres", "wire", "outbox"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from plans_kit import (
+    FOLDED,
     JOBS,
     PATHS,
     Parameters,
@@ -22,8 +23,6 @@ from plans_kit import (
 )
 
 from gateway.database import array_literal
-
-FOLDED = "teamcache_gateway_files_folded"
 
 
 def create_parameters(**given: Sequence[str] | Sequence[int]) -> Parameters:
