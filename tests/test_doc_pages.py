@@ -39,7 +39,9 @@ def test_the_example_of_listed_filespaces_is_the_one_that_the_cases_are_of() -> 
 
 def test_every_root_that_is_known_everywhere_is_named() -> None:
     paragraph = next(
-        it for it in text_of("explanation/paths.md").split("\n\n") if it.startswith("The roots that are known")
+        it
+        for it in text_of("explanation/paths.md").split("\n\n")
+        if it.startswith("The roots that are known")
     )
     named = set(" ".join(paragraph.split()).split("`")[1::2]) - {"<x>"}
     written = {
