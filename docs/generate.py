@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from docs import api_pages, cli_pages, metrics_pages, settings_pages
+from docs import api_pages, cli_pages, jobs_pages, metrics_pages, settings_pages
 from docs.markdown import code, fenced, table
 from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
 from tests import path_cases
@@ -32,6 +32,9 @@ def paths(accepted: Sequence[tuple[str, ...]], refused: Sequence[tuple[str, ...]
 PARTS: Mapping[str, Callable[[], str]] = {
     "paths-single": lambda: paths(path_cases.ACCEPTED, path_cases.REFUSED),
     "paths-listed": lambda: paths(path_cases.LISTED_ACCEPTED, path_cases.LISTED_REFUSED),
+    "states-drawn": jobs_pages.states_drawn,
+    "states-in-text": jobs_pages.states_in_text,
+    "progress-example": jobs_pages.progress_example,
     "settings": settings_pages.settings_reference,
     "requests": api_pages.requests_table,
     "requests-in-full": api_pages.requests_reference,

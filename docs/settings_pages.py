@@ -13,7 +13,7 @@ from docs.markdown import code, table
 from gateway.settings import Settings
 
 CONFIG = Path(__file__).parent.parent / "config.toml"
-GROUP = re.compile(r"\n# (\w[\w ]*)\n\n")
+GROUP = re.compile(r"\n\n# (\w[\w ]*)\n(?=#?\n)")
 NAME = re.compile(r"^(\w+) = ", re.MULTILINE)
 
 

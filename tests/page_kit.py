@@ -21,6 +21,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from live_gateway import free_port
@@ -68,10 +69,9 @@ def blocks_of(text: str) -> Sequence[Block]:
 
 def steps_of(text: str) -> Sequence[Step]:
     """What a reader of the page runs, in order."""
-    blocks = blocks_of(text)
     return [
         Step(block.text, _said_below(block, after, text))
-        for block, after in zip(blocks, [*blocks[1:], None], strict=True)
+        for block, after in zip_longest(blocks_of(text), blocks_of(text)[1:])
         if block.language == "bash" and block.mark != NAMES_ONLY and not block.file_name
     ]
 

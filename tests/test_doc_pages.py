@@ -23,6 +23,7 @@ from tests.path_cases import LISTED
 
 PAGES = sorted(DOCS.rglob("*.md"))
 LINKING = [*PAGES, DOCS.parent / "README.md", DOCS.parent / "examples" / "README.md"]
+HOW_TO_FILES = sorted((DOCS.parent / "examples" / "how-to").glob("*.*"))
 PROMETHEUS = (DOCS.parent / "gateway" / "prometheus.py").read_text(encoding="utf-8")
 
 
@@ -43,6 +44,18 @@ def test_generated_parts_are_as_they_would_be_made_now(page: Path) -> None:
 def test_every_part_that_can_be_generated_is_shown() -> None:
     shown = {part[1] for page in PAGES for part in MARKED.findall(page.read_text(encoding="utf-8"))}
     assert {name for name in shown if not name.startswith(FILE)} == set(PARTS)
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = {file for file, _ in links_of(text_of("index.md"))}
+    assert listed == {it.relative_to(DOCS).as_posix() for it in PAGES} - {"index.md"}
+
+
+def test_every_file_for_a_how_to_is_shown_in_one() -> None:
+    shown = {part[1] for page in PAGES for part in MARKED.findall(page.read_text(encoding="utf-8"))}
+    files = {it.relative_to(DOCS.parent).as_posix() for it in HOW_TO_FILES if it.is_file()}
+    assert files
+    assert files <= {name.removeprefix(FILE) for name in shown if name.startswith(FILE)}
 
 
 @pytest.mark.parametrize("page", LINKING, ids=relative_name)
