@@ -113,7 +113,7 @@ class Reader:
         lines = [f"{{ {self.here(it.commands)}\n}} > {n}.out 2>&1" for n, it in enumerate(steps)]
         done = subprocess.run(
             [require_program("bash"), "-euo", "pipefail", "-c", "\n".join(lines)],
-            cwd=self._folder, env=self._environment() | environ, timeout=RUN_SECONDS,
+            cwd=self._folder, env=self.environment() | environ, timeout=RUN_SECONDS,
             stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         outputs = [self._output(number) for number in range(len(steps))]
@@ -145,7 +145,8 @@ class Reader:
         path = self._folder / f"{number}.out"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What commands in the folder run with: they find our programs, and the gateway."""
         programs = self._folder / "bin"
         programs.mkdir(exist_ok=True)
         _write_program(programs / "python", sys.executable)
