@@ -101,6 +101,7 @@ def _count(request: web.Request, response: web.StreamResponse, seconds: float) -
 
 def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-ID"] = request[REQUEST_ID]
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if decision := request.get(DECISION):
         # Fields of the IETF draft "RateLimit header fields for HTTP".
         policy = f'"{decision.policy}"'

@@ -38,7 +38,7 @@ OWN_FAMILIES: Final = ("API_GATEWAY_", "CACHE_PROGRESS_")
 # These families are shared with other programs: only a near miss of a name of ours is refused.
 SHARED_FAMILIES: Final = (
     "ALLOWED_", "ALLOW_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "FILESPACE", "INDEX_", "LOG_",
-    "POLL_", "RATE_", "S3_", "SHUTDOWN_", "WORKER_",
+    "HSTS_", "POLL_", "RATE_", "S3_", "SHUTDOWN_", "TLS_", "WORKER_",
 )  # fmt: skip
 # Kubernetes describes a service called "api-gateway" (or "worker", …) to every container by these.
 # Its "<SERVICE>_PORT" may be the very name of a setting; the value tells them apart.
@@ -67,6 +67,18 @@ class Settings(BaseModel):
         "", description="address to listen on; empty: all (serve) or 127.0.0.1 (standalone)"
     )
     api_gateway_port: int = Field(8095, ge=0, le=65535, description="port to listen on; 0: any")
+    tls_certificate: str = Field(
+        "", description="PEM file with the certificate and its chain, for HTTPS; empty: plain HTTP"
+    )
+    tls_key: str = Field(
+        "", validate_default=True, description="PEM file with the key of that certificate"
+    )
+    hsts_max_age: int = Field(
+        31_536_000,
+        ge=0,
+        le=10 * 31_536_000,
+        description="seconds for which browsers keep to HTTPS once they saw it; 0: do not ask them",
+    )
     api_gateway_key: SecretStr = Field(
         SecretStr(DEMO_KEY), description="the API key that callers send as X-API-Key"
     )
@@ -183,6 +195,13 @@ class Settings(BaseModel):
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("tls_key")
+    @classmethod
+    def _refuse_half_a_pair(cls, value: str, info: ValidationInfo) -> str:
+        if bool(value) != bool(info.data.get("tls_certificate")):
+            raise ValueError("tls_certificate and tls_key must be given together")
         return value
 
     @field_validator("api_gateway_key")

@@ -18,9 +18,9 @@ TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 # A room may import from its own floor and from those below. A package is one room, but for the
 # modules of it that are named on a floor of their own.
 FLOORS = (
-    ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors"),
+    ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors", "small_file"),
     ("filespace_settings",),
-    ("settings", "jobs", "paths", "token_bucket", "auth", "sql", "mount", "size_tally"),
+    ("settings", "jobs", "paths", "token_bucket", "auth", "sql", "mount", "size_tally", "tls"),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
     ("job_store", "job_files", "index_table", "migrations", "prometheus", "job_news"),
@@ -28,7 +28,7 @@ FLOORS = (
     ("keys",),
     ("admission",),
     ("handlers", "monitors", "middlewares", "cors", "logs"),
-    ("app", "http_connection"),
+    ("app", "http_connection", "https"),
     ("server",),
     ("standalone",),
     ("cli",),
