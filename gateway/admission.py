@@ -8,8 +8,8 @@ import socket
 from aiohttp import web
 
 from gateway import errors
-from gateway.auth import Access, Caller
-from gateway.keys import API_KEYS, DECISION, LIMITS
+from gateway.auth import Access, Caller, Scope
+from gateway.keys import API_KEYS, DECISION, LIMITS, SETTINGS
 from gateway.token_bucket import Decision
 
 
@@ -21,6 +21,13 @@ def authenticate(request: web.Request, key: str | None) -> Caller:
     except errors.Unauthorized:
         _keep(request, request.app[LIMITS].draw_for_bad_key(address))
         raise
+
+
+def sees_only(request: web.Request, caller: Caller) -> str | None:
+    """The name whose jobs alone the caller sees; None: he sees all."""
+    if request.app[SETTINGS].isolate_callers and not caller.may(Scope.ADMIN):
+        return caller.key_name
+    return None
 
 
 def is_local(request: web.Request) -> bool:

@@ -1,37 +1,103 @@
-"""API keys → `Caller`."""
+"""API keys → `Caller`, and what a caller may do."""
 
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, auto
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
 from hashlib import sha256
+from typing import Final, NamedTuple
 
-from gateway.errors import Unauthorized
+from gateway.errors import ScopeMissing, Unauthorized
 from gateway.settings import DEMO_KEY
 
 
 class Access(Enum):
-    """What a route asks of its caller."""
+    """What a route asks of its caller, beside a scope."""
 
     PUBLIC = auto()
     """Nothing."""
+    METRICS = auto()
+    """Nothing, unless the settings make metrics private: what `POLL` asks then."""
     REQUEST = auto()
     """A key, and a token of the caller's request bucket."""
     POLL = auto()
     """A key, and a token of the caller's poll bucket."""
 
 
+class Scope(StrEnum):
+    """A thing that a key may do."""
+
+    JOBS_READ = "jobs:read"
+    """See jobs and their files, follow their events, ask what paths mean."""
+    JOBS_WRITE = "jobs:write"
+    """Submit and cancel jobs."""
+    METRICS_READ = "metrics:read"
+    """See metrics, which strangers may see too unless the settings make them private."""
+    ADMIN = "admin"
+    """All of these, and every caller's jobs where the others see only their own."""
+
+
+class Demand(NamedTuple):
+    """What a request has to show: ``scope`` None, nothing beyond a key."""
+
+    access: Access
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a key, or any other proof, lets its holder do.
+
+    ``path_prefixes`` are absolute, without a trailing slash; none at all: whatever the gateway may
+    cache. The limits are requests a minute and address, 0 for no limit; None: as the settings say.
+    """
+
+    scopes: frozenset[Scope]
+    path_prefixes: tuple[str, ...] = ()
+    rate_limit_per_minute: int | None = None
+    poll_limit_per_minute: int | None = None
+
+
+EVERYTHING: Final = Rights(frozenset(Scope))
+"""What the key of the settings lets its holder do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the name of the key, and the address it was used from.
+    """Who calls: the name of the key, the address it was used from, and what it may do.
 
-    Rate limits count per caller: machines that share a key do not eat up each other's tokens.
+    Rate limits count per key and address: machines that share a key do not eat up each other's
+    tokens. ``expires_at`` is in seconds of the Unix clock; None: never. ``proof`` is the digest of
+    the key; None: proven by something else, which no change of the keys takes back.
     """
 
     key_name: str
     address: str
+    rights: Rights
+    expires_at: float | None = None
+    proof: bytes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def rights_of(self) -> tuple[str, Rights]:
+        """Who may do what: of two that are equal, neither may see more than the other."""
+        return self.key_name, self.rights
+
+    @property
+    def bucket(self) -> tuple[str, str]:
+        """Whose tokens it draws."""
+        return self.key_name, self.address
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the caller has the scope; ``admin`` has them all."""
+        return scope in self.rights.scopes or Scope.ADMIN in self.rights.scopes
+
+    def require(self, scope: Scope) -> None:
+        """Raise `ScopeMissing` unless the caller has the scope."""
+        if not self.may(scope):
+            raise ScopeMissing(f'The API key "{self.key_name}" lacks the scope {scope}')
 
 
 class ApiKeys:
@@ -41,16 +107,20 @@ class ApiKeys:
     unless ``allow_demo_key``. To be used in one thread.
     """
 
-    def __init__(self, key: str, allow_demo_key: bool = False) -> None:
-        self.generation = 0
-        """Rises whenever another key comes into force."""
-        self._own_digest = self._digest = _digest(key)
+    def __init__(
+        self,
+        key: str,
+        allow_demo_key: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._own_digest = self._digest = digest_of(key)
         self._allow_demo_key = allow_demo_key
+        self._clock = clock
         self._holders: dict[Callable[[], None], None] = {}
 
     def replace(self, key: str) -> None:
         """Let another key take the place of the first one."""
-        self._enforce(_digest(key))
+        self._enforce(digest_of(key))
 
     def restore(self) -> None:
         """Let the first key hold again."""
@@ -62,28 +132,37 @@ class ApiKeys:
         ``is_local`` says that the caller is on this machine.
         """
         # Digests of equal length, compared in constant time, tell nothing of the key.
-        if sent is None or not hmac.compare_digest(_digest(sent), self._digest):
+        if sent is None or not hmac.compare_digest(digest_of(sent), self._digest):
             raise Unauthorized
-        if not (is_local or self._allow_demo_key) and self._digest == _digest(DEMO_KEY):
+        if not (is_local or self._allow_demo_key) and self._digest == digest_of(DEMO_KEY):
             raise Unauthorized("The demo API key is accepted from this machine only")
-        return Caller("default", address)
+        return Caller("default", address, EVERYTHING, proof=self._digest)
 
-    def call_when_replaced(self, call: Callable[[], None]) -> None:
-        """Call ``call`` whenever another key comes into force, until `call_no_more`."""
+    def holds(self, caller: Caller) -> bool:
+        """Whether what the caller has shown is still worth what it was."""
+        if caller.expires_at is not None and caller.expires_at <= self._clock():
+            return False
+        return caller.proof is None or caller.proof == self._digest
+
+    def call_when_changed(self, call: Callable[[], None]) -> None:
+        """Call ``call`` whenever a key may hold no more, until `call_no_more`."""
         self._holders[call] = None
 
     def call_no_more(self, call: Callable[[], None]) -> None:
-        """Undo `call_when_replaced`. Without effect if there is nothing to undo."""
+        """Undo `call_when_changed`. Without effect if there is nothing to undo."""
         self._holders.pop(call, None)
 
     def _enforce(self, digest: bytes) -> None:
         if digest == self._digest:
             return
         self._digest = digest
-        self.generation += 1
+        self._tell()
+
+    def _tell(self) -> None:
         for call in tuple(self._holders):
             call()
 
 
-def _digest(key: str) -> bytes:
+def digest_of(key: str) -> bytes:
+    """The SHA-256 digest by which a key is known."""
     return sha256(key.encode("utf-8", "surrogateescape")).digest()

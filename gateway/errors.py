@@ -16,7 +16,9 @@
     │   ├── RequestTimeout         … it does not arrive
     │   └── UnsupportedWebSocketVersion
     ├── Unauthorized               no key, or a wrong one
-    ├── PathNotAllowed             ALLOWED_PATHS keeps the caller out
+    ├── Forbidden                  the caller is known, and may not do this
+    │   ├── PathNotAllowed         … ALLOWED_PATHS or his key keeps him out
+    │   └── ScopeMissing           … his key is not for this
     ├── JobNotFound
     ├── JobEnded                   the job has ended, nothing is left to cancel
     ├── RateLimited                the caller's token bucket is empty
@@ -121,7 +123,15 @@ class Unauthorized(GatewayError):
     default_message = "Invalid or missing API key"
 
 
-class PathNotAllowed(GatewayError):
+class Forbidden(GatewayError):
+    """The caller is known, and may not do this."""
+
+
+class ScopeMissing(Forbidden):
+    """The key is not for this. The message names the key and the scope that it lacks."""
+
+
+class PathNotAllowed(Forbidden):
     """The path lies in the filespace, but outside what may be cached."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.auth import Access, ApiKeys, Caller
+from gateway.auth import ApiKeys, Caller, Demand
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
@@ -21,14 +21,16 @@ from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.openapi.document import ApiDescription
 from gateway.outbox import Outboxes
+from gateway.path_explainer import PathExplainer
 from gateway.paths import Filespaces
 from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings
 from gateway.submission import Submission
 from gateway.token_bucket import Decision
+from gateway.web import WebFile
 
-AccessTable = Mapping[Callable[..., Any], Access]
+AccessTable = Mapping[Callable[..., Any], Demand]
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
 CALLER: Final = web.RequestKey("CALLER", Caller)
@@ -40,8 +42,10 @@ DATABASE: Final = web.AppKey("DATABASE", Database)
 READINESS: Final = web.AppKey("READINESS", Readiness)
 JOB_STORE: Final = web.AppKey("JOB_STORE", JobStore)
 JOB_FILES: Final = web.AppKey("JOB_FILES", JobFiles)
+PATH_EXPLAINER: Final = web.AppKey("PATH_EXPLAINER", PathExplainer)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CACHE: Final = web.AppKey("JOB_CACHE", JobCache)
+WEB_FILES: Final = web.AppKey[Mapping[str, WebFile]]("WEB_FILES", Mapping)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 METRICS: Final = web.AppKey("METRICS", Metrics)

@@ -30,7 +30,7 @@ STATUS_OF_ERROR: Final[Mapping[type[errors.GatewayError], int]] = {
     errors.UnsupportedWebSocketVersion: 426,
     errors.InvalidRequest: 400,
     errors.Unauthorized: 401,
-    errors.PathNotAllowed: 403,
+    errors.Forbidden: 403,
     errors.JobNotFound: 404,
     errors.JobEnded: 409,
     errors.RateLimited: 429,
@@ -63,11 +63,13 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _admit(request: web.Request) -> None:
-    access = request.app[ACCESS].get(request.match_info.handler, Access.PUBLIC)
-    if access is Access.PUBLIC:
+    demand = request.app[ACCESS].get(request.match_info.handler)
+    if demand is None or demand.access is Access.PUBLIC:
         return
     caller = request[CALLER] = authenticate(request, request.headers.get("X-API-Key"))
-    draw(request, access, caller)
+    draw(request, demand.access, caller)
+    if demand.scope is not None:
+        caller.require(demand.scope)
     request.app[READINESS].check()
 
 

@@ -19,11 +19,12 @@ TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 # modules of it that are named on a floor of their own.
 FLOORS = (
     ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors", "small_file"),
-    ("filespace_settings",),
+    ("filespace_settings", "web", "client_address"),
     ("settings", "jobs", "paths", "token_bucket", "auth", "sql", "mount", "size_tally", "tls"),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
     ("job_store", "job_files", "index_table", "migrations", "prometheus", "job_news"),
+    ("path_lookup", "path_explainer"),
     ("openapi", "submission", "job_cache", "indexer", "worker", "index_state", "job_counts"),
     ("keys",),
     ("admission",),

@@ -96,7 +96,7 @@ async def test_the_first_start_counts_what_it_made_in_one_line(
 async def test_an_owner_who_reads_a_drop_is_told_what_it_drops(empty_database: Settings) -> None:
     statements = await pending_statements(empty_database, empty_database.db_user)
     drops = [statement for statement in statements if "DROP" in statement]
-    assert len(drops) == 12
+    assert len(drops) == 13
     assert all("\n-- Drops only our own index" in statement for statement in drops)
 
 

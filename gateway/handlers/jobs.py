@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
 
 from aiohttp import ETag, web
-from pydantic import BaseModel, ConfigDict, FailFast, Field, StrictBool, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
 from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
-from gateway.handlers.requests import read_json
+from gateway.handlers.requests import Names, read_json
 from gateway.handlers.responses import is_known, json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
@@ -37,11 +36,6 @@ STATUS = QueryChoice("status", "Only jobs in this state.", JobStatus)
 LIMIT = QueryInteger("limit", "How many jobs at most.", default=50, least=1, most=100)
 OFFSET = offset("How many of the newest to leave out.")
 LIST_QUERY = (STATUS, LIMIT, OFFSET)
-
-# What an empty name means is told by those who resolve paths; the description says that it is none.
-Name = Annotated[StrictStr, Field(json_schema_extra={"minLength": 1})]
-# Ten megabytes hold millions of wrong names: the first one is enough to say.
-Names = Annotated[list[Name], FailFast()]
 
 
 def _at_least_one(name: str) -> JsonDict:
@@ -71,13 +65,15 @@ async def create(request: web.Request) -> web.Response:
     """Create a cache job: 201 with its id and totals."""
     wanted = await read_json(request, NewJob)
     _check_amount(wanted)
-    filespaces = request.app[FILESPACES]
+    caller = request[CALLER]
+    filespaces = request.app[FILESPACES].narrowed(caller.rights.path_prefixes)
     with _index_remembered(request.app.get(INDEX_STATE)):
         submitted = await request.app[SUBMISSION].submit(
             files=await _resolve(wanted.files, filespaces),
             directories=await _resolve(wanted.directories, filespaces),
             recursive=wanted.recursive,
-            submitted_by=request[CALLER].key_name,
+            submitted_by=caller.key_name,
+            own_prefixes=caller.rights.path_prefixes,
         )
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
     return json_response(_created(submitted), 201, {"Location": str(location)})
@@ -159,6 +155,7 @@ def _created(submitted: Submitted) -> JobCreated:
         "totalFiles": job.total_files,
         "totalSize": {"bytes": job.total_bytes, "readable": readable_size(job.total_bytes)},
         "unindexed": submitted.unindexed,
+        "matched": [{"path": path, "resolved": other} for path, other in submitted.matched],
         "message": "Cache job created successfully",
         "createdAt": iso_time(job.created_at),
     }
