@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from gateway.forwarded import came_by_https
+
 Signal = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
@@ -17,7 +19,7 @@ def keep_to_https(max_age: int) -> Signal:
     """
 
     async def ask(request: web.Request, response: web.StreamResponse) -> None:
-        if max_age and request.secure:
+        if max_age and came_by_https(request):
             response.headers["Strict-Transport-Security"] = f"max-age={max_age}"
 
     return ask

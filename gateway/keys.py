@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.auth import ApiKeys, Caller, Demand
+from gateway.client_address import TrustedProxies
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
@@ -33,6 +34,7 @@ from gateway.web import WebFile
 AccessTable = Mapping[Callable[..., Any], Demand]
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
+CLIENT_ADDRESS: Final = web.RequestKey("CLIENT_ADDRESS", str)
 CALLER: Final = web.RequestKey("CALLER", Caller)
 DECISION: Final = web.RequestKey("DECISION", Decision)
 
@@ -55,6 +57,7 @@ OUTBOXES: Final = web.AppKey("OUTBOXES", Outboxes)
 SOCKETS: Final = web.AppKey("SOCKETS", set[web.WebSocketResponse])
 PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
 JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
+TRUSTED_PROXIES: Final = web.AppKey("TRUSTED_PROXIES", TrustedProxies)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 from gateway import errors
 from gateway.admission import authenticate, draw
 from gateway.auth import Access
+from gateway.forwarded import note_client_address
 from gateway.handlers.responses import error_response, request_id
 from gateway.keys import ACCESS, CALLER, DECISION, PROMETHEUS, READINESS, REQUEST_ID
 
@@ -45,6 +46,7 @@ HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request in, or answer why not. Whatever happens, the answer is JSON and has an id."""
     request[REQUEST_ID] = request_id(request)
+    note_client_address(request)
     started = time.perf_counter()
     try:
         _admit(request)

@@ -61,7 +61,7 @@ async def serve(
     `CertificateRefused` if there is to be TLS.
     """
     certificate = _certificate_of(settings)
-    if certificate is not None:
+    if certificate is not None or settings.trusted_proxies:
         app.on_response_prepare.append(keep_to_https(settings.hsts_max_age))
     runner = web.AppRunner(app, shutdown_timeout=settings.shutdown_timeout)
     async with AsyncExitStack() as stack:

@@ -26,6 +26,7 @@ from pydantic import (
     field_validator,
 )
 
+from gateway.client_address import TrustedProxies
 from gateway.errors import SettingsError
 from gateway.filespace_settings import FilespaceList, MountPoint
 
@@ -89,6 +90,9 @@ class Settings(BaseModel):
     api_key_file: str = Field(
         "/config/api-gateway.json",
         description="JSON file whose apiKey replaces the key while it is there; empty: none",
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses and networks whose X-Forwarded-For counts; empty: nobody's"
     )
     cors_origins: tuple[str, ...] = Field(
         ("*",), description="origins whose pages may call the API; * for any"
@@ -197,11 +201,17 @@ class Settings(BaseModel):
             raise ValueError("must not be true or false")
         return value
 
-    @field_validator("cors_origins", "allowed_paths", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "allowed_paths", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _refuse_what_is_no_network(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        TrustedProxies.parse(value)
         return value
 
     @field_validator("tls_key")

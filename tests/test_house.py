@@ -27,7 +27,7 @@ FLOORS = (
     ("path_lookup", "path_explainer"),
     ("openapi", "submission", "job_cache", "indexer", "worker", "index_state", "job_counts"),
     ("keys",),
-    ("admission",),
+    ("admission", "forwarded"),
     ("handlers", "monitors", "middlewares", "cors", "logs"),
     ("app", "http_connection", "https"),
     ("server",),
