@@ -7,6 +7,7 @@ from aiohttp import web
 from gateway import errors
 from gateway.auth import Access, Caller, Scope
 from gateway.forwarded import is_local
+from gateway.jobs import Job
 from gateway.keys import API_KEYS, CLIENT_ADDRESS, DECISION, LIMITS, SETTINGS
 from gateway.token_bucket import Decision
 
@@ -26,6 +27,12 @@ def sees_only(request: web.Request, caller: Caller) -> str | None:
     if request.app[SETTINGS].isolate_callers and not caller.may(Scope.ADMIN):
         return caller.key_name
     return None
+
+
+def check_visible(job: Job, owner: str | None) -> None:
+    """Raise `JobNotFound` for another's job, as for one that there never was."""
+    if owner is not None and job.submitted_by != owner:
+        raise errors.JobNotFound
 
 
 def draw(request: web.Request, access: Access, caller: Caller) -> None:

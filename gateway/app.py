@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway import keys
+from gateway.audit import AuditLog
 from gateway.auth import Access, ApiKeys, Scope
 from gateway.client_address import TrustedProxies
 from gateway.cors import open_to_origins
@@ -34,10 +35,12 @@ from gateway.job_counts import JobCounts
 from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
 from gateway.job_store import JobStore
+from gateway.key_store import KeyStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.middlewares import gate
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
+from gateway.monitors.api_keys import ApiKeysMonitor
 from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.cancelled_items import CancelledItemsMonitor
 from gateway.monitors.job_events import JobEventsMonitor
@@ -91,14 +94,15 @@ ROUTES = (
           (Answer(Health), Answer(IllHealth, 503))),
     Route("POST", "/api/v1/cache/jobs", jobs.create, Access.REQUEST,
           (Answer(JobCreated, 201, headers=("Location",)),), scope=Scope.JOBS_WRITE,
-          body=jobs.NewJob),
+          event="job.create", body=jobs.NewJob),
     Route("GET", "/api/v1/cache/jobs", jobs.list_, Access.REQUEST,
           (Answer(JobsListed),), scope=Scope.JOBS_READ, query=jobs.LIST_QUERY),
     Route("GET", JOB, jobs.get, Access.POLL,
           (Answer(JobFound, headers=TAGGED), Answer(status=304, headers=TAGGED)),
           refusals=(400, 404), scope=Scope.JOBS_READ, headers=(IF_NONE_MATCH,), name="job"),
     Route("DELETE", JOB, jobs.cancel, Access.REQUEST,
-          (Answer(JobCancelled),), refusals=(400, 404, 409), scope=Scope.JOBS_WRITE, name="job"),
+          (Answer(JobCancelled),), refusals=(400, 404, 409), scope=Scope.JOBS_WRITE,
+          event="job.cancel", name="job"),
     Route("GET", f"{JOB}/files", job_files.list_, Access.POLL,
           (Answer(JobFilesListed),), refusals=(400, 404), scope=Scope.JOBS_READ,
           query=job_files.LIST_QUERY),
@@ -172,10 +176,13 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.API_KEYS] = ApiKeys(
         settings.api_gateway_key.get_secret_value(), settings.allow_demo_key
     )
+    app[keys.KEY_STORE] = KeyStore(database)
     app[keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     app[keys.LIMITS] = Limits(settings)
     app[keys.WEB_FILES] = load_web_files()
     app[keys.DESCRIPTION] = ApiDescription(ROUTES)
+    app[keys.AUDIT_LOG] = AuditLog(settings.audit_log)
+    app[keys.EVENTS] = {route.handler: route.event for route in ROUTES if route.event}
     app[keys.ACCESS] = {route.handler: route.demand(settings.public_metrics) for route in ROUTES}
 
 
@@ -194,6 +201,7 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
     # One stack: a start-up that fails half-way still closes what it opened.
     async with AsyncExitStack() as stack:
         warn_of_demo_key(app[keys.SETTINGS])
+        stack.callback(app[keys.AUDIT_LOG].close)
         database = app[keys.DATABASE]
         await stack.enter_async_context(database)
         for monitor in make_monitors(app):
@@ -211,6 +219,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
+        ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from gateway.errors import ScopeMissing, Unauthorized
+from gateway.errors import ScopeMissing, Starting, Unauthorized
+from gateway.key_secret import is_secret
 from gateway.settings import DEMO_KEY
 
 
@@ -61,6 +62,9 @@ class Rights:
     poll_limit_per_minute: int | None = None
 
 
+DEFAULT_NAME: Final = "default"
+"""What the key of the settings is called."""
+
 EVERYTHING: Final = Rights(frozenset(Scope))
 """What the key of the settings lets its holder do."""
 
@@ -100,9 +104,32 @@ class Caller:
             raise ScopeMissing(f'The API key "{self.key_name}" lacks the scope {scope}')
 
 
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key of the database, known by its digest. Times are in seconds of the Unix clock."""
+
+    name: str
+    digest: bytes
+    rights: Rights
+    expires_at: float | None = None
+    is_disabled: bool = False
+    is_revoked: bool = False
+
+    def caller(self, address: str, now: float) -> Caller:
+        """The caller that shows it. Raises `Unauthorized` while the key opens nothing."""
+        if self.is_revoked:
+            raise Unauthorized(f'The API key "{self.name}" was revoked')
+        if self.is_disabled:
+            raise Unauthorized(f'The API key "{self.name}" is disabled')
+        if self.expires_at is not None and self.expires_at <= now:
+            raise Unauthorized(f'The API key "{self.name}" has expired')
+        return Caller(self.name, address, self.rights, self.expires_at, self.digest)
+
+
 class ApiKeys:
     """The keys that open the API, held as SHA-256 digests: keys are random, not passwords.
 
+    The key of the settings opens everything; those of the database (`load`) what each is for.
     While the key in force is the demo key, which everybody knows, it opens to this machine alone,
     unless ``allow_demo_key``. To be used in one thread.
     """
@@ -116,6 +143,7 @@ class ApiKeys:
         self._own_digest = self._digest = digest_of(key)
         self._allow_demo_key = allow_demo_key
         self._clock = clock
+        self._stored: Mapping[bytes, StoredKey] | None = None
         self._holders: dict[Callable[[], None], None] = {}
 
     def replace(self, key: str) -> None:
@@ -126,23 +154,40 @@ class ApiKeys:
         """Let the first key hold again."""
         self._enforce(self._own_digest)
 
+    def load(self, stored: Iterable[StoredKey]) -> None:
+        """Let these keys of the database hold, and no others of it."""
+        keys = {key.digest: key for key in stored}
+        if keys != self._stored:
+            self._stored = keys
+            self._tell()
+
     def authenticate(self, sent: str | None, address: str, *, is_local: bool = False) -> Caller:
         """The caller that ``sent`` (the X-API-Key header) proves. Raises `Unauthorized`.
 
-        ``is_local`` says that the caller is on this machine.
+        ``is_local`` says that the caller is on this machine. Raises `Starting` for what may be a
+        key of the database, while those are not known yet.
         """
-        # Digests of equal length, compared in constant time, tell nothing of the key.
-        if sent is None or not hmac.compare_digest(digest_of(sent), self._digest):
+        if sent is None:
             raise Unauthorized
+        digest = digest_of(sent)
+        # Digests of equal length, compared in constant time, tell nothing of the key.
+        if not hmac.compare_digest(digest, self._digest):
+            return self._find(sent, digest).caller(address, self._clock())
         if not (is_local or self._allow_demo_key) and self._digest == digest_of(DEMO_KEY):
             raise Unauthorized("The demo API key is accepted from this machine only")
-        return Caller("default", address, EVERYTHING, proof=self._digest)
+        return Caller(DEFAULT_NAME, address, EVERYTHING, proof=self._digest)
 
     def holds(self, caller: Caller) -> bool:
         """Whether what the caller has shown is still worth what it was."""
         if caller.expires_at is not None and caller.expires_at <= self._clock():
             return False
-        return caller.proof is None or caller.proof == self._digest
+        if caller.proof is None or caller.proof == self._digest:
+            return True
+        key = (self._stored or {}).get(caller.proof)
+        try:
+            return key is not None and key.caller(caller.address, self._clock()) == caller
+        except Unauthorized:
+            return False
 
     def call_when_changed(self, call: Callable[[], None]) -> None:
         """Call ``call`` whenever a key may hold no more, until `call_no_more`."""
@@ -151,6 +196,17 @@ class ApiKeys:
     def call_no_more(self, call: Callable[[], None]) -> None:
         """Undo `call_when_changed`. Without effect if there is nothing to undo."""
         self._holders.pop(call, None)
+
+    def _find(self, sent: str, digest: bytes) -> StoredKey:
+        if not is_secret(sent):
+            raise Unauthorized
+        if self._stored is None:
+            raise Starting
+        # Looked up by what nobody can choose without knowing the key, so its time tells nothing.
+        key = self._stored.get(digest)
+        if key is None:
+            raise Unauthorized
+        return key
 
     def _enforce(self, digest: bytes) -> None:
         if digest == self._digest:

@@ -20,6 +20,7 @@
     │   ├── PathNotAllowed         … ALLOWED_PATHS or his key keeps him out
     │   └── ScopeMissing           … his key is not for this
     ├── JobNotFound
+    ├── KeyNotFound
     ├── JobEnded                   the job has ended, nothing is left to cancel
     ├── RateLimited                the caller's token bucket is empty
     └── Unavailable                try again later
@@ -139,6 +140,10 @@ class JobNotFound(GatewayError):
     """There is no such job."""
 
     default_message = "Job not found"
+
+
+class KeyNotFound(GatewayError):
+    """There is no such API key. The message names it."""
 
 
 class JobEnded(GatewayError):

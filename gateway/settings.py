@@ -38,9 +38,9 @@ ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone narrows it t
 OWN_FAMILIES: Final = ("API_GATEWAY_", "CACHE_PROGRESS_")
 # These families are shared with other programs: only a near miss of a name of ours is refused.
 SHARED_FAMILIES: Final = (
-    "ALLOWED_", "ALLOW_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "FILESPACE", "INDEX_", "LOG_",
-    "HSTS_", "ISOLATE_", "POLL_", "PUBLIC_", "RATE_", "S3_", "SHUTDOWN_", "TLS_", "TRUSTED_",
-    "WORKER_",
+    "ALLOWED_", "ALLOW_", "AUDIT_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "FILESPACE", "HSTS_",
+    "INDEX_", "ISOLATE_", "JWT_", "LOG_", "POLL_", "PUBLIC_", "RATE_", "S3_", "SHUTDOWN_", "TLS_",
+    "TRUSTED_", "WORKER_",
 )  # fmt: skip
 # Kubernetes describes a service called "api-gateway" (or "worker", …) to every container by these.
 # Its "<SERVICE>_PORT" may be the very name of a setting; the value tells them apart.
@@ -187,6 +187,9 @@ class Settings(BaseModel):
     )
 
     # Logs
+    audit_log: str = Field(
+        "", description="file for a line of JSON a change or refusal; empty: with the other logs"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
     )

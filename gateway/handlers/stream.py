@@ -12,9 +12,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from gateway.admission import authenticate, draw
+from gateway.admission import authenticate, check_visible, draw, sees_only
 from gateway.auth import Access, Caller, Scope
 from gateway.errors import (
+    Forbidden,
     GatewayError,
     InvalidRequest,
     RateLimited,
@@ -22,12 +23,14 @@ from gateway.errors import (
     Unauthorized,
     Unavailable,
 )
-from gateway.events import JOBS, Event, files_topic, job_topic
+from gateway.events import JOBS, Event, callers_jobs_topic, files_topic, job_topic
 from gateway.events import METRICS as METRICS_TOPIC
 from gateway.handlers.handshake import shake_hands
 from gateway.jobs import Job, parse_job_id
 from gateway.keys import (
     API_KEYS,
+    AUDIT_LOG,
+    CLIENT_ADDRESS,
     HUB,
     JOB_NEWS,
     JOB_STORE,
@@ -212,8 +215,10 @@ class _Connection:
         before, self._caller = self._caller, None
         try:
             self._caller = authenticate(self._request, key if isinstance(key, str) else None)
-        except (Unauthorized, RateLimited):
+        except GatewayError as error:
             self._leave_all()
+            if isinstance(error, Unauthorized):
+                self._audit("stream.auth", error)
             raise
         if before is not None and before.rights_of != self._caller.rights_of:
             self._leave_all()
@@ -227,12 +232,20 @@ class _Connection:
             raise Unauthorized
         if self._outbox.is_full:
             raise InvalidRequest("The connection does not keep up with what it gets")
-        wanted = _channel(message)
+        owner = sees_only(self._request, self._caller)
+        wanted = _channel(message).for_owner(owner)
         if len((self._topics | wanted.topics) - {METRICS_TOPIC}) > SUBSCRIPTIONS_LIMIT:
             raise InvalidRequest(f"At most {SUBSCRIPTIONS_LIMIT} subscriptions a connection")
         draw(self._request, Access.POLL, self._caller)
-        self._caller.require(Scope.JOBS_READ)
+        try:
+            self._caller.require(Scope.JOBS_READ)
+        except Forbidden as error:
+            self._audit("stream.subscribe", error)
+            raise
         await self._wait_for_news()
+        if owner is not None and wanted.job_id is not None:
+            # Before anything of the job is heard.
+            check_visible(await self._app[JOB_STORE].get(wanted.job_id), owner)
         before = frozenset(self._topics)
         # Listen first, look then: what happens in between is held back until the snapshot is told.
         self._outbox.hold()
@@ -241,7 +254,7 @@ class _Connection:
         try:
             for topic in wanted.topics:
                 self._join(topic)
-            jobs, snapshot = await self._snapshot(wanted)
+            jobs, snapshot = await self._snapshot(wanted, owner)
         finally:
             if snapshot is None:
                 for topic in wanted.topics - before:
@@ -249,6 +262,17 @@ class _Connection:
             for job in jobs:
                 self._app[JOB_NEWS].show(job)
             self._outbox.release(snapshot, {job.id: job.version for job in jobs})
+
+    def _audit(self, event: str, error: GatewayError) -> None:
+        """Write who was refused. Each costs him a token, so they are few."""
+        self._app[AUDIT_LOG].write(
+            event,
+            "refused",
+            self._caller.key_name if self._caller else None,
+            self._request[CLIENT_ADDRESS],
+            requestId=self._request[REQUEST_ID],
+            error=error.message,
+        )
 
     async def _wait_for_news(self) -> None:
         """Wait, right after a start, until every later change will be told."""
@@ -259,17 +283,18 @@ class _Connection:
             raise Starting from None
 
     async def _unsubscribe(self, message: Message) -> None:
-        wanted = _channel(message)
+        owner = None if self._caller is None else sees_only(self._request, self._caller)
+        wanted = _channel(message).for_owner(owner)
         for topic in wanted.topics | wanted.narrower:
             self._leave(topic)
         answer: Unsubscribed = {"type": "unsubscribed", **wanted.named}
         self._outbox.send(answer)
 
-    async def _snapshot(self, wanted: _Channel) -> tuple[Sequence[Job], Event]:
+    async def _snapshot(self, wanted: _Channel, owner: str | None) -> tuple[Sequence[Job], Event]:
         """The jobs that a subscription starts with, and the message that shows them."""
         store = self._app[JOB_STORE]
         if wanted.job_id is None:
-            jobs = await store.newest(SNAPSHOT_JOBS)
+            jobs = await store.newest(SNAPSHOT_JOBS, owner)
             shown = [job_in_brief(job) for job in jobs]
             many: JobsSnapshot = {"type": "snapshot", **wanted.named, "jobs": shown}
             return jobs, Event(many)
@@ -300,6 +325,12 @@ class _Channel(NamedTuple):
     topics: frozenset[str]
     job_id: str | None = None
     narrower: frozenset[str] = frozenset()
+
+    def for_owner(self, owner: str | None) -> _Channel:
+        """The same for a caller who sees only his own jobs."""
+        if owner is None or self.job_id is not None:
+            return self
+        return self._replace(topics=frozenset({callers_jobs_topic(owner)}))
 
 
 def _parse(data: str | bytes) -> Message:

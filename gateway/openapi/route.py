@@ -54,7 +54,9 @@ class Route:
     Its summary is the first line of the handler's docstring, what follows describes it, and its
     tag is the handler's module. ``refusals`` are the statuses of errors beyond those that follow
     from the rest. ``scope`` is what the caller's key has to be for: a route that asks for a key and
-    names none cannot be made. A page for browsers is served, but no part of the API's description.
+    names none cannot be made. ``event`` is what the audit log calls it, of a route that changes
+    something: each request is written there, and of the others those without the right. A page for
+    browsers is served, but no part of the API's description.
     """
 
     method: str
@@ -64,6 +66,7 @@ class Route:
     answers: Sequence[Answer] = ()
     refusals: Sequence[int] = ()
     scope: Scope | None = None
+    event: str | None = None
     query: Sequence[QueryParameter] = ()
     headers: Sequence[HeaderParameter] = ()
     body: type[BaseModel] | None = None

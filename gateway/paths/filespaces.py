@@ -91,7 +91,7 @@ class Filespaces:
 
         Raises `SettingsError` naming the one that is wrong.
         """
-        return _read_allowed_paths(written, self.filespaces)
+        return tuple(read_allowed_path(it, self.filespaces, "the key's paths") for it in written)
 
 
 def _holds(prefixes: tuple[str, ...], path: str) -> bool:

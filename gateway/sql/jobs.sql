@@ -56,14 +56,16 @@ SELECT id::text, status, total_files, completed_files, failed_files,
        total_size_bytes, completed_size_bytes, failed_size_bytes,
        created_at, started_at, completed_at, error_message, worker_id, submitted_by
 FROM cache_jobs
-WHERE %(status)s::text IS NULL OR status = %(status)s
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 ORDER BY created_at DESC, id DESC
 LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: count
 SELECT count(*) AS total
 FROM cache_jobs
-WHERE %(status)s::text IS NULL OR status = %(status)s
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 
 -- name: count_by_status
 SELECT status, count(*) AS total FROM cache_jobs GROUP BY status
@@ -80,10 +82,13 @@ WHERE job_id = %(id)s::uuid
 UPDATE cache_jobs
 SET status = 'cancelled', completed_at = now() AT TIME ZONE 'UTC'
 WHERE id = %(id)s::uuid AND status IN ('pending', 'running', 'paused')
+  AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 RETURNING id
 
 -- name: status
-SELECT status FROM cache_jobs WHERE id = %(id)s::uuid
+SELECT status
+FROM cache_jobs
+WHERE id = %(id)s::uuid AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 
 -- name: cancelled_with_pending_items
 SELECT j.id::text
