@@ -14,6 +14,7 @@ from aiohttp import web
 from gateway import keys
 from gateway.audit import AuditLog
 from gateway.auth import Access, ApiKeys, Scope
+from gateway.client_address import TrustedProxies
 from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
@@ -171,6 +172,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.OUTBOXES] = Outboxes()
     app[keys.SOCKETS] = set()
     app[keys.PROMETHEUS] = PrometheusMetrics(database, app[keys.METRICS], app[keys.OUTBOXES])
+    app[keys.TRUSTED_PROXIES] = TrustedProxies.parse(settings.trusted_proxies)
     app[keys.API_KEYS] = ApiKeys(
         settings.api_gateway_key.get_secret_value(), settings.allow_demo_key
     )

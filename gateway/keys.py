@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.audit import AuditLog
 from gateway.auth import ApiKeys, Caller, Demand
+from gateway.client_address import TrustedProxies
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
@@ -36,6 +37,7 @@ EventTable = Mapping[Callable[..., Any], str]
 AccessTable = Mapping[Callable[..., Any], Demand]
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
+CLIENT_ADDRESS: Final = web.RequestKey("CLIENT_ADDRESS", str)
 CALLER: Final = web.RequestKey("CALLER", Caller)
 DECISION: Final = web.RequestKey("DECISION", Decision)
 NOTES: Final = web.RequestKey("NOTES", dict[str, Any])
@@ -59,6 +61,7 @@ OUTBOXES: Final = web.AppKey("OUTBOXES", Outboxes)
 SOCKETS: Final = web.AppKey("SOCKETS", set[web.WebSocketResponse])
 PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
 JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
+TRUSTED_PROXIES: Final = web.AppKey("TRUSTED_PROXIES", TrustedProxies)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 KEY_STORE: Final = web.AppKey("KEY_STORE", KeyStore)
 LIMITS: Final = web.AppKey("LIMITS", Limits)

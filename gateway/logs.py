@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 
 from gateway.audit import AUDIT
-from gateway.keys import REQUEST_ID
+from gateway.keys import CLIENT_ADDRESS, REQUEST_ID
 from gateway.settings import Settings
 
 CLIENT_FAULTS: Final = (
@@ -99,10 +99,11 @@ class AccessLogger(AbstractAccessLogger):
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write the line; ``time`` is how long the request took, in seconds."""
         request_id = request.get(REQUEST_ID, "-")
+        remote = request.get(CLIENT_ADDRESS) or request.remote
         milliseconds = round(time * 1000, 1)
         self.logger.info(
             "%s %s %s %d %.1f ms %s",
-            request.remote,
+            remote,
             request.method,
             request.rel_url.raw_path,
             response.status,
@@ -110,7 +111,7 @@ class AccessLogger(AbstractAccessLogger):
             request_id,
             extra={
                 "fields": {
-                    "remote": request.remote,
+                    "remote": remote,
                     "method": request.method,
                     "path": request.rel_url.raw_path,
                     "status": response.status,

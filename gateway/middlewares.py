@@ -19,12 +19,14 @@ from gateway import errors
 from gateway.admission import authenticate, draw
 from gateway.audit import Outcome
 from gateway.auth import Access
+from gateway.forwarded import note_client_address
 from gateway.handlers.responses import error_response, request_id
 from gateway.jobs import parse_job_id
 from gateway.keys import (
     ACCESS,
     AUDIT_LOG,
     CALLER,
+    CLIENT_ADDRESS,
     DECISION,
     EVENTS,
     NOTES,
@@ -59,6 +61,7 @@ HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request in, or answer why not. Whatever happens, the answer is JSON and has an id."""
     request[REQUEST_ID] = request_id(request)
+    note_client_address(request)
     request[NOTES] = {}
     started = time.perf_counter()
     try:
@@ -106,7 +109,7 @@ def _audit(request: web.Request, status: int | None) -> None:
         event or "request",
         _outcome(status),
         caller.key_name if caller else None,
-        request.remote,
+        request[CLIENT_ADDRESS],
         requestId=request[REQUEST_ID],
         method=request.method,
         route=_route(request),
@@ -166,6 +169,7 @@ def _route(request: web.Request) -> str:
 
 def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-ID"] = request[REQUEST_ID]
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if decision := request.get(DECISION):
         # Fields of the IETF draft "RateLimit header fields for HTTP".
         policy = f'"{decision.policy}"'

@@ -18,8 +18,8 @@ TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 # A room may import from its own floor and from those below. A package is one room, but for the
 # modules of it that are named on a floor of their own.
 FLOORS = (
-    ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors"),
-    ("filespace_settings", "web"),
+    ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors", "small_file"),
+    ("filespace_settings", "web", "client_address"),
     (
         "settings",
         "jobs",
@@ -30,6 +30,7 @@ FLOORS = (
         "sql",
         "mount",
         "size_tally",
+        "tls",
     ),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
@@ -46,9 +47,9 @@ FLOORS = (
     ("path_lookup", "path_explainer"),
     ("openapi", "submission", "job_cache", "indexer", "worker", "index_state", "job_counts"),
     ("keys",),
-    ("admission",),
+    ("admission", "forwarded"),
     ("handlers", "monitors", "middlewares", "cors", "logs"),
-    ("app", "http_connection"),
+    ("app", "http_connection", "https"),
     ("server",),
     ("standalone",),
     ("cli",),

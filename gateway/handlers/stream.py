@@ -30,6 +30,7 @@ from gateway.jobs import Job, parse_job_id
 from gateway.keys import (
     API_KEYS,
     AUDIT_LOG,
+    CLIENT_ADDRESS,
     HUB,
     JOB_NEWS,
     JOB_STORE,
@@ -268,7 +269,7 @@ class _Connection:
             event,
             "refused",
             self._caller.key_name if self._caller else None,
-            self._request.remote,
+            self._request[CLIENT_ADDRESS],
             requestId=self._request[REQUEST_ID],
             error=error.message,
         )
