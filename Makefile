@@ -9,10 +9,10 @@ ONLY ?=
 # Two pips at once would spoil each other's work.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench docs clean
+.PHONY: help run test lint format bench docs screenshots clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/installed ## Watch a cache job run on a sample, then serve until Ctrl-C (ARGS="--once")
 	@$(BIN)/python -m gateway demo $(ARGS)
@@ -31,6 +31,9 @@ format: $(VENV)/installed-lint ## Put the code into the house's format
 
 bench: $(VENV)/installed ## Measure beside bare floors, in minutes (ONLY="submit warm index")
 	$(BIN)/python -m bench $(ONLY)
+
+screenshots: $(VENV)/installed-test ## Take the dashboard's pictures anew, in ten minutes (ARGS="2": in two)
+	PYTHONPATH=tests $(BIN)/python -m docs.make_screenshots $(ARGS)
 
 docs: $(VENV)/installed-test ## Make the generated parts of the pages in docs/ anew
 	$(BIN)/python -m docs.generate

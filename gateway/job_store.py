@@ -96,17 +96,26 @@ class JobStore:
         return await self._with_sizes(row)
 
     async def list(
-        self, status: JobStatus | None = None, limit: int = 50, offset: int = 0
+        self,
+        status: JobStatus | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        submitted_by: str | None = None,
     ) -> tuple[list[Job], int]:
-        """A page of jobs, newest first, and how many match in all."""
-        parameters = {"status": status, "limit": limit, "offset": offset}
+        """A page of jobs, newest first, and how many match in all.
+
+        ``submitted_by`` is the name of the key whose jobs are meant; None: everybody's.
+        """
+        parameters = {
+            "status": status, "limit": limit, "offset": offset, "submitted_by": submitted_by,
+        }  # fmt: skip
         rows = await self._database.fetch(self._queries["list"], parameters)
         counted = await self._database.fetch_one(self._queries["count"], parameters)
         return list(await asyncio.gather(*map(self._with_sizes, rows))), counted.total
 
-    async def newest(self, limit: int) -> Sequence[Job]:
+    async def newest(self, limit: int, submitted_by: str | None = None) -> Sequence[Job]:
         """The ``limit`` jobs that were created last, newest first; sizes as `recent` has them."""
-        parameters = {"status": None, "limit": limit, "offset": 0}
+        parameters = {"status": None, "limit": limit, "offset": 0, "submitted_by": submitted_by}
         return [
             _build_job(r) for r in await self._database.fetch(self._queries["list"], parameters)
         ]
@@ -128,15 +137,17 @@ class JobStore:
         """Files that ended: rows of ``path``, ``size`` (bytes), ``error`` (None: it was read)."""
         return await self._database.fetch(self._queries["files_by_id"], {"items": list(item_ids)})
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str, submitted_by: str | None = None) -> None:
         """Commit the job's state; its items follow by `cancel_items`.
 
-        Raises `JobNotFound`, or `JobEnded` with the status in its details.
+        With ``submitted_by`` only that key's jobs are there. Raises `JobNotFound`, or `JobEnded`
+        with the status in its details.
         """
+        asked = {"id": job_id, "submitted_by": submitted_by}
         async with self._database.transaction() as session:
-            if await session.fetch_one(self._queries["cancel"], {"id": job_id}):
+            if await session.fetch_one(self._queries["cancel"], asked):
                 return
-            row = await session.fetch_one(self._queries["status"], {"id": job_id})
+            row = await session.fetch_one(self._queries["status"], asked)
         if row is None:
             raise JobNotFound
         raise JobEnded(f"Job has already ended: {row.status}", {"status": row.status})

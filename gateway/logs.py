@@ -13,7 +13,8 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 
-from gateway.keys import REQUEST_ID
+from gateway.audit import AUDIT
+from gateway.keys import CLIENT_ADDRESS, REQUEST_ID
 from gateway.settings import Settings
 
 CLIENT_FAULTS: Final = (
@@ -30,6 +31,8 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
+        if record.name == AUDIT:
+            return record.getMessage()
         milliseconds = int(record.msecs)
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         entry: dict[str, Any] = {
@@ -46,6 +49,14 @@ class JsonFormatter(logging.Formatter):
         except TypeError:
             # A name that is not UTF-8 has lone surrogates, which JSON can only carry escaped.
             return json.dumps(entry, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """One line for people; those of the audit log are JSON all the same."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record."""
+        return record.getMessage() if record.name == AUDIT else super().format(record)
 
 
 class StrangersFaults(logging.Filter):
@@ -67,7 +78,7 @@ def configure_logging(settings: Settings) -> None:
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter(TEXT))
+        handler.setFormatter(TextFormatter(TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     server_log = logging.getLogger("aiohttp.server")
     if not any(isinstance(one, StrangersFaults) for one in server_log.filters):
@@ -88,10 +99,11 @@ class AccessLogger(AbstractAccessLogger):
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write the line; ``time`` is how long the request took, in seconds."""
         request_id = request.get(REQUEST_ID, "-")
+        remote = request.get(CLIENT_ADDRESS) or request.remote
         milliseconds = round(time * 1000, 1)
         self.logger.info(
             "%s %s %s %d %.1f ms %s",
-            request.remote,
+            remote,
             request.method,
             request.rel_url.raw_path,
             response.status,
@@ -99,7 +111,7 @@ class AccessLogger(AbstractAccessLogger):
             request_id,
             extra={
                 "fields": {
-                    "remote": request.remote,
+                    "remote": remote,
                     "method": request.method,
                     "path": request.rel_url.raw_path,
                     "status": response.status,

@@ -4,38 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from gateway.aside import compute
-from gateway.database import Database, array_literal
 from gateway.errors import InvalidPath, NoFilesFound
 from gateway.job_store import CreatedJob, JobRequest, JobStore
 from gateway.mount import Kind, Mount
-from gateway.paths import quote
-from gateway.sql import load_queries
+from gateway.path_lookup import Entry, Findings, PathLookup
+from gateway.paths import Filespaces, quote
+from gateway.paths.refusal import to_error
 
-# Resolved paths: with their bytes, and with what the caller typed.
+# Resolved paths: with their bytes, with what the caller typed, with what the index has.
 Sizes = Mapping[str, int]
-Typed = Mapping[str, str]
+Typed = dict[str, str]
+Entries = Mapping[str, Entry]
+
+
+class _Listed(NamedTuple):
+    """Listed files: those that the index knows, as it spells them, and the others."""
+
+    indexed: Sizes
+    unknown: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The job that was created, and the listed files that the index does not know, as typed."""
+    """The job that was created, and what the index does not know as the caller spelled it.
+
+    ``unindexed`` are listed files, as typed. ``matched`` are names, as typed, with the other
+    spelling that the index has for them, relative to the filespace.
+    """
 
     job: CreatedJob
     unindexed: Sequence[str]
+    matched: Sequence[tuple[str, str]]
 
 
 class Submission:
     """Turns resolved paths into a job, or says what is wrong with them in the caller's words."""
 
-    def __init__(self, database: Database, job_store: JobStore, mount: Mount) -> None:
-        self._database = database
+    def __init__(
+        self, job_store: JobStore, lookup: PathLookup, mount: Mount, filespaces: Filespaces
+    ) -> None:
         self._job_store = job_store
+        self._lookup = lookup
         self._mount = mount
-        self._queries = load_queries("jobs")
+        self._filespaces = filespaces
 
     async def submit(
         self,
@@ -43,31 +58,58 @@ class Submission:
         directories: Typed,
         recursive: bool,
         submitted_by: str | None = None,
+        own_prefixes: tuple[str, ...] = (),
     ) -> Submitted:
         """Create a job for ``files`` and for what lies in ``directories``, in the name of a key.
 
-        A file that also lies inside a directory counts once. Raises `InvalidPath` for a directory
-        among the files or the reverse, `NoFilesFound` for a directory in which nothing is
-        indexed, `Unavailable` if too many are being submitted; nothing is created then.
+        A file that also lies inside a directory counts once. ``own_prefixes`` are those of the
+        key, see `Filespaces.narrowed`. Raises `InvalidPath` for a directory
+        among the files or the reverse and for a name that is ambiguous, `PathNotAllowed` for what
+        the index has outside of the allowed prefixes only, `NoFilesFound` for a directory in which
+        nothing is indexed, `Unavailable` if too many are being submitted; nothing is created then.
         """
-        await self._check_directories(directories, recursive)
-        indexed, unknown = await self._look_up(files)
-        unindexed = await self._measure(unknown, files, nothing_else=not (indexed or directories))
+        found = await self._find(files, directories, own_prefixes)
+        trees = await self._check_directories(directories, found.entries, recursive)
+        listed = await compute(len(files), _split, files, found.entries)
+        nothing_else = not (listed.indexed or trees)
+        sizes = await self._measure(listed.unknown, files, nothing_else=nothing_else)
         request = await compute(
-            len(files) + len(directories),
-            _job_request, indexed, unindexed, list(directories), recursive, submitted_by,
+            len(files) + len(trees),
+            _job_request, listed.indexed, sizes, trees, recursive, submitted_by,
         )  # fmt: skip
         job = await self._job_store.create(request)
-        return Submitted(job, [files[path] for path in unindexed])
+        matched = await compute(len(files), self._matched, files | directories, found.entries)
+        return Submitted(job, [files[path] for path in sizes], matched)
 
-    async def _check_directories(self, directories: Typed, recursive: bool) -> None:
-        if not directories:
-            return
-        rows = await self._fetch("look_up_directories", directories, recursive=recursive)
-        if wrong := [directories[row.path] for row in rows if row.is_file]:
+    async def _find(
+        self, files: Typed, directories: Typed, own_prefixes: tuple[str, ...]
+    ) -> Findings:
+        wanted = dict.fromkeys(files, Kind.FILE) | dict.fromkeys(directories, Kind.DIRECTORY)
+        found = await self._lookup.find(wanted, own_prefixes)
+        if found.problems:
+            typed = files | directories
+            raise to_error([replace(it, path=typed[it.path]) for it in found.problems.values()])
+        return found
+
+    def _matched(self, typed: Typed, entries: Entries) -> Sequence[tuple[str, str]]:
+        return [
+            (typed[path], self._filespaces.relative(entry.path))
+            for path, entry in entries.items()
+            if path != entry.path
+        ]
+
+    async def _check_directories(
+        self, directories: Typed, entries: Entries, recursive: bool
+    ) -> Sequence[str]:
+        """The directories as the index spells them, each once; there are files in all of them."""
+        known = {path: entries[path] for path in directories if path in entries}
+        if wrong := [directories[path] for path, it in known.items() if not it.is_directory]:
             raise _listed_as_directory(wrong)
-        if empty := {row.path: directories[row.path] for row in rows if not row.has_files}:
+        spelled = {path: known[path].path if path in known else path for path in directories}
+        without = frozenset(await self._lookup.without_files(spelled.values(), recursive))
+        if empty := {it: directories[path] for path, it in spelled.items() if it in without}:
             await self._refuse_empty(empty, recursive)
+        return list(dict.fromkeys(spelled.values()))
 
     async def _refuse_empty(self, empty: Typed, recursive: bool) -> None:
         """Refuse directories of which the index knows no file, and say why if the mount tells."""
@@ -77,18 +119,6 @@ class Submission:
             raise _listed_as_directory(wrong)
         reason = _why_empty(kinds, len(typed), recursive)
         raise NoFilesFound(f"No files found in {_name(typed)}{reason}", typed)
-
-    async def _look_up(self, files: Typed) -> tuple[Sizes, Sequence[str]]:
-        """Split the listed files: those that the index knows, with their bytes, and the others."""
-        if not files:
-            return {}, []
-        rows = await self._fetch("look_up_files", files)
-        return await compute(len(rows), _split, rows, files)
-
-    async def _fetch(self, query: str, paths: Typed, **more: bool) -> Sequence[Any]:
-        parameters = {"paths": await compute(len(paths), array_literal, paths), **more}
-        async with self._database.slow_turn():
-            return await self._database.fetch(self._queries[query], parameters)
 
     async def _measure(self, paths: Sequence[str], typed: Typed, *, nothing_else: bool) -> Sizes:
         """The bytes of files that the index does not know, 0 where the mount cannot tell.
@@ -108,11 +138,12 @@ class Submission:
         return {path: it.size for path, it in seen.items()}
 
 
-def _split(rows: Sequence[Any], typed: Typed) -> tuple[Sizes, Sequence[str]]:
-    if wrong := [typed[row.path] for row in rows if row.is_directory]:
+def _split(files: Typed, entries: Entries) -> _Listed:
+    known = {path: entries[path] for path in files if path in entries}
+    if wrong := [files[path] for path, it in known.items() if it.is_directory]:
         raise _listed_as_file(wrong)
-    indexed = {row.path: int(row.size or 0) for row in rows if row.indexed}
-    return indexed, [row.path for row in rows if not row.indexed]
+    indexed = {it.path: int(it.size or 0) for it in known.values()}
+    return _Listed(indexed, [path for path in files if path not in known])
 
 
 def _job_request(

@@ -30,7 +30,7 @@ from gateway.database import Database
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from gateway.settings import CONFIG_FILE_VARIABLE, Settings
 
-pytest_plugins = ("reader_kit", "plans_kit", "described_responses")
+pytest_plugins = ("reader_kit", "plans_kit", "described_responses", "dashboard_kit")
 
 ROLE = "teamcache_user"
 TEMPLATE = "template_gateway"

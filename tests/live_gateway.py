@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -139,11 +139,14 @@ class LiveS3:
 class LiveGateway:
     """``standalone`` as a process of its own, with the limits that it has by default."""
 
-    def __init__(self, folder: Path, backend: LiveBackend, s3: LiveS3) -> None:
+    def __init__(
+        self, folder: Path, backend: LiveBackend, s3: LiveS3, changes: Mapping[str, str]
+    ) -> None:
         self.backend = backend
         self.s3 = s3
         self.port = free_port()
-        self._media = folder / "media"
+        self.media = folder / "media"
+        self._changes = changes
         # PostgreSQL's account may not enter pytest's folders, so its data lies beside them.
         self._data = Path("/var/tmp") / f"teamcache-examples-{os.getpid()}-{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -155,7 +158,7 @@ class LiveGateway:
 
     @contextmanager
     def running(self) -> Iterator[LiveGateway]:
-        make_sample_media(self._media)
+        make_sample_media(self.media)
         try:
             self.start()
             yield self
@@ -166,13 +169,13 @@ class LiveGateway:
     def start(self) -> None:
         # Small reads, one at a time: the sample's clips take long enough to be looked at.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "standalone", "--media", self._media,
+            [sys.executable, "-m", "gateway", "standalone", "--media", self.media,
              "--port", str(self.port), "--data-dir", self._data, "--log-level", "warning",
              "--worker-concurrency", "1", "--worker-chunk-size", "16384",
              "--cache-progress-time-threshold", "100",
              "--backend-ws-url", self.backend.url, "--s3-endpoint", self.s3.url,
              "--s3-health-bucket", BUCKET, "--s3-check-interval", "200"],
-            env=os.environ | S3_KEYS,
+            env=os.environ | S3_KEYS | self._changes,
         )  # fmt: skip
         self._wait_until_indexed()
 
@@ -199,9 +202,9 @@ class LiveGateway:
 
 
 @contextmanager
-def running_gateway(folder: Path) -> Iterator[LiveGateway]:
-    """A gateway with all that it looks at."""
+def running_gateway(folder: Path, **changes: str) -> Iterator[LiveGateway]:
+    """A gateway with all that it looks at. ``changes``: environment variables."""
     with ExitStack() as stack:
         s3 = stack.enter_context(LiveS3(folder / "s3").running())
         backend = stack.enter_context(LiveBackend().running())
-        yield stack.enter_context(LiveGateway(folder, backend, s3).running())
+        yield stack.enter_context(LiveGateway(folder, backend, s3, changes).running())

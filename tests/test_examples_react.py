@@ -8,22 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import launch_chromium
+from dashboard_kit import PATIENCE
 from example_tools import EXAMPLES, copy_with_packages, listed_examples, running_example
 from live_gateway import LiveGateway, free_port, running_gateway
-from optional_programs import require_package
 
 DASHBOARD = "react/MetricsDashboard.js"
-PATIENCE = 20_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = require_package("playwright.sync_api")
-    with playwright.sync_playwright() as tools:
-        running = launch_chromium(tools)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,13 @@ A plan is looked at, never a clock: below one per cent of the index nothing may 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from plans_kit import (
+    FOLDED,
     JOBS,
+    PATHS,
     Parameters,
     Plans,
     blocks,
@@ -67,11 +70,18 @@ def test_a_job_for_ten_thousand_listed_files_reads_no_whole_table(plans: Plans) 
 
 
 @pytest.mark.parametrize("count", [1, 100, 10_000])
-def test_listed_files_are_looked_up_one_by_one(plans: Plans, count: int) -> None:
-    for suffix in ("", ".unknown"):
-        paths = array_literal([path + suffix for path in some_files(plans, count)])
-        nodes = plans.explain(JOBS["look_up_files"], {"paths": paths}, run=True)
-        assert scanned(nodes) == set()
+@pytest.mark.parametrize("typed", [str, str.upper, "{}.unknown".format])
+def test_names_are_looked_up_one_by_one(plans: Plans, typed: Any, count: int) -> None:
+    paths = array_literal(map(typed, some_files(plans, count)))
+    nodes = plans.explain(PATHS["look_up"], {"paths": paths}, run=True)
+    assert scanned(nodes) == set() and FOLDED in indexes(nodes)
+
+
+def test_names_that_are_known_exactly_are_not_looked_for_by_likeness(plans: Plans) -> None:
+    paths = array_literal(some_files(plans, 10_000))
+    nodes = plans.explain(PATHS["look_up"], {"paths": paths}, run=True)
+    assert [node["Actual Loops"] for node in nodes if node.get("Index Name") == FOLDED] == [0]
+    assert blocks(nodes) < 10_000 * 5
 
 
 @pytest.mark.parametrize("recursive", [True, False])
@@ -79,7 +89,7 @@ def test_listed_files_are_looked_up_one_by_one(plans: Plans, count: int) -> None
 def test_directories_are_looked_up_one_by_one(plans: Plans, count: int, recursive: bool) -> None:
     for directories in (small_folders(plans, count), some_files(plans, count)):
         parameters = {"paths": array_literal(directories), "recursive": recursive}
-        nodes = plans.explain(JOBS["look_up_directories"], parameters, run=True)
+        nodes = plans.explain(PATHS["without_files"], parameters, run=True)
         assert scanned(nodes) == set()
         assert blocks(nodes) < 40 * count
 

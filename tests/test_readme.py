@@ -62,11 +62,13 @@ def test_the_curl_walk_through_works(sample: Sample) -> None:
     ]
     for step, answer in answers:
         assert answer["success"] or "DELETE" in step, answer
-    [created] = [answer for step, answer in answers if "POST" in step]
+    [created] = [answer for _, answer in answers if "jobId" in answer]
     assert created["totalFiles"] == 241
     assert created["totalSize"] == {"bytes": 560463872, "readable": "534.5 MB"}
     [shown] = [answer["job"] for _, answer in answers if "job" in answer]
     assert shown["id"] == created["jobId"]
+    [[resolved]] = [answer["paths"] for _, answer in answers if "paths" in answer]
+    assert (resolved["resolved"], resolved["type"]) == ("01_VFX", "directory")
     [cancelled] = [answer for step, answer in answers if "DELETE" in step]
     assert cancelled["success"] or "ended" in cancelled["error"]
 

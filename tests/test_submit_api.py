@@ -75,6 +75,7 @@ async def test_the_documents_first_example_answers_with_every_field(
         "totalFiles": 3,
         "totalSize": {"bytes": 1_013_645_682, "readable": "966.69 MB"},
         "unindexed": [],
+        "matched": [],
         "message": "Cache job created successfully",
     }
 

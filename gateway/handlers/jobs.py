@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Any
 
 from aiohttp import ETag, web
-from pydantic import BaseModel, ConfigDict, FailFast, Field, StrictBool, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
+from gateway.admission import check_visible, sees_only
 from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
-from gateway.handlers.requests import read_json
+from gateway.handlers.requests import Names, read_json
 from gateway.handlers.responses import is_known, json_response
 from gateway.index_state import IndexState
 from gateway.jobs import JobStatus, parse_job_id
@@ -24,6 +26,7 @@ from gateway.keys import (
     JOB_CANCELLED,
     JOB_STORE,
     METRICS,
+    NOTES,
     SUBMISSION,
 )
 from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
@@ -33,15 +36,11 @@ from gateway.submission import Submitted
 from gateway.wire import iso_time, job_in_brief, job_in_full, readable_size, utc_now
 
 LISTED_NAMES_LIMIT = 100_000
+NOTED_PATHS = 10
 STATUS = QueryChoice("status", "Only jobs in this state.", JobStatus)
 LIMIT = QueryInteger("limit", "How many jobs at most.", default=50, least=1, most=100)
 OFFSET = offset("How many of the newest to leave out.")
 LIST_QUERY = (STATUS, LIMIT, OFFSET)
-
-# What an empty name means is told by those who resolve paths; the description says that it is none.
-Name = Annotated[StrictStr, Field(json_schema_extra={"minLength": 1})]
-# Ten megabytes hold millions of wrong names: the first one is enough to say.
-Names = Annotated[list[Name], FailFast()]
 
 
 def _at_least_one(name: str) -> JsonDict:
@@ -70,15 +69,19 @@ class NewJob(BaseModel):
 async def create(request: web.Request) -> web.Response:
     """Create a cache job: 201 with its id and totals."""
     wanted = await read_json(request, NewJob)
+    _note(wanted, request[NOTES])
     _check_amount(wanted)
-    filespaces = request.app[FILESPACES]
+    caller = request[CALLER]
+    filespaces = request.app[FILESPACES].narrowed(caller.rights.path_prefixes)
     with _index_remembered(request.app.get(INDEX_STATE)):
         submitted = await request.app[SUBMISSION].submit(
             files=await _resolve(wanted.files, filespaces),
             directories=await _resolve(wanted.directories, filespaces),
             recursive=wanted.recursive,
-            submitted_by=request[CALLER].key_name,
+            submitted_by=caller.key_name,
+            own_prefixes=caller.rights.path_prefixes,
         )
+    request[NOTES]["jobId"] = submitted.job.id
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
     return json_response(_created(submitted), 201, {"Location": str(location)})
 
@@ -86,6 +89,7 @@ async def create(request: web.Request) -> web.Response:
 async def get(request: web.Request) -> web.Response:
     """A job's state and progress; 304 when the caller's ETag still holds."""
     known = await request.app[JOB_CACHE].get(parse_job_id(request.match_info["job_id"]))
+    check_visible(known.job, sees_only(request, request[CALLER]))
     # The tag is of the job alone: throughput and ETA move by themselves, every second.
     tag = ETag(known.tag, is_weak=True)
     if is_known(tag, request):
@@ -106,6 +110,7 @@ async def list_(request: web.Request) -> web.Response:
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),
         offset=OFFSET.read(request.query),
+        submitted_by=sees_only(request, request[CALLER]),
     )
     shown = [job_in_brief(job) for job in jobs]
     answer: JobsListed = {"success": True, "jobs": shown, "total": total}
@@ -115,7 +120,7 @@ async def list_(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job that has not ended."""
     job_id = parse_job_id(request.match_info["job_id"])
-    await request.app[JOB_STORE].cancel(job_id)
+    await request.app[JOB_STORE].cancel(job_id, sees_only(request, request[CALLER]))
     request.app[JOB_CACHE].drop(job_id)
     request.app[JOB_CANCELLED].set()
     answer: JobCancelled = {"success": True, "message": "Job cancelled successfully"}
@@ -134,6 +139,16 @@ def _index_remembered(index: IndexState | None) -> Iterator[None]:
         raise NoFilesFound(
             f"{error.message} (the first index is still being built: {seen})", error.details
         ) from None
+
+
+def _note(wanted: NewJob, notes: dict[str, Any]) -> None:
+    """What the audit log tells of it: a few of the paths."""
+    named = itertools.islice(itertools.chain(wanted.files, wanted.directories), NOTED_PATHS)
+    notes |= {
+        "files": len(wanted.files),
+        "directories": len(wanted.directories),
+        "paths": [*named],
+    }
 
 
 def _check_amount(wanted: NewJob) -> None:
@@ -159,6 +174,7 @@ def _created(submitted: Submitted) -> JobCreated:
         "totalFiles": job.total_files,
         "totalSize": {"bytes": job.total_bytes, "readable": readable_size(job.total_bytes)},
         "unindexed": submitted.unindexed,
+        "matched": [{"path": path, "resolved": other} for path, other in submitted.matched],
         "message": "Cache job created successfully",
         "createdAt": iso_time(job.created_at),
     }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import orjson
 from aiohttp import ClientPayloadError, HttpVersion11, hdrs, web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, FailFast, Field, StrictStr, ValidationError
 
 from gateway.aside import compute
 from gateway.errors import (
@@ -30,6 +30,11 @@ NAME_SHOWN = 100
 BYTES_A_THING = 128
 
 Model = TypeVar("Model", bound=BaseModel)
+# Ten megabytes hold millions of wrong names: the first one is enough to say.
+AnyNames = Annotated[list[StrictStr], FailFast()]
+# What an empty name means is told by those who resolve paths; the description says that it is none.
+Name = Annotated[StrictStr, Field(json_schema_extra={"minLength": 1})]
+Names = Annotated[list[Name], FailFast()]
 
 
 async def expect(request: web.Request) -> web.Response | None:

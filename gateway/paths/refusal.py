@@ -25,22 +25,31 @@ class Refused(Exception):
 class Problem:
     """One path that cannot be used: ``path`` as it was given, ``reason`` a clause.
 
-    ``forbidden``: it lies in the filespace, but may not be cached.
+    ``forbidden``: it lies in the filespace, but may not be cached. ``candidates`` are what it may
+    have meant, as a client can write them.
     """
 
     path: str
     reason: str
     forbidden: bool = False
+    candidates: tuple[str, ...] = ()
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str | list[str]]:
         """Return what the caller gets to match it with the list that was sent.
 
         The path is as given, but for what no JSON can carry (lone surrogates) and for what is
         longer than any path.
         """
-        shown = self.path[:ECHOED_LENGTH] + "…" * (len(self.path) > ECHOED_LENGTH)
-        encodable = shown.encode("utf-8", "backslashreplace").decode("utf-8")
-        return {"path": encodable, "error": self.reason}
+        described: dict[str, str | list[str]] = {"path": echo(self.path), "error": self.reason}
+        if self.candidates:
+            described["candidates"] = list(self.candidates)
+        return described
+
+
+def echo(path: str) -> str:
+    """Return ``path`` as it was given, but for lone surrogates and what no path is as long as."""
+    shown = path[:ECHOED_LENGTH] + "…" * (len(path) > ECHOED_LENGTH)
+    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def quote(path: str) -> str:

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from gateway.errors import Details
 from gateway.jobs import JobStatus
+from gateway.paths import Rule
 from gateway.shapes.base import Count, JobId, Time, shape
 from gateway.shapes.figures import AllFigures, S3History
 from gateway.shapes.jobs import JobFileInfo, JobInBrief, JobInFull, Size
@@ -72,6 +73,16 @@ class IllHealth(TypedDict):
 
 
 @shape
+class MatchedName(TypedDict):
+    """A name that the index has under another spelling: another case or Unicode form."""
+
+    path: str
+    """As it was given."""
+    resolved: str
+    """As the index has it, relative to the filespace; of several, behind the filespace's name."""
+
+
+@shape
 class JobCreated(TypedDict):
     """A new job, with what it will read."""
 
@@ -82,8 +93,38 @@ class JobCreated(TypedDict):
     totalSize: Size
     unindexed: Sequence[str]
     """Files that the index does not know: they are read all the same."""
+    matched: Sequence[MatchedName]
+    """Names that were found under another spelling."""
     message: str
     createdAt: Time | None
+
+
+@shape
+class ResolvedPath(TypedDict):
+    """What a path means."""
+
+    path: str
+    """As it was given."""
+    resolved: str | None
+    """Relative to its filespace, as the index spells it; empty: all of it; null: refused."""
+    filespace: str | None
+    rule: Rule | None
+    """What it was read by."""
+    indexed: bool
+    type: Literal["file", "directory"] | None
+    """Null where neither the index nor the mount knows of it."""
+    size: Count | None
+    """A file's, in bytes."""
+    error: str | None
+    """Why it is refused."""
+
+
+@shape
+class PathsResolved(TypedDict):
+    """What each path means, in the order given."""
+
+    success: Literal[True]
+    paths: Sequence[ResolvedPath]
 
 
 @shape

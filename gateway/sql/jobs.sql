@@ -1,40 +1,4 @@
--- Look-ups of many rows are written with OFFSET 0: each is then looked up by itself, through an
--- index. Joined in one piece, ten thousand names or two hundred directories would look to the
--- planner like a large part of the table, and it would read all of it.
-
--- name: look_up_files
--- What the index knows of each listed name. A directory may have no row of its own.
-SELECT listed.path,
-       f.size,
-       f.path IS NOT NULL AS indexed,
-       CASE WHEN f.path IS NOT NULL THEN f.is_directory IS TRUE
-            ELSE EXISTS (SELECT FROM files inside
-                         WHERE inside.path ~>=~ (listed.path || '/')
-                           AND inside.path ~<~ (listed.path || '0'))
-       END AS is_directory
-FROM unnest(%(paths)s::text[]) AS listed (path)
-LEFT JOIN LATERAL (
-    SELECT path, size, is_directory FROM files WHERE path = listed.path OFFSET 0
-) AS f ON true
-
--- name: look_up_directories
--- '0' follows '/': the range holds what is below the directory, whatever its name contains.
-SELECT listed.path,
-       f.path IS NOT NULL AND f.is_directory IS NOT TRUE AS is_file,
-       CASE WHEN %(recursive)s
-            THEN EXISTS (SELECT FROM files inside
-                         WHERE inside.path ~>=~ (listed.path || '/')
-                           AND inside.path ~<~ (listed.path || '0')
-                           AND inside.is_directory IS NOT TRUE)
-            ELSE EXISTS (SELECT FROM files inside
-                         WHERE inside.parent_path = listed.path
-                           AND inside.is_directory IS NOT TRUE
-                         OFFSET 0)
-       END AS has_files
-FROM unnest(%(paths)s::text[]) AS listed (path)
-LEFT JOIN LATERAL (
-    SELECT path, is_directory FROM files WHERE path = listed.path OFFSET 0
-) AS f ON true
+-- Look-ups of many rows are written with OFFSET 0, see paths.sql.
 
 -- name: create
 -- One statement: the job and its items become visible together, and every count is of one
@@ -92,14 +56,16 @@ SELECT id::text, status, total_files, completed_files, failed_files,
        total_size_bytes, completed_size_bytes, failed_size_bytes,
        created_at, started_at, completed_at, error_message, worker_id, submitted_by
 FROM cache_jobs
-WHERE %(status)s::text IS NULL OR status = %(status)s
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 ORDER BY created_at DESC, id DESC
 LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: count
 SELECT count(*) AS total
 FROM cache_jobs
-WHERE %(status)s::text IS NULL OR status = %(status)s
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 
 -- name: count_by_status
 SELECT status, count(*) AS total FROM cache_jobs GROUP BY status
@@ -116,10 +82,13 @@ WHERE job_id = %(id)s::uuid
 UPDATE cache_jobs
 SET status = 'cancelled', completed_at = now() AT TIME ZONE 'UTC'
 WHERE id = %(id)s::uuid AND status IN ('pending', 'running', 'paused')
+  AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 RETURNING id
 
 -- name: status
-SELECT status FROM cache_jobs WHERE id = %(id)s::uuid
+SELECT status
+FROM cache_jobs
+WHERE id = %(id)s::uuid AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 
 -- name: cancelled_with_pending_items
 SELECT j.id::text

@@ -1,0 +1,62 @@
+"""Tell what paths mean."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.aside import compute
+from gateway.errors import PayloadTooLarge
+from gateway.handlers.requests import AnyNames, read_json
+from gateway.handlers.responses import json_response
+from gateway.keys import CALLER, PATH_EXPLAINER
+from gateway.mount import Kind
+from gateway.path_explainer import Explained
+from gateway.shapes.answers import PathsResolved, ResolvedPath
+
+PATHS_LIMIT: Final = 10_000
+# What the mount cannot say has no type.
+TYPES: Final[dict[Kind, Literal["file", "directory"]]] = {
+    Kind.FILE: "file",
+    Kind.DIRECTORY: "directory",
+}
+
+
+class PathList(BaseModel):
+    """The body of a resolve: paths, as any operating system writes them; at most 10,000."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paths: AnyNames = Field(examples=[["01_vfx", "/Volumes/dmpfs/tc-east-1/01_VFX"]])
+
+
+async def resolve(request: web.Request) -> web.Response:
+    """Tell what paths mean, and what is there.
+
+    They are answered in the order given, those that are refused with the reason in `error`. Nothing
+    is created: this is what to ask where a job found nothing.
+    """
+    wanted = await read_json(request, PathList)
+    if len(wanted.paths) > PATHS_LIMIT:
+        raise PayloadTooLarge(f"At most {PATHS_LIMIT:,} paths may be listed in a request")
+    explained = await request.app[PATH_EXPLAINER].explain(
+        wanted.paths, request[CALLER].rights.path_prefixes
+    )
+    shown = await compute(len(explained), lambda: [*map(_shown, explained)])
+    answer: PathsResolved = {"success": True, "paths": shown}
+    return json_response(answer)
+
+
+def _shown(it: Explained) -> ResolvedPath:
+    return {
+        "path": it.typed,
+        "resolved": it.resolved,
+        "filespace": it.filespace,
+        "rule": it.rule,
+        "indexed": it.is_indexed,
+        "type": TYPES.get(it.kind),
+        "size": it.size,
+        "error": it.error,
+    }

@@ -1,0 +1,57 @@
+"""The dashboard in another application, under a prefix, with as many jobs as it shows."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from dashboard_kit import give_key, watched_page
+from index_rows import run
+from live_gateway import free_port
+from programs import ROOT, started, variables
+
+from gateway.settings import Settings
+
+JOBS = 1000
+NEW_JOBS = """
+INSERT INTO cache_jobs (id, status, file_paths, directory_paths, total_files, total_size_bytes)
+SELECT gen_random_uuid(), 'pending', '{}', '{}', 10, 1000 FROM generate_series(1, %s)
+"""
+NEW_JOB = """
+INSERT INTO cache_jobs (id, status, file_paths, directory_paths, total_files, total_size_bytes)
+VALUES (%s, 'paused', '{}', '{}', 77, 1000)
+"""
+
+
+@pytest.fixture
+def mounted(database_settings: Settings, tmp_path: Path) -> Iterator[str]:
+    """The URL of another application that has the gateway under a prefix."""
+    port = free_port()
+    example = ROOT / "examples" / "embed.py"
+    environ = variables(database_settings, PORT=str(port))
+    with started(example, environ=environ, folder=tmp_path) as service:
+        service.wait_for("Running on")
+        url = f"http://127.0.0.1:{port}/cache"
+        while requests.get(f"{url}/api/v1/health", timeout=30).status_code != 200:
+            pass
+        yield url
+
+
+def test_under_a_prefix_without_a_slash_it_shows_a_thousand_jobs(
+    browser: Any, mounted: str, database_settings: Settings
+) -> None:
+    run(database_settings, NEW_JOBS, JOBS)
+    with watched_page(browser, mounted) as page:
+        assert page.url == f"{mounted}/"
+        give_key(page)
+        page.get_by_role("group", name="Show jobs").get_by_text("Active 1,000").wait_for()
+        # By its class: a search by roles in so large a page takes longer than making it.
+        page.locator(".row").nth(JOBS - 1).wait_for(state="attached")
+        run(database_settings, NEW_JOB, str(uuid.uuid4()))
+        first = page.locator(".row").first
+        first.get_by_text("0 of 77").wait_for()
+        first.get_by_text("Paused", exact=True).wait_for()
