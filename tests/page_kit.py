@@ -32,7 +32,7 @@ FENCED = re.compile(r"(?:<!-- ([^\n]*) -->\n\n?)?^```(\w*)\n(.*?)^```$", re.MULT
 ADDRESS = re.compile(r"(localhost|127\.0\.0\.1):(\d{4})\b|\bPORT=(\d{4})\b")
 NAMES_ONLY = "names only"
 GATEWAY_PORT = "8095"
-RUN_SECONDS = 100
+RUN_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,12 @@ class Reader:
     ``changes`` are what is different on his machine: texts of the page, and what they are here.
     """
 
-    def __init__(self, folder: Path, gateway_port: int, changes: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self, folder: Path, gateway_port: int, changes: Mapping[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._ports = {GATEWAY_PORT: str(gateway_port)}
-        self._changes = changes
+        self._changes = changes or {}
 
     def follow(self, text: str, environ: Mapping[str, str]) -> None:
         """Do what the page says, in one shell; what differs from what it promises fails."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cloudwatch_server import running_cloudwatch
+from live_gateway import free_port
 from page_kit import Reader, assert_command_exists, fits, names_of, steps_of
 from programs import variables
 from sample_gateway import Sample, running_sample
@@ -14,7 +15,12 @@ from test_doc_pages import DOCS, PAGES, relative_name
 
 from gateway.settings import Settings
 
-ALONE = [page for page in PAGES if page.stem not in ("embed", "cloudwatch")]
+# A page is many commands, and one waits for a lease to run out.
+pytestmark = pytest.mark.timeout(300)
+
+# What these pages speak of is more than a gateway on the sample.
+OTHERS = ("embed", "cloudwatch", "several-machines")
+ALONE = [page for page in PAGES if page.stem not in OTHERS]
 RUNNABLE = [page for page in ALONE if steps_of(page.read_text(encoding="utf-8"))]
 NAMED = [line for page in PAGES for line in names_of(page.read_text(encoding="utf-8"))]
 
@@ -36,6 +42,20 @@ def test_the_page_on_embedding_does_what_it_says(
     given = " ".join(f"{name}={value}" for name, value in variables(database_settings).items())
     reader = Reader(tmp_path, sample.port, {"DB_HOST=localhost": given})
     reader.follow((DOCS / "how-to" / "embed.md").read_text(encoding="utf-8"), {})
+
+
+def test_the_page_on_several_machines_does_what_it_says(
+    empty_database: Settings, sample: Sample, tmp_path: Path
+) -> None:
+    port = free_port()
+    exported = [f"export {it}={value}" for it, value in variables(empty_database).items()]
+    changes = {
+        "export DB_HOST=localhost": "\n".join(exported),
+        "/mnt/filespace": str(sample.media),
+        "teamcache-gateway serve": f"teamcache-gateway serve --api-gateway-port {port}",
+    }
+    reader = Reader(tmp_path, port, changes)
+    reader.follow((DOCS / "how-to" / "several-machines.md").read_text(encoding="utf-8"), {})
 
 
 def test_the_page_on_cloudwatch_does_what_it_says(sample: Sample, tmp_path: Path) -> None:
