@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from hashlib import sha256
+from typing import Final
 
 from gateway.errors import Unauthorized
 from gateway.settings import DEMO_KEY
@@ -56,6 +57,11 @@ class ApiKeys:
         """Let the first key hold again."""
         self._enforce(self._own_digest)
 
+    @property
+    def is_demo_key(self) -> bool:
+        """Whether the demo key is in force: then it matters where a caller is."""
+        return self._digest == DEMO_DIGEST
+
     def authenticate(self, sent: str | None, address: str, *, is_local: bool = False) -> Caller:
         """The caller that ``sent`` (the X-API-Key header) proves. Raises `Unauthorized`.
 
@@ -64,7 +70,7 @@ class ApiKeys:
         # Digests of equal length, compared in constant time, tell nothing of the key.
         if sent is None or not hmac.compare_digest(_digest(sent), self._digest):
             raise Unauthorized
-        if not (is_local or self._allow_demo_key) and self._digest == _digest(DEMO_KEY):
+        if not (is_local or self._allow_demo_key) and self.is_demo_key:
             raise Unauthorized("The demo API key is accepted from this machine only")
         return Caller("default", address)
 
@@ -87,3 +93,6 @@ class ApiKeys:
 
 def _digest(key: str) -> bytes:
     return sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+DEMO_DIGEST: Final = _digest(DEMO_KEY)

@@ -96,7 +96,7 @@ def _answer_http(error: web.HTTPException) -> web.StreamResponse:
 def _count(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "none"
-    request.app[PROMETHEUS].count_request(request.method, route, response.status, seconds)
+    request.app[PROMETHEUS].requests.count(request.method, route, response.status, seconds)
 
 
 def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

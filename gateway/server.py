@@ -17,9 +17,9 @@ from typing import Any, Final, TypeVar, cast
 from aiohttp import web
 from yarl import URL
 
+from gateway.access_log import AccessLogger
 from gateway.errors import GatewayError
 from gateway.http_connection import connection_factory
-from gateway.logs import AccessLogger
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
