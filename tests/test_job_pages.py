@@ -156,9 +156,8 @@ async def test_memory_is_bounded_in_jobs_and_in_bytes(
 ) -> None:
     monkeypatch.setattr(job_pages, "REMEMBERED_JOBS", 4)
     insert_jobs(query, ["pending"] * 6)
-    query(
-        f"UPDATE cache_jobs SET error_message = repeat('x', {REMEMBERED_BYTES}) WHERE total_files = 0"
-    )
+    error = f"repeat('x', {REMEMBERED_BYTES})"
+    query(f"UPDATE cache_jobs SET error_message = {error} WHERE total_files = 0")
     pages = JobPages(counting)
     first = await seen(pages)
     assert await seen(pages) == first
