@@ -39,8 +39,9 @@ USER 10001:10001
 EXPOSE 8095
 STOPSIGNAL SIGTERM
 # http.client and not urllib: a proxy in the environment must not answer for us. `worker` serves
-# nothing, so its containers need --no-healthcheck.
+# nothing, so its containers need --no-healthcheck. It asks by HTTPS if TLS_CERTIFICATE is in the
+# environment (a config.toml is not looked at), whatever name the certificate has: it is we there.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection(os.environ.get('API_GATEWAY_HOST') or '127.0.0.1', int(os.environ.get('API_GATEWAY_PORT') or 8095), timeout=4); c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-c", "import http.client as h, os, ssl, sys; e = os.environ.get; a = e('API_GATEWAY_HOST') or '127.0.0.1', int(e('API_GATEWAY_PORT') or 8095); c = h.HTTPSConnection(*a, timeout=4, context=ssl._create_unverified_context()) if e('TLS_CERTIFICATE') else h.HTTPConnection(*a, timeout=4); c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["teamcache-gateway"]
 CMD ["serve"]

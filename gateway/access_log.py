@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from gateway.keys import REQUEST_ID
+from gateway.keys import CLIENT_ADDRESS, REQUEST_ID
 from gateway.logs import LineHandler
 
 MESSAGE: Final = "%s %s %s %d %.1f ms %s"
@@ -32,7 +32,7 @@ class AccessLogger(AbstractAccessLogger):
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write the line; ``time`` is how long the request took, in seconds."""
         fields = {
-            "remote": request.remote,
+            "remote": request.get(CLIENT_ADDRESS) or request.remote,
             "method": request.method,
             "path": request.rel_url.raw_path,
             "status": response.status,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-
 from aiohttp import web
 
 from gateway import errors
-from gateway.auth import Access, Caller
-from gateway.keys import API_KEYS, DECISION, LIMITS
+from gateway.auth import Access, Caller, Scope
+from gateway.forwarded import is_local
+from gateway.jobs import Job
+from gateway.keys import API_KEYS, CLIENT_ADDRESS, DECISION, LIMITS, SETTINGS
 from gateway.token_bucket import Decision
 
 
 def authenticate(request: web.Request, key: str | None) -> Caller:
     """The caller that the key proves. Raises `Unauthorized`, or `RateLimited` after too many."""
-    address = request.remote or ""
+    address = request[CLIENT_ADDRESS]
     try:
         keys = request.app[API_KEYS]
         is_here = keys.is_demo_key and is_local(request)
@@ -25,29 +24,17 @@ def authenticate(request: web.Request, key: str | None) -> Caller:
         raise
 
 
-def is_local(request: web.Request) -> bool:
-    """Whether the request comes from this machine: over loopback or a Unix socket.
-
-    Where a host has found out who stands behind its proxy (``request.remote``), he counts too.
-    """
-    transport = request.transport
-    connection = transport.get_extra_info("socket") if transport is not None else None
-    if transport is None or connection is None:
-        return False
-    if connection.family == getattr(socket, "AF_UNIX", None):
-        return not request.remote or _is_loopback(request.remote)
-    # A connection that is reset by now has no peer any more: it may have come from anywhere.
-    peer = transport.get_extra_info("peername")
-    return bool(peer) and _is_loopback(peer[0]) and _is_loopback(request.remote)
+def sees_only(request: web.Request, caller: Caller) -> str | None:
+    """The name whose jobs alone the caller sees; None: he sees all."""
+    if request.app[SETTINGS].isolate_callers and not caller.may(Scope.ADMIN):
+        return caller.key_name
+    return None
 
 
-def _is_loopback(address: str | None) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return False
-    # A socket that takes both kinds shows IPv4 inside IPv6.
-    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+def check_visible(job: Job, owner: str | None) -> None:
+    """Raise `JobNotFound` for another's job, as for one that there never was."""
+    if owner is not None and job.submitted_by != owner:
+        raise errors.JobNotFound
 
 
 def draw(request: web.Request, access: Access, caller: Caller) -> None:

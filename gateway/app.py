@@ -12,7 +12,9 @@ from typing import Any
 from aiohttp import web
 
 from gateway import keys
-from gateway.auth import Access, ApiKeys
+from gateway.audit import AuditLog
+from gateway.auth import Access, ApiKeys, Scope
+from gateway.client_address import TrustedProxies
 from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
@@ -34,10 +36,12 @@ from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
 from gateway.job_pages import JobPages
 from gateway.job_store import JobStore
+from gateway.key_store import KeyStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.middlewares import gate
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
+from gateway.monitors.api_keys import ApiKeysMonitor
 from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.cancelled_items import CancelledItemsMonitor
 from gateway.monitors.job_events import JobEventsMonitor
@@ -81,32 +85,38 @@ log = logging.getLogger(__name__)
 JOB = "/api/v1/cache/jobs/{job_id:[^/]+}"
 
 # A line serves a route and describes it, see `Route`: beside its answers and the errors of its own
-# (`refusals`) it names what the handler reads: `query` and `headers` (declared in its module, which
-# reads by the same declaration), and `body`. Summary and text are the handler's docstring, written
-# for callers. A page for browsers or its file says is_page=True, and no more.
+# (`refusals`) it names the `scope` that a key must have, and what the handler reads: `query` and
+# `headers` (declared in its module, which reads by the same declaration), and `body`. Summary and
+# text are the handler's docstring, written for callers. A page for browsers or its file says
+# is_page=True, and no more.
 ROUTES = (
     Route("GET", "/livez", health.livez, Access.PUBLIC, (Answer(Alive),)),
     Route("GET", "/api/v1/health", health.health, Access.PUBLIC,
           (Answer(Health), Answer(IllHealth, 503))),
     Route("POST", "/api/v1/cache/jobs", jobs.create, Access.REQUEST,
-          (Answer(JobCreated, 201, headers=("Location",)),), refusals=(403,), body=jobs.NewJob),
+          (Answer(JobCreated, 201, headers=("Location",)),), scope=Scope.JOBS_WRITE,
+          event="job.create", body=jobs.NewJob),
     Route("GET", "/api/v1/cache/jobs", jobs.list_, Access.REQUEST,
-          (Answer(JobsListed),), query=jobs.LIST_QUERY),
+          (Answer(JobsListed),), scope=Scope.JOBS_READ, query=jobs.LIST_QUERY),
     Route("GET", JOB, jobs.get, Access.POLL,
           (Answer(JobFound, headers=TAGGED), Answer(status=304, headers=TAGGED)),
-          refusals=(400, 404), headers=(IF_NONE_MATCH,), name="job"),
+          refusals=(400, 404), scope=Scope.JOBS_READ, headers=(IF_NONE_MATCH,), name="job"),
     Route("DELETE", JOB, jobs.cancel, Access.REQUEST,
-          (Answer(JobCancelled),), refusals=(400, 404, 409), name="job"),
+          (Answer(JobCancelled),), refusals=(400, 404, 409), scope=Scope.JOBS_WRITE,
+          event="job.cancel", name="job"),
     Route("GET", f"{JOB}/files", job_files.list_, Access.POLL,
-          (Answer(JobFilesListed),), refusals=(400, 404), query=job_files.LIST_QUERY),
+          (Answer(JobFilesListed),), refusals=(400, 404), scope=Scope.JOBS_READ,
+          query=job_files.LIST_QUERY),
     Route("POST", "/api/v1/paths/resolve", paths.resolve, Access.POLL,
-          (Answer(PathsResolved),), body=paths.PathList),
-    Route("GET", "/api/v1/metrics", metrics.metrics, Access.PUBLIC,
-          (Answer(MetricsReport, media=("application/json", *TEXT_FORMATS), headers=("Vary",)),)),
+          (Answer(PathsResolved),), scope=Scope.JOBS_READ, body=paths.PathList),
+    Route("GET", "/api/v1/metrics", metrics.metrics, Access.METRICS,
+          (Answer(MetricsReport, media=("application/json", *TEXT_FORMATS), headers=("Vary",)),),
+          scope=Scope.METRICS_READ),
     Route("GET", "/ws", stream.stream, Access.PUBLIC,
           (Answer(status=101),), refusals=(400, 401, 426, 429),
           from_client=FROM_CLIENT, from_gateway=FROM_GATEWAY),
-    Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.PUBLIC, (Answer(S3Report),)),
+    Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.METRICS, (Answer(S3Report),),
+          scope=Scope.METRICS_READ),
     Route("GET", "/api/v1/openapi.json", documents.openapi, Access.PUBLIC,
           (Answer(dict[str, Any], headers=TAGGED, description="An OpenAPI 3.1 document."),
            Answer(status=304, headers=TAGGED)), headers=(IF_NONE_MATCH,)),
@@ -164,14 +174,18 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.OUTBOXES] = Outboxes()
     app[keys.SOCKETS] = set()
     app[keys.PROMETHEUS] = PrometheusMetrics(database, app[keys.METRICS], app[keys.OUTBOXES])
+    app[keys.TRUSTED_PROXIES] = TrustedProxies.parse(settings.trusted_proxies)
     app[keys.API_KEYS] = ApiKeys(
         settings.api_gateway_key.get_secret_value(), settings.allow_demo_key
     )
+    app[keys.KEY_STORE] = KeyStore(database)
     app[keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     app[keys.LIMITS] = Limits(settings)
     app[keys.WEB_FILES] = load_web_files()
     app[keys.DESCRIPTION] = ApiDescription(ROUTES)
-    app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
+    app[keys.AUDIT_LOG] = AuditLog(settings.audit_log)
+    app[keys.EVENTS] = {route.handler: route.event for route in ROUTES if route.event}
+    app[keys.ACCESS] = {route.handler: route.demand(settings.public_metrics) for route in ROUTES}
 
 
 def make_filespaces(settings: Settings) -> Filespaces:
@@ -189,6 +203,7 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
     # One stack: a start-up that fails half-way still closes what it opened.
     async with AsyncExitStack() as stack:
         warn_of_demo_key(app[keys.SETTINGS])
+        stack.callback(app[keys.AUDIT_LOG].close)
         database = app[keys.DATABASE]
         await stack.enter_async_context(database)
         for monitor in make_monitors(app):
@@ -206,6 +221,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
+        ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:

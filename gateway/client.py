@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from ssl import SSLContext
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -101,18 +102,22 @@ class GatewayClient:
         timeout: float = 60.0,
         submit_timeout: float = 660.0,
         on_wait: Callable[[float], None] | None = None,
+        ssl: SSLContext | None = None,
     ) -> None:
         """``timeout``: seconds that a request may take in all.
 
         A submit may take ``submit_timeout``: the gateway gives up after 600 by default.
-        ``on_wait`` is told the seconds whenever the rate limit makes a request wait. Raises
-        `GatewayClientError` for what is no URL.
+        ``on_wait`` is told the seconds whenever the rate limit makes a request wait.
+        ``ssl`` says whose certificates are believed; without it those of the system, or of the
+        file that SSL_CERT_FILE names. Raises `GatewayClientError` for what is no URL.
         """
         self._on_wait = on_wait
         self._submit_timeout = aiohttp.ClientTimeout(total=submit_timeout)
+        # A base URL's path counts only up to its last slash, and only for relative paths.
+        base_url = _read_url(url.rstrip("/"))
         self._session = aiohttp.ClientSession(
-            # A base URL's path counts only up to its last slash, and only for relative paths.
-            base_url=_read_url(url.rstrip("/")),
+            base_url=base_url,
+            connector=aiohttp.TCPConnector(ssl=True if ssl is None else ssl),
             headers={"X-API-Key": api_key},
             timeout=aiohttp.ClientTimeout(total=timeout),
         )

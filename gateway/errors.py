@@ -16,8 +16,11 @@
     │   ├── RequestTimeout         … it does not arrive
     │   └── UnsupportedWebSocketVersion
     ├── Unauthorized               no key, or a wrong one
-    ├── PathNotAllowed             ALLOWED_PATHS keeps the caller out
+    ├── Forbidden                  the caller is known, and may not do this
+    │   ├── PathNotAllowed         … ALLOWED_PATHS or his key keeps him out
+    │   └── ScopeMissing           … his key is not for this
     ├── JobNotFound
+    ├── KeyNotFound
     ├── JobEnded                   the job has ended, nothing is left to cancel
     ├── RateLimited                the caller's token bucket is empty
     └── Unavailable                try again later
@@ -121,7 +124,15 @@ class Unauthorized(GatewayError):
     default_message = "Invalid or missing API key"
 
 
-class PathNotAllowed(GatewayError):
+class Forbidden(GatewayError):
+    """The caller is known, and may not do this."""
+
+
+class ScopeMissing(Forbidden):
+    """The key is not for this. The message names the key and the scope that it lacks."""
+
+
+class PathNotAllowed(Forbidden):
     """The path lies in the filespace, but outside what may be cached."""
 
 
@@ -129,6 +140,10 @@ class JobNotFound(GatewayError):
     """There is no such job."""
 
     default_message = "Job not found"
+
+
+class KeyNotFound(GatewayError):
+    """There is no such API key. The message names it."""
 
 
 class JobEnded(GatewayError):

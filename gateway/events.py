@@ -27,6 +27,11 @@ Version = tuple[int, ...]
 """How far a job is. What is not newer than a snapshot of the job is old news."""
 
 
+def callers_jobs_topic(name: str) -> str:
+    """The topic of the events of the jobs that one key submitted."""
+    return f"jobs of/{name}"
+
+
 def job_topic(job_id: str) -> str:
     """The topic of one job's events."""
     return f"job/{job_id}"

@@ -21,15 +21,21 @@ class JobFiles:
         self._queries = load_queries("planner", "job_files")
 
     async def page(
-        self, job_id: str, status: FileStatus | None = None, limit: int = 50, offset: int = 0
+        self,
+        job_id: str,
+        status: FileStatus | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        submitted_by: str | None = None,
     ) -> tuple[Sequence[JobFile], int]:
         """A page of the job's files in the order in which it holds them, and how many match in all.
 
-        Raises `JobNotFound`, `DatabaseUnavailable`.
+        With ``submitted_by`` only that key's jobs are there. Raises `JobNotFound`,
+        `DatabaseUnavailable`.
         """
         asked = {
             "job": job_id, "status": status, "limit": limit, "offset": offset,
-            "states": list(FileStatus), "last": LAST_ID,
+            "states": list(FileStatus), "last": LAST_ID, "submitted_by": submitted_by,
         }  # fmt: skip
         async with self._database.transaction() as session:
             counters = await session.fetch_one(self._queries["counters"], asked)

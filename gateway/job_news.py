@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from gateway.events import JOBS, Event, Hub, job_topic
+from gateway.events import JOBS, Event, Hub, callers_jobs_topic, job_topic
 from gateway.jobs import Job, JobStatus, Progress, version_of
 from gateway.metrics import Metrics
 from gateway.shapes.messages import JobNewsKind
@@ -105,13 +105,14 @@ class JobNews:
         progress: Progress,
         error: str | None,
         previous: JobStatus | None = None,
+        submitted_by: str | None = None,
     ) -> None:
         """Publish how far the job is, unless that is old.
 
         ``previous`` is the state before, for a job that is not known; without it, it is new.
         """
         if not self.is_old(job_id, version_of(status, progress)):
-            self._publish(job_id, status, progress, error, previous)
+            self._publish(job_id, status, progress, error, previous, submitted_by)
 
     def tell_truth(self, job: Job) -> None:
         """Publish the job as the table says it is now, also where it went back a step."""
@@ -119,7 +120,7 @@ class JobNews:
         if known is not None and known[:2] == (job.status, job.version):
             return
         if job.version >= self._shown.get(job.id, ()):
-            self._publish(job.id, job.status, job.progress, job.error, None)
+            self._publish(job.id, job.status, job.progress, job.error, None, job.submitted_by)
 
     def _publish(
         self,
@@ -128,16 +129,18 @@ class JobNews:
         progress: Progress,
         error: str | None,
         previous: JobStatus | None,
+        submitted_by: str | None,
     ) -> None:
         known = self.known(job_id)
         if known is not None or previous is None:
             self._count(known.read if known else NOTHING_READ, progress)
         self.remember(job_id, status, progress)
+        own = () if submitted_by is None else (callers_jobs_topic(submitted_by),)
         for kind in _kinds(known.status if known else previous, status):
             self._hub.publish(
                 Event(
                     job_message(kind, job_id, status, progress, error),
-                    topics=(JOBS, job_topic(job_id)),
+                    topics=(JOBS, job_topic(job_id), *own),
                     job_id=job_id,
                     kept=kind == KIND_OF_END.get(status),
                     version=version_of(status, progress),

@@ -25,10 +25,17 @@ class JobPages:
         self._shown: OrderedDict[str, bytes] = OrderedDict()
 
     async def get(
-        self, status: JobStatus | None = None, limit: int = 50, offset: int = 0
+        self,
+        status: JobStatus | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        submitted_by: str | None = None,
     ) -> tuple[Sequence[bytes], int]:
-        """A page of jobs, newest first, each in brief as JSON; and how many match in all."""
-        versions, total = await self._store.page(status, limit, offset)
+        """A page of jobs, newest first, each in brief as JSON; and how many match in all.
+
+        ``submitted_by`` is the name of the key whose jobs are meant; None: everybody's.
+        """
+        versions, total = await self._store.page(status, limit, offset, submitted_by)
         missing = [version for version in versions if version not in self._shown]
         if not missing:
             return [self._shown[version] for version in versions], total

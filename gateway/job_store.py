@@ -96,13 +96,20 @@ class JobStore:
         return await self._with_sizes(row)
 
     async def page(
-        self, status: JobStatus | None = None, limit: int = 50, offset: int = 0
+        self,
+        status: JobStatus | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        submitted_by: str | None = None,
     ) -> tuple[Sequence[str], int]:
         """The versions of a page of jobs, newest first, and how many jobs match in all.
 
-        A version names a job (`id_of`) and changes whenever its row does.
+        A version names a job (`id_of`) and changes whenever its row does. ``submitted_by`` is the
+        name of the key whose jobs are meant; None: everybody's.
         """
-        parameters = {"status": status, "limit": limit, "offset": offset}
+        parameters = {
+            "status": status, "limit": limit, "offset": offset, "submitted_by": submitted_by,
+        }  # fmt: skip
         row = await self._database.fetch_one(self._queries["page"], parameters)
         return row.versions.split(",") if row.versions else (), row.total
 
@@ -119,9 +126,9 @@ class JobStore:
             for job, row in zip(jobs, rows, strict=True)
         ]
 
-    async def newest(self, limit: int) -> Sequence[Job]:
+    async def newest(self, limit: int, submitted_by: str | None = None) -> Sequence[Job]:
         """The ``limit`` jobs that were created last, newest first; sizes as `recent` has them."""
-        parameters = {"status": None, "limit": limit, "offset": 0}
+        parameters = {"status": None, "limit": limit, "offset": 0, "submitted_by": submitted_by}
         return [
             _build_job(r) for r in await self._database.fetch(self._queries["list"], parameters)
         ]
@@ -143,15 +150,17 @@ class JobStore:
         """Files that ended: rows of ``path``, ``size`` (bytes), ``error`` (None: it was read)."""
         return await self._database.fetch(self._queries["files_by_id"], {"items": list(item_ids)})
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str, submitted_by: str | None = None) -> None:
         """Commit the job's state; its items follow by `cancel_items`.
 
-        Raises `JobNotFound`, or `JobEnded` with the status in its details.
+        With ``submitted_by`` only that key's jobs are there. Raises `JobNotFound`, or `JobEnded`
+        with the status in its details.
         """
+        asked = {"id": job_id, "submitted_by": submitted_by}
         async with self._database.transaction() as session:
-            if await session.fetch_one(self._queries["cancel"], {"id": job_id}):
+            if await session.fetch_one(self._queries["cancel"], asked):
                 return
-            row = await session.fetch_one(self._queries["status"], {"id": job_id})
+            row = await session.fetch_one(self._queries["status"], asked)
         if row is None:
             raise JobNotFound
         raise JobEnded(f"Job has already ended: {row.status}", {"status": row.status})

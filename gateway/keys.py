@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.auth import Access, ApiKeys, Caller
+from gateway.audit import AuditLog
+from gateway.auth import ApiKeys, Caller, Demand
+from gateway.client_address import TrustedProxies
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.index_state import IndexState
@@ -18,6 +20,7 @@ from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
 from gateway.job_pages import JobPages
 from gateway.job_store import JobStore
+from gateway.key_store import KeyStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.openapi.document import ApiDescription
@@ -31,11 +34,14 @@ from gateway.submission import Submission
 from gateway.token_bucket import Decision
 from gateway.web import WebFile
 
-AccessTable = Mapping[Callable[..., Any], Access]
+EventTable = Mapping[Callable[..., Any], str]
+AccessTable = Mapping[Callable[..., Any], Demand]
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
+CLIENT_ADDRESS: Final = web.RequestKey("CLIENT_ADDRESS", str)
 CALLER: Final = web.RequestKey("CALLER", Caller)
 DECISION: Final = web.RequestKey("DECISION", Decision)
+NOTES: Final = web.RequestKey("NOTES", dict[str, Any])
 
 SETTINGS: Final = web.AppKey("SETTINGS", Settings)
 FILESPACES: Final = web.AppKey("FILESPACES", Filespaces)
@@ -57,7 +63,11 @@ OUTBOXES: Final = web.AppKey("OUTBOXES", Outboxes)
 SOCKETS: Final = web.AppKey("SOCKETS", set[web.WebSocketResponse])
 PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
 JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
+TRUSTED_PROXIES: Final = web.AppKey("TRUSTED_PROXIES", TrustedProxies)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
+KEY_STORE: Final = web.AppKey("KEY_STORE", KeyStore)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)
+AUDIT_LOG: Final = web.AppKey("AUDIT_LOG", AuditLog)
+EVENTS: Final = web.AppKey("EVENTS", EventTable)
 ACCESS: Final = web.AppKey("ACCESS", AccessTable)

@@ -24,7 +24,11 @@ class Limits:
 
     def draw(self, access: Access, caller: Caller) -> Decision | None:
         """Draw a token for a request. None: nothing is limited."""
-        return self._buckets[access].take(caller)
+        own = {
+            Access.REQUEST: caller.rights.rate_limit_per_minute,
+            Access.POLL: caller.rights.poll_limit_per_minute,
+        }
+        return self._buckets[access].take(caller.bucket, own[access])
 
     def draw_for_bad_key(self, address: str) -> Decision | None:
         """Draw a token for a missing or wrong key; good keys from the address never need one."""

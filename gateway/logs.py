@@ -16,6 +16,7 @@ import orjson
 from aiohttp import ClientPayloadError, web
 from aiohttp.http import HttpProcessingError
 
+from gateway.audit import AUDIT
 from gateway.settings import Settings
 
 CLIENT_FAULTS: Final = (
@@ -45,11 +46,18 @@ class Stamp:
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people, in local time: time, level, logger, message."""
+    """A line for people, in local time: time, level, logger, message.
+
+    Those of the audit log are JSON all the same.
+    """
 
     def __init__(self) -> None:
         super().__init__(TEXT)
         self._stamp = Stamp("%Y-%m-%d %H:%M:%S,", time.localtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record."""
+        return record.getMessage() if record.name == AUDIT else super().format(record)
 
     def info(self, logger: str, message: str, _fields: Mapping[str, Any]) -> str:
         """The line of something that happens now and is no record."""
@@ -65,6 +73,8 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
+        if record.name == AUDIT:
+            return record.getMessage()
         entry: dict[str, Any] = {
             "time": f"{self._stamp.of(record.created)}Z",
             "level": record.levelname.lower(),

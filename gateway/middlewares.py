@@ -6,6 +6,7 @@ of them is answered in the same shape, with the same headers.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -16,9 +17,22 @@ from aiohttp.typedefs import Handler
 
 from gateway import errors
 from gateway.admission import authenticate, draw
+from gateway.audit import Outcome
 from gateway.auth import Access
+from gateway.forwarded import note_client_address
 from gateway.handlers.responses import error_response, request_id
-from gateway.keys import ACCESS, CALLER, DECISION, PROMETHEUS, READINESS, REQUEST_ID
+from gateway.keys import (
+    ACCESS,
+    AUDIT_LOG,
+    CALLER,
+    CLIENT_ADDRESS,
+    DECISION,
+    EVENTS,
+    NOTES,
+    PROMETHEUS,
+    READINESS,
+    REQUEST_ID,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +44,7 @@ STATUS_OF_ERROR: Final[Mapping[type[errors.GatewayError], int]] = {
     errors.UnsupportedWebSocketVersion: 426,
     errors.InvalidRequest: 400,
     errors.Unauthorized: 401,
-    errors.PathNotAllowed: 403,
+    errors.Forbidden: 403,
     errors.JobNotFound: 404,
     errors.JobEnded: 409,
     errors.RateLimited: 429,
@@ -38,6 +52,7 @@ STATUS_OF_ERROR: Final[Mapping[type[errors.GatewayError], int]] = {
 }
 
 
+NO_RIGHT: Final = frozenset({401, 403})
 HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
 
 
@@ -45,11 +60,18 @@ HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request in, or answer why not. Whatever happens, the answer is JSON and has an id."""
     request[REQUEST_ID] = request_id(request)
+    note_client_address(request)
+    request[NOTES] = {}
     started = time.perf_counter()
     try:
         _admit(request)
         response = await handler(request)
+    except asyncio.CancelledError:
+        # What has become of it nobody has found out.
+        _audit(request, None)
+        raise
     except errors.GatewayError as error:
+        request[NOTES]["error"] = error.message
         response = _answer_error(request, error)
     except web.HTTPException as error:
         response = _answer_http(error)
@@ -59,16 +81,50 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not response.prepared:
         _add_headers(request, response)
         _count(request, response, time.perf_counter() - started)
+    _audit(request, response.status)
     return response
 
 
 def _admit(request: web.Request) -> None:
-    access = request.app[ACCESS].get(request.match_info.handler, Access.PUBLIC)
-    if access is Access.PUBLIC:
+    demand = request.app[ACCESS].get(request.match_info.handler)
+    if demand is None or demand.access is Access.PUBLIC:
         return
     caller = request[CALLER] = authenticate(request, request.headers.get("X-API-Key"))
-    draw(request, access, caller)
+    draw(request, demand.access, caller)
+    if demand.scope is not None:
+        caller.require(demand.scope)
     request.app[READINESS].check()
+
+
+def _audit(request: web.Request, status: int | None) -> None:
+    """Write what was changed, or tried; of reading only what was not the caller's right."""
+    event = request.app[EVENTS].get(request.match_info.handler)
+    if event is None and status not in NO_RIGHT:
+        return
+    caller = request.get(CALLER)
+    notes = request[NOTES]
+    notes.setdefault("jobId", request.match_info.get("job_id"))
+    request.app[AUDIT_LOG].write(
+        event or "request",
+        _outcome(status),
+        caller.key_name if caller else None,
+        request[CLIENT_ADDRESS],
+        requestId=request[REQUEST_ID],
+        method=request.method,
+        route=_route(request),
+        status=status,
+        **notes,
+    )
+
+
+def _outcome(status: int | None) -> Outcome:
+    if status is None:
+        return "unknown"
+    if status >= 500:
+        return "failed"
+    if status >= 400:
+        return "refused"
+    return "created" if status == 201 else "done"
 
 
 def _answer_error(request: web.Request, error: errors.GatewayError) -> web.Response:
@@ -94,13 +150,18 @@ def _answer_http(error: web.HTTPException) -> web.StreamResponse:
 
 
 def _count(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    counts = request.app[PROMETHEUS].requests
+    counts.count(request.method, _route(request), response.status, seconds)
+
+
+def _route(request: web.Request) -> str:
     resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else "none"
-    request.app[PROMETHEUS].requests.count(request.method, route, response.status, seconds)
+    return resource.canonical if resource is not None else "none"
 
 
 def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-ID"] = request[REQUEST_ID]
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if decision := request.get(DECISION):
         # Fields of the IETF draft "RateLimit header fields for HTTP".
         policy = f'"{decision.policy}"'

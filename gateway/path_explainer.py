@@ -42,14 +42,18 @@ class PathExplainer:
         self._mount = mount
         self._filespaces = filespaces
 
-    async def explain(self, typed: Sequence[str]) -> Sequence[Explained]:
+    async def explain(
+        self, typed: Sequence[str], own_prefixes: tuple[str, ...] = ()
+    ) -> Sequence[Explained]:
         """What each path means, in the order given. Nothing is created.
 
-        Raises `Unavailable` if too many ask, `DatabaseUnavailable`.
+        ``own_prefixes`` are those of the caller, see `Filespaces.narrowed`. Raises `Unavailable`
+        if too many ask, `DatabaseUnavailable`.
         """
-        places = await compute(len(typed), explain_all, typed, self._filespaces)
+        filespaces = self._filespaces.narrowed(own_prefixes)
+        places = await compute(len(typed), explain_all, typed, filespaces)
         named = dict.fromkeys(place.path for place in places if isinstance(place, Place))
-        found = await self._lookup.find(named)
+        found = await self._lookup.find(named, own_prefixes)
         unknown = [it for it in named if it not in found.entries and it not in found.problems]
         seen = dict(zip(unknown, await self._mount.look_at(unknown), strict=True))
         return await compute(len(typed), _explain_all, typed, places, found, seen)

@@ -55,11 +55,14 @@ class PathLookup:
         self._filespaces = filespaces
         self._queries = load_queries("paths")
 
-    async def find(self, wanted: Mapping[str, Kind | None]) -> Findings:
+    async def find(
+        self, wanted: Mapping[str, Kind | None], own_prefixes: tuple[str, ...] = ()
+    ) -> Findings:
         """What the index has for each absolute path, in one query.
 
         ``wanted`` says whether a path shall be a file or a directory: of spellings that are only
-        alike those of that kind come first. None: both. Raises `Unavailable` if too many ask,
+        alike those of that kind come first. None: both. ``own_prefixes`` are those of the caller,
+        see `Filespaces.narrowed`. Raises `Unavailable` if too many ask,
         `DatabaseUnavailable`.
         """
         if not wanted:
@@ -70,7 +73,8 @@ class PathLookup:
             return Findings(entries)
         open_to_choice = await self._missing(alike)
         candidates = {path: _of_kind(alike[path], wanted[path]) for path in open_to_choice}
-        chosen = await compute(len(candidates), self._choose_all, candidates)
+        filespaces = self._filespaces.narrowed(own_prefixes)
+        chosen = await compute(len(candidates), _choose_all, candidates, filespaces)
         return Findings({**entries, **chosen.entries}, chosen.problems)
 
     async def without_files(self, directories: Iterable[str], recursive: bool) -> Sequence[str]:
@@ -113,29 +117,32 @@ class PathLookup:
         there = (Kind.FILE, Kind.DIRECTORY)
         return [path for path, it in zip(paths, seen, strict=True) if it.kind not in there]
 
-    def _choose_all(self, candidates: Mapping[str, Sequence[Entry]]) -> Findings:
-        choices = {path: self._choose(path, alike) for path, alike in candidates.items()}
-        return Findings(
-            {path: it for path, it in choices.items() if isinstance(it, Entry)},
-            {path: it for path, it in choices.items() if isinstance(it, Problem)},
-        )
 
-    def _choose(self, path: str, alike: Sequence[Entry]) -> Entry | Problem:
-        composed = unicodedata.normalize("NFC", path)
-        same = [it for it in alike if unicodedata.normalize("NFC", it.path) == composed]
-        candidates = same or alike
-        if len(candidates) > 1:
-            reason = AMBIGUOUS.format(_kinds(candidates))
-            return Problem(path, reason, candidates=self._shown(candidates))
-        [entry] = candidates
-        if not self._filespaces.allows(entry.path):
-            return Problem(path, NOT_ALLOWED, forbidden=True)
-        return entry
+def _choose_all(candidates: Mapping[str, Sequence[Entry]], filespaces: Filespaces) -> Findings:
+    choices = {path: _choose(path, alike, filespaces) for path, alike in candidates.items()}
+    return Findings(
+        {path: it for path, it in choices.items() if isinstance(it, Entry)},
+        {path: it for path, it in choices.items() if isinstance(it, Problem)},
+    )
 
-    def _shown(self, candidates: Sequence[Entry]) -> tuple[str, ...]:
-        """A few of them, relative; of what may not be cached nothing is told."""
-        allowed = sorted(it.path for it in candidates if self._filespaces.allows(it.path))
-        return tuple(map(self._filespaces.relative, allowed[:CANDIDATES_SHOWN]))
+
+def _choose(path: str, alike: Sequence[Entry], filespaces: Filespaces) -> Entry | Problem:
+    composed = unicodedata.normalize("NFC", path)
+    same = [it for it in alike if unicodedata.normalize("NFC", it.path) == composed]
+    candidates = same or alike
+    if len(candidates) > 1:
+        reason = AMBIGUOUS.format(_kinds(candidates))
+        return Problem(path, reason, candidates=_shown(candidates, filespaces))
+    [entry] = candidates
+    if not filespaces.allows(entry.path):
+        return Problem(path, NOT_ALLOWED, forbidden=True)
+    return entry
+
+
+def _shown(candidates: Sequence[Entry], filespaces: Filespaces) -> tuple[str, ...]:
+    """A few of them, relative; of what may not be cached nothing is told."""
+    allowed = sorted(it.path for it in candidates if filespaces.allows(it.path))
+    return tuple(map(filespaces.relative, allowed[:CANDIDATES_SHOWN]))
 
 
 def _of_kind(alike: Sequence[Entry], kind: Kind | None) -> Sequence[Entry]:

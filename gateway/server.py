@@ -10,8 +10,9 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from aiohttp import web
@@ -19,8 +20,13 @@ from yarl import URL
 
 from gateway.access_log import AccessLogger
 from gateway.errors import GatewayError
-from gateway.http_connection import connection_factory
+from gateway.http_connection import HEAD_SECONDS, connection_factory
+from gateway.https import keep_to_https
+from gateway.keys import PROMETHEUS
+from gateway.monitors.certificate import CertificateMonitor
+from gateway.monitors.loop import running
 from gateway.settings import Settings
+from gateway.tls import ServerCertificate
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +35,8 @@ Result = TypeVar("Result")
 # Longer than proxies keep their connections: else one is closed as a request comes along it.
 KEEPALIVE_SECONDS: Final = 75.0
 BACKLOG: Final = 128
+# What a client gets to answer the goodbye of TLS, in seconds; asyncio alone would wait for 30.
+GOODBYE_SECONDS: Final = 2.0
 
 # Where a server that listens on all addresses is reached from this machine.
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -49,14 +57,22 @@ async def serve(
 ) -> None:
     """Serve ``app`` until ``stop`` is set, then let requests in flight end.
 
-    ``on_listening`` gets the URL as soon as the port is open. Raises `CannotListen`.
+    ``on_listening`` gets the URL as soon as the port is open. Raises `CannotListen`, and
+    `CertificateRefused` if there is to be TLS.
     """
+    certificate = _certificate_of(settings)
+    if certificate is not None or settings.trusted_proxies:
+        app.on_response_prepare.append(keep_to_https(settings.hsts_max_age))
     runner = web.AppRunner(app, shutdown_timeout=settings.shutdown_timeout)
-    await runner.setup()
-    listener: asyncio.Server | None = None
-    try:
-        listener = await _listen(runner, settings)
-        url = _url_of(listener)
+    async with AsyncExitStack() as stack:
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        if certificate is not None:
+            monitor = CertificateMonitor(certificate)
+            await stack.enter_async_context(running(monitor, app[PROMETHEUS].pulses))
+        listener = await _listen(runner, settings, certificate)
+        stack.callback(listener.close)
+        url = _url_of(listener, "https" if certificate else "http")
         log.info(
             "TeamCache gateway %s for %s, listening on %s",
             *(_version(), ", ".join(settings.mount_points), url),
@@ -65,10 +81,12 @@ async def serve(
             on_listening(url)
         await stop.wait()
         log.info("stopping")
-    finally:
-        if listener is not None:
-            listener.close()
-        await runner.cleanup()
+
+
+def _certificate_of(settings: Settings) -> ServerCertificate | None:
+    if not settings.tls_certificate:
+        return None
+    return ServerCertificate(Path(settings.tls_certificate), Path(settings.tls_key))
 
 
 def _version() -> str:
@@ -78,7 +96,9 @@ def _version() -> str:
     return "(not installed)"
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> asyncio.Server:
+async def _listen(
+    runner: web.AppRunner, settings: Settings, certificate: ServerCertificate | None
+) -> asyncio.Server:
     host, port = settings.listen_host, settings.api_gateway_port
     connect = connection_factory(
         cast(web.Server, runner.server),  # there is one since the runner's setup
@@ -86,16 +106,21 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> asyncio.Server:
         keepalive_timeout=KEEPALIVE_SECONDS,
     )
     loop = asyncio.get_running_loop()
+    options: dict[str, Any] = {"backlog": BACKLOG, "reuse_address": True}
+    if certificate is not None:
+        options["ssl"] = certificate.context
+        options["ssl_handshake_timeout"] = HEAD_SECONDS
+        options["ssl_shutdown_timeout"] = GOODBYE_SECONDS
     try:
-        return await loop.create_server(connect, host, port, backlog=BACKLOG, reuse_address=True)
+        return await loop.create_server(connect, host, port, **options)
     except (OSError, UnicodeError) as error:
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise CannotListen(f"Cannot listen on {place}: {_reason(error)}") from None
 
 
-def _url_of(listener: asyncio.Server) -> str:
+def _url_of(listener: asyncio.Server, scheme: str) -> str:
     host, port = listener.sockets[0].getsockname()[:2]
-    return str(URL.build(scheme="http", host=REACHED_AT.get(host, host), port=port))
+    return str(URL.build(scheme=scheme, host=REACHED_AT.get(host, host), port=port))
 
 
 def _reason(error: OSError | UnicodeError) -> str:

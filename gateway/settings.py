@@ -26,6 +26,7 @@ from pydantic import (
     field_validator,
 )
 
+from gateway.client_address import TrustedProxies
 from gateway.errors import SettingsError
 from gateway.filespace_settings import FilespaceList, MountPoint
 
@@ -37,8 +38,9 @@ ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone narrows it t
 OWN_FAMILIES: Final = ("API_GATEWAY_", "CACHE_PROGRESS_")
 # These families are shared with other programs: only a near miss of a name of ours is refused.
 SHARED_FAMILIES: Final = (
-    "ALLOWED_", "ALLOW_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "FILESPACE", "INDEX_", "LOG_",
-    "POLL_", "RATE_", "S3_", "SHUTDOWN_", "WORKER_",
+    "ALLOWED_", "ALLOW_", "AUDIT_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "FILESPACE", "HSTS_",
+    "INDEX_", "ISOLATE_", "JWT_", "LOG_", "POLL_", "PUBLIC_", "RATE_", "S3_", "SHUTDOWN_", "TLS_",
+    "TRUSTED_", "WORKER_",
 )  # fmt: skip
 # Kubernetes describes a service called "api-gateway" (or "worker", …) to every container by these.
 # Its "<SERVICE>_PORT" may be the very name of a setting; the value tells them apart.
@@ -67,6 +69,18 @@ class Settings(BaseModel):
         "", description="address to listen on; empty: all (serve) or 127.0.0.1 (standalone)"
     )
     api_gateway_port: int = Field(8095, ge=0, le=65535, description="port to listen on; 0: any")
+    tls_certificate: str = Field(
+        "", description="PEM file with the certificate and its chain, for HTTPS; empty: plain HTTP"
+    )
+    tls_key: str = Field(
+        "", validate_default=True, description="PEM file with the key of that certificate"
+    )
+    hsts_max_age: int = Field(
+        31_536_000,
+        ge=0,
+        le=10 * 31_536_000,
+        description="seconds for which browsers keep to HTTPS once they saw it; 0: do not ask them",
+    )
     api_gateway_key: SecretStr = Field(
         SecretStr(DEMO_KEY), description="the API key that callers send as X-API-Key"
     )
@@ -76,6 +90,9 @@ class Settings(BaseModel):
     api_key_file: str = Field(
         "/config/api-gateway.json",
         description="JSON file whose apiKey replaces the key while it is there; empty: none",
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses and networks whose X-Forwarded-For counts; empty: nobody's"
     )
     cors_origins: tuple[str, ...] = Field(
         ("*",), description="origins whose pages may call the API; * for any"
@@ -88,6 +105,12 @@ class Settings(BaseModel):
     )
     poll_limit_per_minute: int = Field(
         120, ge=0, le=1_000_000, description="reads of a job per caller and minute; 0: no limit"
+    )
+    public_metrics: bool = Field(
+        True, description="show metrics to strangers; else to keys with the scope metrics:read"
+    )
+    isolate_callers: bool = Field(
+        False, description="let a key without the scope admin see and cancel its own jobs only"
     )
     shutdown_timeout: float = Field(
         10.0, gt=0, le=300, description="seconds that requests and reads in flight get at the end"
@@ -164,6 +187,9 @@ class Settings(BaseModel):
     )
 
     # Logs
+    audit_log: str = Field(
+        "", description="file for a line of JSON a change or refusal; empty: with the other logs"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
     )
@@ -178,11 +204,24 @@ class Settings(BaseModel):
             raise ValueError("must not be true or false")
         return value
 
-    @field_validator("cors_origins", "allowed_paths", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "allowed_paths", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _refuse_what_is_no_network(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        TrustedProxies.parse(value)
+        return value
+
+    @field_validator("tls_key")
+    @classmethod
+    def _refuse_half_a_pair(cls, value: str, info: ValidationInfo) -> str:
+        if bool(value) != bool(info.data.get("tls_certificate")):
+            raise ValueError("tls_certificate and tls_key must be given together")
         return value
 
     @field_validator("api_gateway_key")

@@ -58,15 +58,17 @@ class Submission:
         directories: Typed,
         recursive: bool,
         submitted_by: str | None = None,
+        own_prefixes: tuple[str, ...] = (),
     ) -> Submitted:
         """Create a job for ``files`` and for what lies in ``directories``, in the name of a key.
 
-        A file that also lies inside a directory counts once. Raises `InvalidPath` for a directory
+        A file that also lies inside a directory counts once. ``own_prefixes`` are those of the
+        key, see `Filespaces.narrowed`. Raises `InvalidPath` for a directory
         among the files or the reverse and for a name that is ambiguous, `PathNotAllowed` for what
         the index has outside of the allowed prefixes only, `NoFilesFound` for a directory in which
         nothing is indexed, `Unavailable` if too many are being submitted; nothing is created then.
         """
-        found = await self._find(files, directories)
+        found = await self._find(files, directories, own_prefixes)
         trees = await self._check_directories(directories, found.entries, recursive)
         listed = await compute(len(files), _split, files, found.entries)
         nothing_else = not (listed.indexed or trees)
@@ -79,9 +81,11 @@ class Submission:
         matched = await compute(len(files), self._matched, files | directories, found.entries)
         return Submitted(job, [files[path] for path in sizes], matched)
 
-    async def _find(self, files: Typed, directories: Typed) -> Findings:
+    async def _find(
+        self, files: Typed, directories: Typed, own_prefixes: tuple[str, ...]
+    ) -> Findings:
         wanted = dict.fromkeys(files, Kind.FILE) | dict.fromkeys(directories, Kind.DIRECTORY)
-        found = await self._lookup.find(wanted)
+        found = await self._lookup.find(wanted, own_prefixes)
         if found.problems:
             typed = files | directories
             raise to_error([replace(it, path=typed[it.path]) for it in found.problems.values()])

@@ -81,17 +81,21 @@ class TokenBuckets:
         self._clock = clock
         self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
-    def take(self, caller: Hashable) -> Decision | None:
-        """Take a token from the caller's bucket. None: there is no limit."""
-        if not self._per_minute:
+    def take(self, caller: Hashable, per_minute: int | None = None) -> Decision | None:
+        """Take a token from the caller's bucket. None: there is no limit.
+
+        ``per_minute`` is the caller's own limit, in place of everybody's. A bucket of another
+        limit than before is full again.
+        """
+        most = self._per_minute if per_minute is None else per_minute
+        if not most:
             return None
         now = self._clock()
-        return self._bucket(caller, now).take(now)
+        return self._bucket(caller, most, now).take(now)
 
-    def _bucket(self, caller: Hashable, now: float) -> TokenBucket:
+    def _bucket(self, caller: Hashable, most: int, now: float) -> TokenBucket:
         bucket = self._buckets.get(caller)
-        if bucket is None:
-            most = self._per_minute
+        if bucket is None or bucket.capacity != most:
             bucket = TokenBucket(self._policy, most, most / 60, float(most), now)
             self._buckets[caller] = bucket
             if len(self._buckets) > REMEMBERED_CALLERS:

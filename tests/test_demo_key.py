@@ -13,11 +13,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 from conftest import UNLIMITED, StartApi, change, wait_until_ready
+from multidict import CIMultiDict
 
-from gateway.admission import is_local
 from gateway.app import create_app
 from gateway.auth import ApiKeys
 from gateway.errors import Unauthorized
+from gateway.forwarded import is_local
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.settings import DEMO_KEY, Settings
 
@@ -125,13 +126,13 @@ def test_local_is_who_comes_over_loopback(
 ) -> None:
     told = {"socket": SimpleNamespace(family=family), "peername": peer}
     request: Any = SimpleNamespace(
-        transport=SimpleNamespace(get_extra_info=told.get), remote=remote
+        transport=SimpleNamespace(get_extra_info=told.get), remote=remote, headers=CIMultiDict()
     )
     assert is_local(request) is expected
 
 
 def test_who_has_hung_up_is_nobody() -> None:
-    request: Any = SimpleNamespace(transport=None, remote="127.0.0.1")
+    request: Any = SimpleNamespace(transport=None, remote="127.0.0.1", headers=CIMultiDict())
     assert is_local(request) is False
 
 

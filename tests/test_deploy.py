@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import re
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from certificates import make_pair, serving, tls_settings
 from optional_programs import require_program
 
 from gateway.cli import COMMANDS
@@ -194,6 +196,14 @@ def test_the_healthcheck_does_not_ask_a_proxy(dockerfile):
 def test_the_healthcheck_finds_the_gateway_wherever_it_listens(dockerfile, host):
     with answering(200) as port:
         assert ask(dockerfile, API_GATEWAY_PORT=str(port), API_GATEWAY_HOST=host) == 0
+
+
+async def test_the_healthcheck_asks_by_https_where_there_is_a_certificate(dockerfile, tmp_path):
+    make_pair().write(tmp_path)
+    async with serving(tls_settings(tmp_path)) as (url, _):
+        port, file = url.rpartition(":")[2], str(tmp_path / "tls.crt")
+        code = await asyncio.to_thread(ask, dockerfile, API_GATEWAY_PORT=port, TLS_CERTIFICATE=file)
+    assert code == 0
 
 
 # The compose file

@@ -12,7 +12,7 @@ import pytest
 from conftest import StartApi
 from index_rows import run
 
-from gateway.auth import ApiKeys, Caller
+from gateway.auth import EVERYTHING, ApiKeys, Caller
 from gateway.database import Database, connection_arguments
 from gateway.errors import Unauthorized
 from gateway.limits import Limits
@@ -78,7 +78,7 @@ async def test_the_documented_errors_are_answered_to_the_letter(api: Any) -> Non
 @pytest.mark.parametrize(
     ("method", "path", "status", "error"),
     [
-        ("GET", "/", 404, "Not found"),
+        ("GET", "/nothing", 404, "Not found"),
         ("GET", "/api/v1", 404, "Not found"),
         ("GET", "/api/v1/cache/jobs/", 404, "Not found"),
         ("GET", "/api/v1/cache/jobs/a/b", 404, "Not found"),
@@ -237,7 +237,7 @@ async def test_a_refused_request_creates_nothing(
 
 
 def test_a_key_proves_its_caller() -> None:
-    assert ApiKeys(SECRET).authenticate(SECRET, "::1") == Caller("default", "::1")
+    assert ApiKeys(SECRET).authenticate(SECRET, "::1") == Caller("default", "::1", EVERYTHING)
 
 
 @pytest.mark.parametrize("sent", [None, "", "k3y", f" {SECRET}", SECRET + "\0", "\udcff", "ключ"])

@@ -64,6 +64,7 @@ async def test_a_new_job_is_announced_once_with_its_totals(
             "id": job.id,
             "status": "pending",
             "previousStatus": None,
+            "submittedBy": None,
             "totalFiles": 2,
             "completedFiles": 0,
             "failedFiles": 0,

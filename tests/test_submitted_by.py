@@ -13,7 +13,8 @@ from stream_kit import listening
 from test_job_api import make_job
 
 from gateway import GatewayClient
-from gateway.auth import ApiKeys, Caller
+from gateway.auth import EVERYTHING, ApiKeys, Caller
+from gateway.keys import JOB_CACHE
 from gateway.migrations import migrate
 from gateway.settings import Settings
 
@@ -40,7 +41,7 @@ async def test_the_name_is_that_of_the_key_and_not_a_constant(
     name = 'A "studio" – 日本'
 
     def authenticate(_keys: ApiKeys, _sent: str | None, address: str, **_where: bool) -> Caller:
-        return Caller(name, address)
+        return Caller(name, address, EVERYTHING)
 
     monkeypatch.setattr(ApiKeys, "authenticate", authenticate)
     add_files(database_settings, ["a/1.mov"])
@@ -67,6 +68,8 @@ async def test_the_client_shows_it(api: Any, job_id: str, database_settings: Set
         [listed], _total = await client.jobs()
         assert listed.submitted_by == "default"
         run(database_settings, "UPDATE cache_jobs SET submitted_by = NULL")
+        # Nobody announces this.
+        api.server.app[JOB_CACHE].drop(job_id)
         assert (await client.status(job_id)).submitted_by is None
 
 

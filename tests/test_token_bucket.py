@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.auth import Access, Caller
+from gateway.auth import EVERYTHING, Access, Caller
 from gateway.limits import Limits
 from gateway.settings import Settings
 from gateway.token_bucket import REMEMBERED_CALLERS, Decision, TokenBuckets
@@ -114,7 +114,7 @@ def test_no_window_passes_more_than_a_full_bucket_and_what_flowed_in(
 
 def test_requests_and_polls_are_limited_apart_and_bad_keys_by_address(clock: Clock) -> None:
     limits = Limits(Settings(rate_limit_per_minute=1, poll_limit_per_minute=2), clock)
-    caller = Caller("default", "10.0.0.1")
+    caller = Caller("default", "10.0.0.1", EVERYTHING)
     request = limits.draw(Access.REQUEST, caller)
     poll = limits.draw(Access.POLL, caller)
     bad_key = limits.draw_for_bad_key("10.0.0.1")
@@ -129,6 +129,6 @@ def test_requests_and_polls_are_limited_apart_and_bad_keys_by_address(clock: Clo
 def test_machines_that_share_a_key_do_not_share_a_bucket(clock: Clock) -> None:
     limits = Limits(Settings(rate_limit_per_minute=1), clock)
     for address in ("10.0.0.1", "10.0.0.2"):
-        decision = limits.draw(Access.REQUEST, Caller("default", address))
+        decision = limits.draw(Access.REQUEST, Caller("default", address, EVERYTHING))
         assert decision is not None
         assert decision.allowed

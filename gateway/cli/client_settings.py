@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ import platformdirs
 from gateway.settings import DEMO_KEY
 
 DEFAULT_URL: Final = "http://localhost:8095"
-NAMES: Final = ("url", "api_key")
+NAMES: Final = ("url", "api_key", "ca_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,15 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """The gateway's URL and the key to show; ``file`` names where both can be kept."""
+    """The gateway's URL and the key to show; ``file`` names where both can be kept.
+
+    ``trusted``: whose certificates are believed; None for those of the system.
+    """
 
     url: Choice
     key: Choice | None
     file: str
+    trusted: ssl.SSLContext | None = None
 
 
 def client_file() -> Path:
@@ -44,7 +49,10 @@ def client_file() -> Path:
 
 
 def load_client_settings(
-    url: str | None, key_file: Path | None, environ: Mapping[str, str] = os.environ
+    url: str | None,
+    key_file: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    ca_file: Path | None = None,
 ) -> ClientSettings:
     """The settings in force. Raises `click.UsageError` for what cannot be used."""
     path = client_file()
@@ -67,7 +75,20 @@ def load_client_settings(
         raise click.UsageError(
             f"The API key from {key.source} holds characters that no key can have"
         )
-    return ClientSettings(chosen_url, key, file)
+    ca_name = _given(environ.get("TEAMCACHE_CA_FILE"), "") or _given(kept.get("ca_file"), "")
+    ca_file = ca_file or (Path(ca_name.value) if ca_name else None)
+    return ClientSettings(chosen_url, key, file, _trust(ca_file) if ca_file else None)
+
+
+def _trust(ca_file: Path) -> ssl.SSLContext:
+    """Believe certificates of the authorities in this file alone."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        reason = "it holds no certificate in PEM"
+        if error.strerror and not isinstance(error, ssl.SSLError):
+            reason = error.strerror
+        raise click.UsageError(f"{ca_file} cannot be used as the CA file: {reason}") from None
 
 
 def _tilde(path: Path) -> str:
@@ -117,7 +138,7 @@ def _read_file(file: Path) -> Mapping[str, str]:
         raise click.UsageError(f"{file} is no TOML: {error}") from None
     for name, value in kept.items():
         if name not in NAMES:
-            raise click.UsageError(f"{file} may hold {' and '.join(NAMES)}, but not {name!r}")
+            raise click.UsageError(f"{file} may hold {', '.join(NAMES)}, but not {name!r}")
         if not isinstance(value, str):
             raise click.UsageError(f"{name} in {file} must be a text in quotes")
     return kept

@@ -42,15 +42,22 @@ def client_command(work: Work) -> Command:
     """
 
     @wraps(work)
-    def wrapped(url: str | None, key_file: Path | None, as_json: bool, **options: Any) -> None:
+    def wrapped(
+        url: str | None,
+        key_file: Path | None,
+        ca_file: Path | None,
+        as_json: bool,
+        **options: Any,
+    ) -> None:
         for stream in (sys.stdout, sys.stderr):
             # A terminal without Unicode shows what it can.
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
-        sys.exit(_end_of(lambda: _run(work, url, key_file, as_json, options)))
+        settings = load_client_settings(url, key_file, ca_file=ca_file)
+        sys.exit(_end_of(lambda: asyncio.run(_connected(work, settings, as_json, options))))
 
     decorated: Command = wrapped
-    for option in (_JSON, _KEY_FILE, _URL):
+    for option in (_JSON, _CA_FILE, _KEY_FILE, _URL):
         decorated = option(decorated)
     return decorated
 
@@ -69,14 +76,13 @@ _KEY_FILE = click.option(
     type=click.Path(path_type=Path, allow_dash=True),
     help="file whose first line is the API key, - for standard input  [TEAMCACHE_API_KEY]",
 )
+_CA_FILE = click.option(
+    "--ca-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="file with the certificates that alone are believed, for https  [TEAMCACHE_CA_FILE]",
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="print JSON, and nothing else")
-
-
-def _run(
-    work: Work, url: str | None, key_file: Path | None, as_json: bool, options: dict[str, Any]
-) -> ExitCode:
-    settings = load_client_settings(url, key_file)
-    return asyncio.run(_connected(work, settings, as_json, options))
 
 
 async def _connected(
@@ -88,7 +94,7 @@ async def _connected(
     _cancel_on_sigterm()
     key = settings.key.value if settings.key else ""
     try:
-        client = GatewayClient(settings.url.value, key, on_wait=_tell_wait)
+        client = GatewayClient(settings.url.value, key, on_wait=_tell_wait, ssl=settings.trusted)
     except GatewayClientError as error:
         raise click.UsageError(f"{error} (it is {settings.url.source})") from None
     async with client:

@@ -155,8 +155,8 @@ async def _gateway(
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway", "standalone"),
             *("--media", media, "--data-dir", folder / "data", "--port", str(port)),
-            # A config.toml here may list filespaces of its own.
-            *("--filespaces", "[]"),
+            # A config.toml here may list filespaces of its own, and a certificate.
+            *("--filespaces", "[]", "--tls-certificate", "", "--tls-key", ""),
             # Ctrl-C in the terminal is for us: we stop it in order.
             start_new_session=True,
             stdout=output,

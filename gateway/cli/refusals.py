@@ -56,6 +56,8 @@ def _hint(error: GatewayClientError, settings: ClientSettings) -> str:
         source = f"came from {settings.key.source}" if settings.key else "was not given"
         where = f"--key-file, TEAMCACHE_API_KEY, or as api_key in\n{settings.file}"
         return f"The key {source}. Set it with {where}"
+    if isinstance(error.__cause__, aiohttp.ClientConnectorCertificateError):
+        return "The authority that has signed it can be named with --ca-file or TEAMCACHE_CA_FILE"
     if isinstance(error, GatewayUnreachable) or _is_no_gateway(error):
         where = f"--url, TEAMCACHE_URL, or as url in\n{settings.file}"
         return f"The URL is {settings.url.source}. Set it with {where}"
@@ -64,6 +66,10 @@ def _hint(error: GatewayClientError, settings: ClientSettings) -> str:
 
 def _reason(error: GatewayClientError) -> str:
     cause = error.__cause__
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not believed ({_verdict(cause)})"
+    if isinstance(cause, aiohttp.ClientConnectorSSLError):
+        return "what answers there does not speak TLS as it should (https)"
     if isinstance(cause, aiohttp.ClientConnectorError):
         cause = cause.os_error
     if isinstance(cause, socket.gaierror):
@@ -71,6 +77,10 @@ def _reason(error: GatewayClientError) -> str:
     if isinstance(cause, OSError) and (number := _number(cause)):
         return os.strerror(number).lower()
     return str(cause or error)[:200]
+
+
+def _verdict(error: aiohttp.ClientConnectorCertificateError) -> str:
+    return str(getattr(error.certificate_error, "verify_message", "")) or "it is not valid"
 
 
 def _number(error: OSError) -> int | None:

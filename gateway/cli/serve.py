@@ -5,13 +5,21 @@ from __future__ import annotations
 import click
 
 from gateway.app import create_app
-from gateway.cli.settings_options import API, DATABASE, FILESPACE, LOGS, WATCHED, settings_options
+from gateway.cli.settings_options import (
+    API,
+    AUDIT,
+    DATABASE,
+    FILESPACE,
+    LOGS,
+    WATCHED,
+    settings_options,
+)
 from gateway.server import run, serve, stop_on_signals
 from gateway.settings import Settings
 
 
 @click.command()
-@settings_options(*API, *DATABASE, *FILESPACE, *WATCHED, *LOGS)
+@settings_options(*API, *DATABASE, *FILESPACE, *WATCHED, *AUDIT, *LOGS)
 def command(settings: Settings) -> None:
     """Serve the API beside TeamCache Manager's database.
 

@@ -15,13 +15,17 @@ from gateway.errors import SettingsError
 from gateway.logs import configure_logging
 from gateway.settings import Settings
 
-API = ("api_gateway_", "api_key_file", "allow_demo_key", "cors_", "rate_", "poll_", "shutdown_")
+API = (
+    *("api_gateway_", "tls_", "hsts_", "api_key_file", "allow_demo_key", "cors_", "rate_", "poll_"),
+    *("public_metrics", "isolate_callers", "trusted_", "shutdown_"),
+)
 DATABASE = ("db_",)
 FILESPACE = ("container_", "filespaces", "allowed_paths")
 WATCHED = ("backend_", "s3_")
 WORKER = ("worker_", "cache_progress_", "shutdown_")
 INDEX = ("index_",)
 LOGS = ("log_",)
+AUDIT = ("audit_",)
 
 Command = Callable[..., Any]
 

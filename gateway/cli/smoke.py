@@ -59,7 +59,8 @@ async def _try_all(
 ) -> list[Outcome]:
     key = connection.settings.key.value if connection.settings.key else ""
     outcomes: list[Outcome] = []
-    async with Probe(connection.settings.url.value) as probe:
+    settings = connection.settings
+    async with Probe(settings.url.value, settings.trusted) as probe:
         trial = Trial(probe, connection.client, key, path)
         for name, check in checks.items():
             outcomes.append(await _try(name, check, trial))

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any, Final, Self
 
 import aiohttp
@@ -45,9 +46,10 @@ class Answer:
 class Probe:
     """Asks a gateway at ``url``, without showing a key unless a request does."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, trusted: SSLContext | None = None) -> None:
         self._session = aiohttp.ClientSession(
             base_url=f"{url.rstrip('/')}/",
+            connector=aiohttp.TCPConnector(ssl=True if trusted is None else trusted),
             timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
         )
 

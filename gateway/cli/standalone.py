@@ -9,6 +9,7 @@ import click
 
 from gateway.cli.settings_options import (
     API,
+    AUDIT,
     FILESPACE,
     INDEX,
     LOGS,
@@ -46,7 +47,7 @@ POSTGRES_SECONDS = 60.0
     type=click.IntRange(0, 65535),
     help="port to listen on  [default: 8095]",
 )
-@settings_options(*API, *FILESPACE, *WATCHED, *WORKER, *INDEX, *LOGS, leave_out=REPLACED)
+@settings_options(*API, *FILESPACE, *WATCHED, *WORKER, *INDEX, *AUDIT, *LOGS, leave_out=REPLACED)
 def command(
     settings: Settings, media: Path | None, data_dir: Path | None, port: int | None
 ) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Final
 
 from aiohttp import hdrs, web
 
+from gateway.handlers.pages import page_headers
 from gateway.handlers.responses import is_known
 from gateway.keys import WEB_FILES
 from gateway.web import WebFile
@@ -27,16 +27,7 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         "require-trusted-types-for 'script'",
     )
 )
-HEADERS: Final = MappingProxyType(
-    {
-        hdrs.CACHE_CONTROL: "no-cache",
-        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-        "X-Frame-Options": "DENY",
-    }
-)
+HEADERS: Final = page_headers(CONTENT_SECURITY_POLICY)
 
 
 async def page(request: web.Request) -> web.Response:

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.handlers.pages import page_headers
 from gateway.handlers.responses import is_known, json_response
 from gateway.keys import DESCRIPTION
 
@@ -16,12 +17,7 @@ CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-PAGE_HEADERS: Final = {
-    "Cache-Control": "no-cache",
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+PAGE_HEADERS: Final = page_headers(CONTENT_SECURITY_POLICY)
 OURS: Final = Path(__file__).parents[1] / "web" / "docs"
 OUR_FILES: Final = frozenset({"docs.css", "docs.js"})
 # Of the package swagger-ui-py, which brings Swagger UI 5: it knows OpenAPI 3.1.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from gateway.admission import sees_only
 from gateway.handlers.responses import json_response
 from gateway.jobs import FileStatus, parse_job_id
-from gateway.keys import FILESPACES, JOB_FILES
+from gateway.keys import CALLER, FILESPACES, JOB_FILES
 from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
 from gateway.shapes.answers import JobFilesListed
 from gateway.wire import job_file
@@ -25,6 +26,7 @@ async def list_(request: web.Request) -> web.Response:
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),
         offset=OFFSET.read(request.query),
+        submitted_by=sees_only(request, request[CALLER]),
     )
     filespaces = request.app[FILESPACES]
     shown = [job_file(file, filespaces.relative(file.path)) for file in files]

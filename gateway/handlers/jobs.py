@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
+from gateway.admission import check_visible, sees_only
 from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
 from gateway.handlers.requests import Names, read_json
@@ -24,6 +27,7 @@ from gateway.keys import (
     JOB_PAGES,
     JOB_STORE,
     METRICS,
+    NOTES,
     SUBMISSION,
 )
 from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
@@ -33,6 +37,7 @@ from gateway.submission import Submitted
 from gateway.wire import iso_time, readable_size
 
 LISTED_NAMES_LIMIT = 100_000
+NOTED_PATHS = 10
 STATUS = QueryChoice("status", "Only jobs in this state.", JobStatus)
 LIMIT = QueryInteger("limit", "How many jobs at most.", default=50, least=1, most=100)
 OFFSET = offset("How many of the newest to leave out.")
@@ -65,15 +70,19 @@ class NewJob(BaseModel):
 async def create(request: web.Request) -> web.Response:
     """Create a cache job: 201 with its id and totals."""
     wanted = await read_json(request, NewJob)
+    _note(wanted, request[NOTES])
     _check_amount(wanted)
-    filespaces = request.app[FILESPACES]
+    caller = request[CALLER]
+    filespaces = request.app[FILESPACES].narrowed(caller.rights.path_prefixes)
     with _index_remembered(request.app.get(INDEX_STATE)):
         submitted = await request.app[SUBMISSION].submit(
             files=await _resolve(wanted.files, filespaces),
             directories=await _resolve(wanted.directories, filespaces),
             recursive=wanted.recursive,
-            submitted_by=request[CALLER].key_name,
+            submitted_by=caller.key_name,
+            own_prefixes=caller.rights.path_prefixes,
         )
+    request[NOTES]["jobId"] = submitted.job.id
     location = request.app.router["job"].url_for(job_id=submitted.job.id)
     return json_response(_created(submitted), 201, {"Location": str(location)})
 
@@ -81,6 +90,7 @@ async def create(request: web.Request) -> web.Response:
 async def get(request: web.Request) -> web.Response:
     """A job's state and progress; 304 when the caller's ETag still holds."""
     known = await request.app[JOB_CACHE].get(parse_job_id(request.match_info["job_id"]))
+    check_visible(known.job, sees_only(request, request[CALLER]))
     headers = {"ETag": known.tag, "Cache-Control": "private, no-cache"}
     if is_known(known.tag, request):
         return web.Response(status=304, headers=headers)
@@ -93,6 +103,7 @@ async def list_(request: web.Request) -> web.Response:
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),
         offset=OFFSET.read(request.query),
+        submitted_by=sees_only(request, request[CALLER]),
     )
     # The shape of `JobsListed`, around jobs that are JSON already.
     return json_response(b'{"success":true,"jobs":[%b],"total":%d}' % (b",".join(jobs), total))
@@ -101,7 +112,7 @@ async def list_(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job that has not ended."""
     job_id = parse_job_id(request.match_info["job_id"])
-    await request.app[JOB_STORE].cancel(job_id)
+    await request.app[JOB_STORE].cancel(job_id, sees_only(request, request[CALLER]))
     request.app[JOB_CACHE].drop(job_id)
     request.app[JOB_CANCELLED].set()
     answer: JobCancelled = {"success": True, "message": "Job cancelled successfully"}
@@ -120,6 +131,16 @@ def _index_remembered(index: IndexState | None) -> Iterator[None]:
         raise NoFilesFound(
             f"{error.message} (the first index is still being built: {seen})", error.details
         ) from None
+
+
+def _note(wanted: NewJob, notes: dict[str, Any]) -> None:
+    """What the audit log tells of it: a few of the paths."""
+    named = itertools.islice(itertools.chain(wanted.files, wanted.directories), NOTED_PATHS)
+    notes |= {
+        "files": len(wanted.files),
+        "directories": len(wanted.directories),
+        "paths": [*named],
+    }
 
 
 def _check_amount(wanted: NewJob) -> None:

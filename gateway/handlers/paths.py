@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.aside import compute
 from gateway.errors import PayloadTooLarge
-from gateway.handlers.requests import Names, read_json
+from gateway.handlers.requests import AnyNames, read_json
 from gateway.handlers.responses import json_response
-from gateway.keys import PATH_EXPLAINER
+from gateway.keys import CALLER, PATH_EXPLAINER
 from gateway.mount import Kind
 from gateway.path_explainer import Explained
 from gateway.shapes.answers import PathsResolved, ResolvedPath
@@ -29,7 +29,7 @@ class PathList(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    paths: Names = Field(examples=[["01_vfx", "/Volumes/dmpfs/tc-east-1/01_VFX"]])
+    paths: AnyNames = Field(examples=[["01_vfx", "/Volumes/dmpfs/tc-east-1/01_VFX"]])
 
 
 async def resolve(request: web.Request) -> web.Response:
@@ -41,7 +41,9 @@ async def resolve(request: web.Request) -> web.Response:
     wanted = await read_json(request, PathList)
     if len(wanted.paths) > PATHS_LIMIT:
         raise PayloadTooLarge(f"At most {PATHS_LIMIT:,} paths may be listed in a request")
-    explained = await request.app[PATH_EXPLAINER].explain(wanted.paths)
+    explained = await request.app[PATH_EXPLAINER].explain(
+        wanted.paths, request[CALLER].rights.path_prefixes
+    )
     shown = await compute(len(explained), lambda: [*map(_shown, explained)])
     answer: PathsResolved = {"success": True, "paths": shown}
     return json_response(answer)

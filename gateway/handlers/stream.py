@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -11,9 +12,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from gateway.admission import authenticate, draw
-from gateway.auth import Access, Caller
+from gateway.admission import authenticate, check_visible, draw, sees_only
+from gateway.auth import Access, Caller, Scope
 from gateway.errors import (
+    Forbidden,
     GatewayError,
     InvalidRequest,
     RateLimited,
@@ -21,11 +23,23 @@ from gateway.errors import (
     Unauthorized,
     Unavailable,
 )
-from gateway.events import JOBS, Event, files_topic, job_topic
+from gateway.events import JOBS, Event, callers_jobs_topic, files_topic, job_topic
 from gateway.events import METRICS as METRICS_TOPIC
 from gateway.handlers.handshake import shake_hands
 from gateway.jobs import Job, parse_job_id
-from gateway.keys import API_KEYS, HUB, JOB_NEWS, JOB_STORE, METRICS, OUTBOXES, REQUEST_ID, SOCKETS
+from gateway.keys import (
+    API_KEYS,
+    AUDIT_LOG,
+    CLIENT_ADDRESS,
+    HUB,
+    JOB_NEWS,
+    JOB_STORE,
+    METRICS,
+    OUTBOXES,
+    REQUEST_ID,
+    SETTINGS,
+    SOCKETS,
+)
 from gateway.outbox import Outbox
 from gateway.shapes.messages import (
     Authenticated,
@@ -44,6 +58,10 @@ CLOSE_SECONDS: Final = 2.0
 SNAPSHOT_JOBS: Final = 1000
 SUBSCRIPTIONS_LIMIT: Final = 1000
 NEWS_SECONDS: Final = 5.0
+KEY_HOLDS_NO_MORE: Final = b"API key holds no more"
+# Whoever looks exactly at the end of a key might be early by the grain of a clock.
+EXPIRY_GRAIN: Final = 0.01
+EXPIRY_CHECK_SECONDS: Final = 600.0
 
 Message = Mapping[str, Any]
 
@@ -60,7 +78,6 @@ async def stream(request: web.Request) -> web.StreamResponse:
     """
     key = request.headers.get("X-API-Key")
     caller = authenticate(request, key) if key is not None else None
-    generation = request.app[API_KEYS].generation
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
         max_msg_size=MESSAGE_LIMIT,
@@ -73,9 +90,6 @@ async def stream(request: web.Request) -> web.StreamResponse:
         return socket
     try:
         connection = _Connection(request, socket, request.transport, caller)
-        # The key may have been replaced while hands were shaken.
-        if caller is not None and generation != request.app[API_KEYS].generation:
-            connection.key_replaced()
         await connection.serve()
     except ConnectionError:
         # Its client is gone, or was cut off for taking nothing: so ends any connection.
@@ -118,6 +132,7 @@ class _Connection:
         self._outbox: Outbox = self._app[OUTBOXES].open(transport)
         self._topics: set[str] = set()
         self._closing: asyncio.Task[bool] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._answers: Mapping[str, Callable[[Message], Awaitable[None]]] = {
             "auth": self._authenticate,
             "subscribe": self._subscribe,
@@ -127,15 +142,17 @@ class _Connection:
 
     async def serve(self) -> None:
         self._app[SOCKETS].add(self._socket)
-        self._app[API_KEYS].call_when_replaced(self.key_replaced)
+        self._app[API_KEYS].call_when_changed(self.check_key)
         try:
-            self._outbox.send(metrics_message(self._app[METRICS]))
-            self._join(METRICS_TOPIC)
+            # The key may have been replaced while hands were shaken.
+            self.check_key()
+            self._show_metrics()
             async for message in self._socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     await self._answer(message.data)
         finally:
-            self._app[API_KEYS].call_no_more(self.key_replaced)
+            self._app[API_KEYS].call_no_more(self.check_key)
+            self._expect_end(None)
             self._app[SOCKETS].discard(self._socket)
             for topic in tuple(self._topics):
                 self._leave(topic)
@@ -143,16 +160,37 @@ class _Connection:
                 await asyncio.wait({self._closing})
             self._app[OUTBOXES].close(self._outbox)
 
-    def key_replaced(self) -> None:
+    def check_key(self) -> None:
         """Send a client away that has shown a key which does not hold any more."""
-        if self._caller is None or self._closing is not None:
+        caller = self._caller
+        if caller is None or self._closing is not None:
+            return
+        if self._app[API_KEYS].holds(caller):
+            self._expect_end(caller.expires_at)
             return
         self._caller = None
         # After the closing frame nothing may follow.
         self._outbox.stop()
         self._closing = asyncio.create_task(
-            self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"API key was replaced")
+            self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=KEY_HOLDS_NO_MORE)
         )
+
+    def _expect_end(self, expires_at: float | None) -> None:
+        """Look again when the key expires; from time to time, as the clock may be set anew."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if expires_at is not None:
+            wait = min(max(expires_at - time.time(), 0.0) + EXPIRY_GRAIN, EXPIRY_CHECK_SECONDS)
+            self._expiry = asyncio.get_running_loop().call_later(wait, self.check_key)
+
+    def _show_metrics(self) -> None:
+        """Begin to tell metrics, if they are for everybody or for this caller."""
+        is_public = self._app[SETTINGS].public_metrics
+        may = is_public or (self._caller is not None and self._caller.may(Scope.METRICS_READ))
+        if may and METRICS_TOPIC not in self._topics:
+            self._outbox.send(metrics_message(self._app[METRICS]))
+            self._join(METRICS_TOPIC)
 
     async def _answer(self, data: str | bytes) -> None:
         """Do what the client asks for; whatever is wrong with it is told, and ends nothing."""
@@ -174,26 +212,40 @@ class _Connection:
             raise InvalidRequest("auth needs the field apiKey")
         key = message["apiKey"]
         # Whoever fails is nobody, also if somebody was here before.
-        self._caller = None
+        before, self._caller = self._caller, None
         try:
             self._caller = authenticate(self._request, key if isinstance(key, str) else None)
-        except (Unauthorized, RateLimited):
-            for topic in self._topics - {METRICS_TOPIC}:
-                self._leave(topic)
+        except GatewayError as error:
+            self._leave_all()
+            if isinstance(error, Unauthorized):
+                self._audit("stream.auth", error)
             raise
+        if before is not None and before.rights_of != self._caller.rights_of:
+            self._leave_all()
+        self._expect_end(self._caller.expires_at)
         authenticated: Authenticated = {"type": "authenticated"}
         self._outbox.send(authenticated)
+        self._show_metrics()
 
     async def _subscribe(self, message: Message) -> None:
         if self._caller is None:
             raise Unauthorized
         if self._outbox.is_full:
             raise InvalidRequest("The connection does not keep up with what it gets")
-        wanted = _channel(message)
+        owner = sees_only(self._request, self._caller)
+        wanted = _channel(message).for_owner(owner)
         if len((self._topics | wanted.topics) - {METRICS_TOPIC}) > SUBSCRIPTIONS_LIMIT:
             raise InvalidRequest(f"At most {SUBSCRIPTIONS_LIMIT} subscriptions a connection")
         draw(self._request, Access.POLL, self._caller)
+        try:
+            self._caller.require(Scope.JOBS_READ)
+        except Forbidden as error:
+            self._audit("stream.subscribe", error)
+            raise
         await self._wait_for_news()
+        if owner is not None and wanted.job_id is not None:
+            # Before anything of the job is heard.
+            check_visible(await self._app[JOB_STORE].get(wanted.job_id), owner)
         before = frozenset(self._topics)
         # Listen first, look then: what happens in between is held back until the snapshot is told.
         self._outbox.hold()
@@ -202,7 +254,7 @@ class _Connection:
         try:
             for topic in wanted.topics:
                 self._join(topic)
-            jobs, snapshot = await self._snapshot(wanted)
+            jobs, snapshot = await self._snapshot(wanted, owner)
         finally:
             if snapshot is None:
                 for topic in wanted.topics - before:
@@ -210,6 +262,17 @@ class _Connection:
             for job in jobs:
                 self._app[JOB_NEWS].show(job)
             self._outbox.release(snapshot, {job.id: job.version for job in jobs})
+
+    def _audit(self, event: str, error: GatewayError) -> None:
+        """Write who was refused. Each costs him a token, so they are few."""
+        self._app[AUDIT_LOG].write(
+            event,
+            "refused",
+            self._caller.key_name if self._caller else None,
+            self._request[CLIENT_ADDRESS],
+            requestId=self._request[REQUEST_ID],
+            error=error.message,
+        )
 
     async def _wait_for_news(self) -> None:
         """Wait, right after a start, until every later change will be told."""
@@ -220,17 +283,18 @@ class _Connection:
             raise Starting from None
 
     async def _unsubscribe(self, message: Message) -> None:
-        wanted = _channel(message)
+        owner = None if self._caller is None else sees_only(self._request, self._caller)
+        wanted = _channel(message).for_owner(owner)
         for topic in wanted.topics | wanted.narrower:
             self._leave(topic)
         answer: Unsubscribed = {"type": "unsubscribed", **wanted.named}
         self._outbox.send(answer)
 
-    async def _snapshot(self, wanted: _Channel) -> tuple[Sequence[Job], Event]:
+    async def _snapshot(self, wanted: _Channel, owner: str | None) -> tuple[Sequence[Job], Event]:
         """The jobs that a subscription starts with, and the message that shows them."""
         store = self._app[JOB_STORE]
         if wanted.job_id is None:
-            jobs = await store.newest(SNAPSHOT_JOBS)
+            jobs = await store.newest(SNAPSHOT_JOBS, owner)
             shown = [job_in_brief(job) for job in jobs]
             many: JobsSnapshot = {"type": "snapshot", **wanted.named, "jobs": shown}
             return jobs, Event(many)
@@ -242,6 +306,12 @@ class _Connection:
     def _join(self, topic: str) -> None:
         self._topics.add(topic)
         self._app[HUB].subscribe(self._outbox, topic)
+
+    def _leave_all(self) -> None:
+        """Give up what somebody else was told."""
+        kept = {METRICS_TOPIC} if self._app[SETTINGS].public_metrics else set()
+        for topic in self._topics - kept:
+            self._leave(topic)
 
     def _leave(self, topic: str) -> None:
         self._topics.discard(topic)
@@ -255,6 +325,12 @@ class _Channel(NamedTuple):
     topics: frozenset[str]
     job_id: str | None = None
     narrower: frozenset[str] = frozenset()
+
+    def for_owner(self, owner: str | None) -> _Channel:
+        """The same for a caller who sees only his own jobs."""
+        if owner is None or self.job_id is not None:
+            return self
+        return self._replace(topics=frozenset({callers_jobs_topic(owner)}))
 
 
 def _parse(data: str | bytes) -> Message:

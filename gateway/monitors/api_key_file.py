@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import stat
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +12,10 @@ from pydantic import BaseModel, ValidationError
 from gateway.auth import ApiKeys
 from gateway.monitors.loop import Monitor
 from gateway.settings import DEMO_KEY
+from gateway.small_file import read_small_file
 
 log = logging.getLogger(__name__)
 
-LONGEST_FILE: Final = 64 * 1024
 DEMO_WARNING: Final = (
     "%s HOLDS THE DEMO API KEY: everybody knows it. Unless ALLOW_DEMO_KEY is set it is accepted"
     " from this machine only."
@@ -49,7 +47,7 @@ class ApiKeyFileMonitor(Monitor):
         """Read the file, and take its key if it says something else than before."""
         # Its times and size are no help: a write within their grain, or a change of its mode,
         # would go unseen.
-        text = await asyncio.to_thread(_read, self._path)
+        text = await asyncio.to_thread(read_small_file, self._path)
         if text != self._seen:
             self._seen = text
             self._take(text)
@@ -68,24 +66,8 @@ class ApiKeyFileMonitor(Monitor):
             log.warning("%s holds no valid key, the last good one stays", self._path)
 
 
-def _read(path: Path) -> bytes | None:
-    """What the file holds; nothing if it cannot be read, None if there is none."""
-    try:
-        # Somebody's pipe must not hold us up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            return file.read(LONGEST_FILE + 1) if is_regular else b""
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError:
-        return b""
-
-
 def _find_key(text: bytes) -> str | None:
     """The key that the file's text names, if it names one."""
-    if len(text) > LONGEST_FILE:
-        return None
     try:
         return KeyFile.model_validate_json(text).apiKey.strip() or None
     except ValidationError:

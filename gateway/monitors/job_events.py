@@ -147,6 +147,7 @@ class JobEventsMonitor(Monitor):
         job_id, status = parse_job_id(change["id"]), JobStatus(change["status"])
         previous = JobStatus(change["previousStatus"]) if change.get("previousStatus") else None
         progress, error = _read_progress(change), None
+        submitted_by = _name(change.get("submittedBy"))
         self._cache.take(job_id, status, progress)
         if _turns_back(previous, status):
             await self._settle(job_id)
@@ -159,10 +160,11 @@ class JobEventsMonitor(Monitor):
             with suppress(JobNotFound):
                 job = await self._job_store.get(job_id)
                 status, progress, error = job.status, job.progress, job.error
+                submitted_by = job.submitted_by
         elif progress.lacks_sizes:
             self._late.want(job_id, _Step(status, previous))
             return
-        self._news.tell(job_id, status, progress, error, previous)
+        self._news.tell(job_id, status, progress, error, previous, submitted_by)
 
     async def _tell_looked_up(self, job_id: str, step: _Step) -> bool:
         """Tell how far a job is that keeps no sizes; False if that cannot be found out now."""
@@ -174,7 +176,9 @@ class JobEventsMonitor(Monitor):
             return True
         # If it is elsewhere by now, another notification is on its way.
         if job.status is step.status:
-            self._news.tell(job_id, step.status, job.progress, None, step.previous)
+            self._news.tell(
+                job_id, step.status, job.progress, None, step.previous, job.submitted_by
+            )
         return True
 
     async def _settle(self, job_id: str) -> None:
@@ -225,6 +229,13 @@ def _number(value: object) -> int:
         raise TypeError("not a number")
     if abs(value) >= 1 << 62:
         raise ValueError("no counter is that large")
+    return value
+
+
+def _name(value: object) -> str | None:
+    """The name of a key. Raises `TypeError` for what is no text."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError("not a name")
     return value
 
 

@@ -118,9 +118,9 @@ def _operation(route: Route, references: References) -> Schema:
         },
         "security": [{KEY: []}],
     }
-    if route.access is Access.PUBLIC:
+    if route.access in (Access.PUBLIC, Access.METRICS):
         # A public route may still know who calls: it looks at the key where one is sent.
-        operation["security"] = [{}, {KEY: []}] if 401 in route.refusals else []
+        operation["security"] = [{}, {KEY: []}] if route.may_ask_for_key else []
     if route.body is not None:
         operation["requestBody"] = {
             "required": True,

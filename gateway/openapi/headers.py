@@ -58,7 +58,7 @@ REFUSALS: Final[Mapping[int, Meaning]] = MappingProxyType(
         ),
         401: Meaning("No API key was sent, or a wrong one.", errors.Unauthorized.default_message),
         403: Meaning(
-            "A path lies outside of what may be cached here.",
+            "The key is not for this, or a path lies outside of what may be cached.",
             "The path is outside the allowed paths",
         ),
         404: Meaning("There is no such thing.", errors.JobNotFound.default_message),

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.auth import Access
+from gateway.auth import Access, Demand, Scope
 from gateway.openapi.parameters import HeaderParameter, QueryParameter
 from gateway.shapes.answers import Refusal
 
@@ -21,7 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JSON: Final = "application/json"
 # What any request may be answered with: an Expect that is not understood, and a fault of ours.
 ANYWHERE: Final = frozenset({417, 500})
-WITH_KEY: Final = frozenset({401, 429, 503})
+WITH_KEY: Final = frozenset({401, 403, 429, 503})
 WITH_BODY: Final = frozenset({400, 408, 413, 415})
 
 _PATTERN: Final = re.compile(r"{(\w+):[^{}]+}")
@@ -53,7 +53,10 @@ class Route:
 
     Its summary is the first line of the handler's docstring, what follows describes it, and its
     tag is the handler's module. ``refusals`` are the statuses of errors beyond those that follow
-    from the rest. A page for browsers is served, but no part of the API's description.
+    from the rest. ``scope`` is what the caller's key has to be for: a route that asks for a key and
+    names none cannot be made. ``event`` is what the audit log calls it, of a route that changes
+    something: each request is written there, and of the others those without the right. A page for
+    browsers is served, but no part of the API's description.
     """
 
     method: str
@@ -62,6 +65,8 @@ class Route:
     access: Access
     answers: Sequence[Answer] = ()
     refusals: Sequence[int] = ()
+    scope: Scope | None = None
+    event: str | None = None
     query: Sequence[QueryParameter] = ()
     headers: Sequence[HeaderParameter] = ()
     body: type[BaseModel] | None = None
@@ -69,6 +74,16 @@ class Route:
     from_gateway: Sequence[Any] = ()
     name: str | None = None
     is_page: bool = False
+
+    def __post_init__(self) -> None:
+        if self.access is not Access.PUBLIC and self.scope is None:
+            raise ValueError(f"{self.method} {self.path} asks for a key, but names no scope")
+
+    def demand(self, public_metrics: bool) -> Demand:
+        """What the route asks of its caller, given whether metrics are for everybody."""
+        if self.access is not Access.METRICS:
+            return Demand(self.access, self.scope)
+        return Demand(Access.PUBLIC) if public_metrics else Demand(Access.POLL, self.scope)
 
     @property
     def template(self) -> str:
@@ -105,6 +120,11 @@ class Route:
         own = {answer.status for answer in self.answers}
         refusals = [Answer(Refusal, status) for status in sorted(self._refusals() - own)]
         return sorted([*self.answers, *refusals], key=lambda answer: answer.status)
+
+    @property
+    def may_ask_for_key(self) -> bool:
+        """Whether a key counts for something."""
+        return 401 in self._refusals()
 
     def _refusals(self) -> set[int]:
         statuses = {*ANYWHERE, *self.refusals}

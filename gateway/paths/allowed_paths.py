@@ -18,10 +18,13 @@ from gateway.paths.refusal import Refused, quote
 from gateway.paths.refused_forms import refuse_form
 
 
-def read_allowed_path(written: str, filespaces: tuple[Filespace, ...]) -> str:
+def read_allowed_path(
+    written: str, filespaces: tuple[Filespace, ...], place: str = "ALLOWED_PATHS"
+) -> str:
     """The absolute path of a folder that may be cached. Raises `SettingsError` naming it.
 
-    Only the plain forms: what a client's machine sees is not written into a server's settings.
+    ``place`` says where it is written. Only the plain forms: what a client's machine sees is not
+    written into a server's settings.
     """
     mounts = [it.mount_point for it in filespaces]
     try:
@@ -29,9 +32,7 @@ def read_allowed_path(written: str, filespaces: tuple[Filespace, ...]) -> str:
         refuse_nameless(written, mounts)
         return _locate(written, filespaces)
     except Refused as refusal:
-        raise SettingsError(
-            f"Wrong path in ALLOWED_PATHS, {quote(written)}: {refusal.reason}"
-        ) from None
+        raise SettingsError(f"Wrong path in {place}, {quote(written)}: {refusal.reason}") from None
 
 
 def _locate(written: str, filespaces: tuple[Filespace, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from gateway.paths.allowed_paths import read_allowed_path
@@ -17,12 +17,14 @@ class Filespaces:
     """The filespaces that jobs may read; make them with `single` or `listed`.
 
     ``allowed_prefixes`` are absolute, without a trailing slash; no prefixes at all allow
-    everything. ``client_roots`` is None unless the filespaces were listed: clients' paths are then
-    read by the roots that are known everywhere (`gateway.paths.client_roots`).
+    everything. ``own_prefixes`` narrow them for one caller. ``client_roots`` is None unless the
+    filespaces were listed: clients' paths are then read by the roots that are known everywhere
+    (`gateway.paths.client_roots`).
     """
 
     filespaces: tuple[Filespace, ...]
     allowed_prefixes: tuple[str, ...] = ()
+    own_prefixes: tuple[str, ...] = field(default=(), kw_only=True)
     client_roots: ListedRoots | None = None
     by_name: dict[str, Filespace] = field(init=False, repr=False, compare=False)
 
@@ -78,9 +80,24 @@ class Filespaces:
 
     def allows(self, path: str) -> bool:
         """Whether ``path`` (absolute, resolved) may be cached."""
-        return not self.allowed_prefixes or any(
-            path == prefix or path.startswith(f"{prefix}/") for prefix in self.allowed_prefixes
-        )
+        return _holds(self.allowed_prefixes, path) and _holds(self.own_prefixes, path)
+
+    def narrowed(self, prefixes: tuple[str, ...]) -> Self:
+        """The same for a caller who may cache only what lies in these folders; none: no change."""
+        return replace(self, own_prefixes=prefixes) if prefixes else self
+
+    def read_prefixes(self, written: Iterable[str]) -> tuple[str, ...]:
+        """The absolute paths of folders that a caller may cache, each written like ALLOWED_PATHS.
+
+        Raises `SettingsError` naming the one that is wrong.
+        """
+        return tuple(read_allowed_path(it, self.filespaces, "the key's paths") for it in written)
+
+
+def _holds(prefixes: tuple[str, ...], path: str) -> bool:
+    return not prefixes or any(
+        path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes
+    )
 
 
 def _read_allowed_paths(

@@ -1,5 +1,7 @@
 -- name: counters
-SELECT total_files, completed_files, failed_files FROM cache_jobs WHERE id = %(job)s::uuid
+SELECT total_files, completed_files, failed_files
+FROM cache_jobs
+WHERE id = %(job)s::uuid AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 
 -- name: page
 -- Of the two branches one is planned. Files of every state are read along the primary key, from the

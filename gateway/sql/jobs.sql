@@ -56,7 +56,8 @@ SELECT id::text, status, total_files, completed_files, failed_files,
        total_size_bytes, completed_size_bytes, failed_size_bytes,
        created_at, started_at, completed_at, error_message, worker_id, submitted_by
 FROM cache_jobs
-WHERE %(status)s::text IS NULL OR status = %(status)s
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 ORDER BY created_at DESC, id DESC
 LIMIT %(limit)s OFFSET %(offset)s
 
@@ -66,12 +67,14 @@ LIMIT %(limit)s OFFSET %(offset)s
 SELECT (SELECT string_agg(id || ' ' || xmin, ',' ORDER BY created_at DESC, id DESC)
         FROM (SELECT id, xmin, created_at
               FROM cache_jobs
-              WHERE %(status)s::text IS NULL OR status = %(status)s
+              WHERE (%(status)s::text IS NULL OR status = %(status)s)
+                AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
               ORDER BY created_at DESC, id DESC
               LIMIT %(limit)s OFFSET %(offset)s) AS page) AS versions,
        (SELECT count(*)
         FROM cache_jobs
-        WHERE %(status)s::text IS NULL OR status = %(status)s) AS total
+        WHERE (%(status)s::text IS NULL OR status = %(status)s)
+          AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)) AS total
 
 -- name: read
 SELECT id::text, status, total_files, completed_files, failed_files,
@@ -96,10 +99,13 @@ WHERE job_id = %(id)s::uuid
 UPDATE cache_jobs
 SET status = 'cancelled', completed_at = now() AT TIME ZONE 'UTC'
 WHERE id = %(id)s::uuid AND status IN ('pending', 'running', 'paused')
+  AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 RETURNING id
 
 -- name: status
-SELECT status FROM cache_jobs WHERE id = %(id)s::uuid
+SELECT status
+FROM cache_jobs
+WHERE id = %(id)s::uuid AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
 
 -- name: cancelled_with_pending_items
 SELECT j.id::text

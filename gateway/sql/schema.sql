@@ -47,7 +47,8 @@ FROM (VALUES
     ('SELECT, INSERT, UPDATE', 'cache_jobs', 'cache_jobs'),
     ('SELECT, INSERT, UPDATE', 'cache_job_items', 'cache_job_items'),
     ('SELECT, INSERT, UPDATE, DELETE', 'teamcache_gateway.workers', 'workers'),
-    ('SELECT', 'teamcache_gateway.migrations', 'migrations')
+    ('SELECT', 'teamcache_gateway.migrations', 'migrations'),
+    ('SELECT, INSERT, UPDATE', 'teamcache_gateway.api_keys', 'api_keys')
 ) AS needed (rights, object, name)
 LEFT JOIN LATERAL (
     SELECT c.oid

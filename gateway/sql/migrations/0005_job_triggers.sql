@@ -1,3 +1,8 @@
+-- step: column cache_jobs.submitted_by
+-- unless: EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('cache_jobs') AND attname = 'submitted_by' AND NOT attisdropped)
+-- The name of the API key that submitted the job; null for jobs that came another way.
+ALTER TABLE cache_jobs ADD COLUMN submitted_by text;
+
 -- step: function keep_cancelled
 -- unless: to_regprocedure('teamcache_gateway.keep_cancelled()') IS NOT NULL
 -- The backend's worker updates jobs without looking at their state: once a job is cancelled, only

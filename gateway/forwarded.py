@@ -1,0 +1,52 @@
+"""Where a request comes from: what proxies say of it, as far as they are trusted."""
+
+from __future__ import annotations
+
+import socket
+
+from aiohttp import hdrs, web
+
+from gateway.client_address import came_over_loopback, is_loopback
+from gateway.keys import CLIENT_ADDRESS, TRUSTED_PROXIES
+
+
+def note_client_address(request: web.Request) -> None:
+    """Find out the client's address, once. ``request.remote`` is a host's word, if it has one."""
+    address, proxies = request.remote or "", request.app[TRUSTED_PROXIES]
+    if proxies.networks:
+        address = proxies.client_of(address, request.headers.getall(hdrs.X_FORWARDED_FOR, ()))
+    request[CLIENT_ADDRESS] = address
+
+
+def came_by_https(request: web.Request) -> bool:
+    """Whether the client used HTTPS, up to us or to a proxy that we trust."""
+    if request.secure:
+        return True
+    lines = request.headers.getall(hdrs.X_FORWARDED_PROTO, ())
+    if not lines or not request.app[TRUSTED_PROXIES].trusts(request.remote or ""):
+        return False
+    # The nearest proxy's word is the last one.
+    return lines[-1].rpartition(",")[2].strip().lower() == "https"
+
+
+def is_local(request: web.Request) -> bool:
+    """Whether the request comes from this machine: over loopback or a Unix socket.
+
+    Who stands behind a proxy counts too, be the proxy trusted or not: its word can only show that
+    a request comes from elsewhere. So does whom a host has found out (``request.remote``).
+    """
+    transport = request.transport
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    if transport is None or connection is None or not _is_said_to_be_local(request):
+        return False
+    if connection.family == getattr(socket, "AF_UNIX", None):
+        return not request.remote or is_loopback(request.remote)
+    # A connection that is reset by now has no peer any more: it may have come from anywhere.
+    peer = transport.get_extra_info("peername")
+    return bool(peer) and is_loopback(peer[0]) and is_loopback(request.remote or "")
+
+
+def _is_said_to_be_local(request: web.Request) -> bool:
+    headers = request.headers
+    noted = (*headers.getall(hdrs.X_FORWARDED_FOR, ()), *headers.getall("X-Real-IP", ()))
+    return hdrs.FORWARDED not in headers and came_over_loopback(noted)

@@ -1,0 +1,87 @@
+"""Holds the keys of the database in memory, as they are now: LISTEN → keys."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing
+from typing import Final
+
+from gateway.auth import ApiKeys, Rights, StoredKey
+from gateway.database import Database
+from gateway.errors import SettingsError
+from gateway.key_store import KEYS_CHANNEL, KeyRecord, KeyStore
+from gateway.monitors.loop import Monitor
+from gateway.paths import Filespaces
+from gateway.readiness import Readiness
+
+log = logging.getLogger(__name__)
+
+NOWHERE: Final = "/\0"
+"""A folder in which no path can lie."""
+
+
+class ApiKeysMonitor(Monitor):
+    """Reads the keys whenever listening begins, and whenever one is announced to have changed.
+
+    While the database is away the keys that were known last go on holding.
+    """
+
+    name = "api-keys"
+    interval = 1.0
+
+    def __init__(
+        self,
+        database: Database,
+        store: KeyStore,
+        keys: ApiKeys,
+        filespaces: Filespaces,
+        readiness: Readiness,
+    ) -> None:
+        super().__init__()
+        self._database = database
+        self._store = store
+        self._keys = keys
+        self._filespaces = filespaces
+        self._readiness = readiness
+
+    async def check_once(self) -> bool:
+        """Listen until the connection is lost."""
+        await self._readiness.wait()
+        beat = self.pulse.beat
+        async with aclosing(self._database.listen(KEYS_CHANNEL, on_probe=beat)) as notifications:
+            async for _ in notifications:
+                await self._read()
+                beat()
+        return False
+
+    async def _read(self) -> None:
+        self._keys.load([self._stored(record) for record in await self._store.all()])
+
+    def _stored(self, record: KeyRecord) -> StoredKey:
+        rights = Rights(
+            frozenset(record.scopes),
+            self._prefixes(record),
+            record.rate_limit_per_minute,
+            record.poll_limit_per_minute,
+        )
+        return StoredKey(
+            record.name,
+            record.digest,
+            rights,
+            record.expires_at.timestamp() if record.expires_at else None,
+            is_disabled=record.disabled_at is not None,
+            is_revoked=record.revoked_at is not None,
+        )
+
+    def _prefixes(self, record: KeyRecord) -> tuple[str, ...]:
+        """The folders that the key may cache, as this gateway has them mounted.
+
+        One that it cannot read narrows the key: never is it as if there had been none.
+        """
+        prefixes: list[str] = []
+        for written in record.path_prefixes:
+            try:
+                prefixes += self._filespaces.read_prefixes((written,))
+            except SettingsError as error:
+                log.warning('the key "%s" may not cache there: %s', record.name, error.message)
+        return tuple(prefixes) or ((NOWHERE,) if record.path_prefixes else ())
