@@ -159,7 +159,8 @@ def _answer_http(error: web.HTTPException) -> web.StreamResponse:
 
 
 def _count(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
-    request.app[PROMETHEUS].count_request(request.method, _route(request), response.status, seconds)
+    counts = request.app[PROMETHEUS].requests
+    counts.count(request.method, _route(request), response.status, seconds)
 
 
 def _route(request: web.Request) -> str:
