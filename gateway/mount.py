@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 from gateway.aside import compute
+from gateway.sight import Content, Kind, Seen, Sight, content_of, has_entries
 
 STATS_AT_ONCE = 32
 STATS_SECONDS = 2.0
@@ -23,24 +21,6 @@ SLICE_SECONDS = 0.005
 FAST_ANSWERS = 500
 
 Look = Callable[[str], Any]
-
-
-class Kind(Enum):
-    """What a path turned out to be."""
-
-    FILE = auto()
-    DIRECTORY = auto()
-    MISSING = auto()
-    UNKNOWN = auto()
-    """The mount did not answer in time, cannot be asked, or is not there at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a stat says: the kind, and a file's size in bytes (else 0)."""
-
-    kind: Kind
-    size: int = 0
 
 
 class _Batch:
@@ -78,6 +58,7 @@ class Mount:
 
     def __init__(self, mount_points: Sequence[str]) -> None:
         self._prefixes = {root: root.rstrip("/") + "/" for root in mount_points}
+        self._sight = Sight(mount_points)
         self._batches: deque[_Batch] = deque()
         self._changed = threading.Condition()
         self._threads = 0
@@ -87,16 +68,16 @@ class Mount:
     async def visible(self, mount_points: Iterable[str] | None = None) -> AbstractSet[str]:
         """Those mount points, of some or of all, that are directories with something in them."""
         asked = list(self._prefixes if mount_points is None else mount_points)
-        answers = await self._ask(_has_entries, asked)
-        return {root for root, has_entries in zip(asked, answers, strict=True) if has_entries}
+        answers = await self._ask(has_entries, asked)
+        return {root for root, has_any in zip(asked, answers, strict=True) if has_any}
 
     async def look_at(self, paths: Sequence[str]) -> list[Seen]:
-        """Stat each path, all within two seconds; what was not answered by then is UNKNOWN.
+        """Look at each path, all within two seconds; what was not answered by then is UNKNOWN.
 
         So is what is missing where the mount point is not visible: there everything is missing.
         """
         unknown = Seen(Kind.UNKNOWN)
-        seen = [answer or unknown for answer in await self._ask(_look, paths)]
+        seen = [answer or unknown for answer in await self._ask(self._sight.look, paths)]
         missing = [path for path, it in zip(paths, seen, strict=True) if it.kind is Kind.MISSING]
         if not missing:
             return seen
@@ -105,6 +86,11 @@ class Mount:
             prefixes = tuple(self._prefixes[root] for root in hidden)
             return await compute(len(paths), _hide, paths, seen, prefixes)
         return seen
+
+    async def contents_of(self, directories: Sequence[str], recursive: bool) -> Sequence[Content]:
+        """What is in each of the directories, all within two seconds."""
+        answers = await self._ask(partial(content_of, recursive=recursive), directories)
+        return [answer or Content.UNKNOWN for answer in answers]
 
     def _roots_of(self, paths: Sequence[str]) -> AbstractSet[str]:
         """The mount points that paths lie at or below."""
@@ -197,14 +183,6 @@ class Mount:
         return None
 
 
-def _has_entries(path: str) -> bool:
-    try:
-        with os.scandir(path) as entries:
-            return next(entries, None) is not None
-    except OSError:
-        return False
-
-
 def _hide(paths: Sequence[str], seen: Sequence[Seen], prefixes: tuple[str, ...]) -> list[Seen]:
     """What was seen, but unknown if it is missing and begins with a prefix."""
     unknown = Seen(Kind.UNKNOWN)
@@ -212,15 +190,3 @@ def _hide(paths: Sequence[str], seen: Sequence[Seen], prefixes: tuple[str, ...])
         unknown if it.kind is Kind.MISSING and f"{path}/".startswith(prefixes) else it
         for path, it in zip(paths, seen, strict=True)
     ]
-
-
-def _look(path: str) -> Seen:
-    try:
-        found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return Seen(Kind.MISSING)
-    except (OSError, ValueError):
-        return Seen(Kind.UNKNOWN)
-    if stat.S_ISDIR(found.st_mode):
-        return Seen(Kind.DIRECTORY)
-    return Seen(Kind.FILE, found.st_size)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.aside import compute
-from gateway.mount import Kind, Mount, Seen
+from gateway.mount import Mount
 from gateway.path_lookup import Entry, Findings, PathLookup
 from gateway.paths import Filespaces, Place, Problem, Rule, explain_all, quote
-from gateway.paths.refusal import echo
+from gateway.paths.refusal import LEADS_OUT, echo
+from gateway.sight import Kind, Seen
 
 NOTHING: Final = Seen(Kind.UNKNOWN)
 
@@ -89,6 +90,8 @@ def _known(typed: str, place: Place, entry: Entry) -> Explained:
 
 
 def _unknown(typed: str, place: Place, seen: Seen) -> Explained:
+    if seen.kind is Kind.OUTSIDE:
+        return Explained(typed, None, place.filespace.name, place.rule, error=LEADS_OUT)
     size = seen.size if seen.kind is Kind.FILE else None
     resolved = _relative(place.path, place)
     return Explained(

@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple
 
 from gateway.aside import compute
 from gateway.database import Database, array_literal
-from gateway.mount import Kind, Mount
+from gateway.mount import Mount
 from gateway.paths import Filespaces, Problem
 from gateway.paths.refusal import NOT_ALLOWED
+from gateway.sight import Kind
 from gateway.sql import load_queries
 
 AMBIGUOUS: Final = "it matches several {} that differ only in case or Unicode form"
@@ -114,7 +115,7 @@ class PathLookup:
         """Those that the mount does not have either. What it has is new, and not in the index."""
         paths = list(alike)
         seen = await self._mount.look_at(paths)
-        there = (Kind.FILE, Kind.DIRECTORY)
+        there = (Kind.FILE, Kind.DIRECTORY, Kind.OUTSIDE)
         return [path for path, it in zip(paths, seen, strict=True) if it.kind not in there]
 
 

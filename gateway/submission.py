@@ -10,10 +10,11 @@ from typing import NamedTuple
 from gateway.aside import compute
 from gateway.errors import InvalidPath, NoFilesFound
 from gateway.job_store import CreatedJob, JobRequest, JobStore
-from gateway.mount import Kind, Mount
+from gateway.mount import Mount
 from gateway.path_lookup import Entry, Findings, PathLookup
-from gateway.paths import Filespaces, quote
-from gateway.paths.refusal import to_error
+from gateway.paths import Filespaces, Problem, quote
+from gateway.paths.refusal import LEADS_OUT, to_error
+from gateway.sight import Content, Kind, Seen
 
 # Resolved paths: with their bytes, with what the caller typed, with what the index has.
 Sizes = Mapping[str, int]
@@ -115,9 +116,13 @@ class Submission:
         """Refuse directories of which the index knows no file, and say why if the mount tells."""
         seen = await self._mount.look_at(list(empty))
         typed, kinds = list(empty.values()), {it.kind for it in seen}
+        _refuse_outside(typed, seen)
         if wrong := [name for name, it in zip(typed, seen, strict=True) if it.kind is Kind.FILE]:
             raise _listed_as_directory(wrong)
-        reason = _why_empty(kinds, len(typed), recursive)
+        contents: set[Content] = set()
+        if kinds == {Kind.DIRECTORY}:
+            contents = set(await self._mount.contents_of(list(empty), recursive))
+        reason = _why_empty(kinds, contents, len(typed), recursive)
         raise NoFilesFound(f"No files found in {_name(typed)}{reason}", typed)
 
     async def _measure(self, paths: Sequence[str], typed: Typed, *, nothing_else: bool) -> Sizes:
@@ -128,6 +133,7 @@ class Submission:
         if not paths:
             return {}
         seen = dict(zip(paths, await self._mount.look_at(paths), strict=True))
+        _refuse_outside([typed[path] for path in paths], list(seen.values()))
         if wrong := [typed[path] for path, it in seen.items() if it.kind is Kind.DIRECTORY]:
             raise _listed_as_file(wrong)
         all_missing = all(it.kind is Kind.MISSING for it in seen.values())
@@ -191,12 +197,24 @@ def _listed_as_directory(paths: Sequence[str]) -> InvalidPath:
     return InvalidPath(f"Listed under directories, but a file: {_name(paths)}", paths)
 
 
-def _why_empty(kinds: AbstractSet[Kind], count: int, recursive: bool) -> str:
+def _refuse_outside(typed: Sequence[str], seen: Sequence[Seen]) -> None:
+    looks = zip(typed, seen, strict=True)
+    if problems := [Problem(it, LEADS_OUT) for it, look in looks if look.kind is Kind.OUTSIDE]:
+        raise to_error(problems)
+
+
+def _why_empty(
+    kinds: AbstractSet[Kind], contents: AbstractSet[Content], count: int, recursive: bool
+) -> str:
     """What the mount says of directories without indexed files; nothing if it is divided."""
     if kinds == {Kind.MISSING}:
         return ": it does not exist" if count == 1 else ": they do not exist"
     if kinds != {Kind.DIRECTORY}:
         return ""
+    if contents == {Content.NOTHING}:
+        return ": it is empty" if count == 1 else ": they are empty"
+    if Content.UNKNOWN not in contents:
+        return ": there are only folders in " + ("it" if count == 1 else "them")
     directly = "" if recursive else "directly "
     if count == 1:
         return f": it exists, but nothing {directly}in it is indexed yet"

@@ -29,6 +29,7 @@ FLOORS = (
         "key_secret",
         "sql",
         "mount",
+        "sight",
         "size_tally",
         "tls",
     ),

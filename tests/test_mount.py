@@ -10,31 +10,33 @@ from pathlib import Path
 import pytest
 
 from gateway import mount as mount_module
-from gateway.mount import STATS_AT_ONCE, Kind, Mount, Seen, _look
+from gateway.mount import STATS_AT_ONCE, Mount
+from gateway.sight import Kind, Seen, Sight
 
 UNTIL_SECONDS = 30
 
 
 class Hanging:
-    """Looks at paths as `_look` does, but those that begin with ``/hung`` hang until let go."""
+    """Looks at paths as `Sight` does, but those that begin with ``/hung`` hang until let go."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
         self.asked: list[str] = []
+        self.sight = Sight(["/"])
 
     def look(self, path: str) -> Seen:
         self.asked.append(path)
         if path.startswith("/hung"):
             self.go_on.wait(UNTIL_SECONDS)
             return Seen(Kind.FILE, 1)
-        return _look(path)
+        return self.sight.look(path)
 
 
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     """A mount that hangs in part; two seconds are a tenth here."""
     hanging = Hanging()
-    monkeypatch.setattr(mount_module, "_look", hanging.look)
+    monkeypatch.setattr(mount_module, "Sight", lambda mount_points: hanging)
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 0.1)
     yield hanging
     hanging.go_on.set()

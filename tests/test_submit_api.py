@@ -283,8 +283,19 @@ async def test_a_directory_without_files_is_refused_by_name_and_nothing_is_creat
             " in 'New' and 1 more: they exist, but nothing in them is indexed yet",
         ),
         (
-            {"directories": ["New"], "recursive": False},
-            " in 'New': it exists, but nothing directly in it is indexed yet",
+            {"directories": ["New/er"], "recursive": False},
+            " in 'New/er': it exists, but nothing directly in it is indexed yet",
+        ),
+        ({"directories": ["New"], "recursive": False}, " in 'New': there are only folders in it"),
+        ({"directories": ["Old"]}, " in 'Old': there are only folders in it"),
+        ({"directories": ["Old/er"]}, " in 'Old/er': it is empty"),
+        (
+            {"directories": ["Old/er", "Old/est"]},
+            " in 'Old/er' and 1 more: they are empty",
+        ),
+        (
+            {"directories": ["Old", "Old/er"]},
+            " in 'Old' and 1 more: there are only folders in them",
         ),
         ({"directories": ["New", "Typo"]}, " in 'New' and 1 more"),
     ],
@@ -292,7 +303,9 @@ async def test_a_directory_without_files_is_refused_by_name_and_nothing_is_creat
 async def test_why_a_directory_has_no_files_is_told_where_the_mount_is_visible(
     start_api: StartApi, tmp_path: Path, body: dict[str, Any], reason: str
 ) -> None:
-    (tmp_path / "New" / "er").mkdir(parents=True)
+    for folder in ("New/er", "Old/er", "Old/est"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "New/er/a.mov").touch()
     api = await start_api(container_mount_point=str(tmp_path))
     answer = await refuse(api, 400, **body)
     assert answer["error"] == f"No files found{reason}"

@@ -12,9 +12,9 @@ from gateway.errors import PayloadTooLarge
 from gateway.handlers.requests import AnyNames, read_json
 from gateway.handlers.responses import json_response
 from gateway.keys import CALLER, PATH_EXPLAINER
-from gateway.mount import Kind
 from gateway.path_explainer import Explained
 from gateway.shapes.answers import PathsResolved, ResolvedPath
+from gateway.sight import Kind
 
 PATHS_LIMIT: Final = 10_000
 # What the mount cannot say has no type.

@@ -10,6 +10,7 @@ from gateway.errors import InvalidPath, PathNotAllowed
 
 SHOWN_LENGTH: Final = 120
 ECHOED_LENGTH: Final = 4096
+LEADS_OUT: Final = "it is a link that leads out of the filespace, or lies behind one"
 NOT_ALLOWED: Final = "it is outside the paths that may be cached"
 
 
