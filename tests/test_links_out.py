@@ -50,5 +50,3 @@ async def test_a_link_out_of_its_filespace_is_refused_without_a_word_of_what_is_
     assert answers[0] == {"path": "east/ext/a.mov", **told}
     assert answers[1] == {"path": "east/ext/no", **told}
     assert [(it["type"], it["size"]) for it in answers[2:]] == [("file", 9), ("file", 9)]
-
-
