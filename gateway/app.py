@@ -153,8 +153,8 @@ def create_app(
 def add_collaborators(app: web.Application, settings: Settings) -> None:
     """Everything that handlers and monitors work with. Nothing is opened yet."""
     database = Database(settings)
-    job_store = JobStore(database, settings.db_submit_timeout)
     mount, filespaces = Mount(settings.mount_points), make_filespaces(settings)
+    job_store = JobStore(database, settings.db_submit_timeout, filespaces)
     lookup = PathLookup(database, mount, filespaces)
 
     app[keys.SETTINGS] = settings

@@ -13,6 +13,7 @@ from gateway.aside import compute
 from gateway.database import Database, array_literal
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
 from gateway.jobs import Job, JobStatus, Progress
+from gateway.paths import Filespaces
 from gateway.size_tally import SizeTally
 from gateway.sql import load_queries
 
@@ -56,10 +57,16 @@ class CreatedJob:
 
 
 class JobStore:
-    """The jobs in the database."""
+    """The jobs in the database.
 
-    def __init__(self, database: Database, submit_seconds: float) -> None:
+    ``filespaces``: errors of jobs name files relative to them, and not as the worker sees them.
+    """
+
+    def __init__(
+        self, database: Database, submit_seconds: float, filespaces: Filespaces | None = None
+    ) -> None:
         self._database = database
+        self._filespaces = filespaces
         self._submit_seconds = submit_seconds
         self._queries = load_queries("jobs")
         self._tally = SizeTally(self._sum_item_sizes)
@@ -122,7 +129,7 @@ class JobStore:
         rows = await self._database.fetch(self._queries["read"], parameters)
         jobs = await asyncio.gather(*map(self._with_sizes, rows))
         return [
-            (job, None if _build_job(row).progress.lacks_sizes else row.version)
+            (job, None if self._build(row).progress.lacks_sizes else row.version)
             for job, row in zip(jobs, rows, strict=True)
         ]
 
@@ -130,7 +137,7 @@ class JobStore:
         """The ``limit`` jobs that were created last, newest first; sizes as `recent` has them."""
         parameters = {"status": None, "limit": limit, "offset": 0, "submitted_by": submitted_by}
         return [
-            _build_job(r) for r in await self._database.fetch(self._queries["list"], parameters)
+            self._build(r) for r in await self._database.fetch(self._queries["list"], parameters)
         ]
 
     async def count_by_status(self) -> Mapping[JobStatus, int]:
@@ -144,7 +151,7 @@ class JobStore:
         Sizes that a backend does not keep are lacking: summing up so many takes too long.
         """
         rows = await self._database.fetch(self._queries["recent"], {"limit": limit})
-        return [_build_job(row) for row in reversed(rows)]
+        return [self._build(row) for row in reversed(rows)]
 
     async def files_by_id(self, item_ids: Sequence[int]) -> Sequence[Any]:
         """Files that ended: rows of ``path``, ``size`` (bytes), ``error`` (None: it was read)."""
@@ -182,9 +189,15 @@ class JobStore:
             if cancelled < CANCEL_BATCH:
                 return total
 
+    def _build(self, row: Any) -> Job:
+        job = _build_job(row)
+        if job.error is None or self._filespaces is None:
+            return job
+        return replace(job, error=self._filespaces.relative_in(job.error))
+
     async def _with_sizes(self, row: Any) -> Job:
         """Build the job. The sizes that a backend does not keep are summed up from its items."""
-        job = _build_job(row)
+        job = self._build(row)
         if not job.progress.lacks_sizes:
             return job
         completed, failed = await self._tally.get(row.id, job.status in SETTLED)

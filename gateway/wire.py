@@ -94,8 +94,8 @@ def job_in_brief(job: Job) -> JobInBrief:
     }
 
 
-def job_file(file: JobFile, path: str) -> JobFileInfo:
-    """A file of a job; ``path`` is relative to its filespace."""
+def job_file(file: JobFile, path: str, error: str | None) -> JobFileInfo:
+    """A file of a job; ``path`` is relative to its filespace, as are those in its ``error``."""
     return {
         "path": path,
         "status": file.status,
@@ -105,7 +105,7 @@ def job_file(file: JobFile, path: str) -> JobFileInfo:
         "seconds": file.seconds,
         "startedAt": iso_time(file.started_at),
         "completedAt": iso_time(file.completed_at),
-        "error": file.error,
+        "error": error,
     }
 
 

@@ -6,10 +6,12 @@ from aiohttp import web
 
 from gateway.admission import sees_only
 from gateway.handlers.responses import json_response
-from gateway.jobs import FileStatus, parse_job_id
+from gateway.jobs import FileStatus, JobFile, parse_job_id
 from gateway.keys import CALLER, FILESPACES, JOB_FILES
 from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
+from gateway.paths import Filespaces
 from gateway.shapes.answers import JobFilesListed
+from gateway.shapes.jobs import JobFileInfo
 from gateway.wire import job_file
 
 STATUS = QueryChoice("status", "Only files in this state.", FileStatus)
@@ -29,6 +31,11 @@ async def list_(request: web.Request) -> web.Response:
         submitted_by=sees_only(request, request[CALLER]),
     )
     filespaces = request.app[FILESPACES]
-    shown = [job_file(file, filespaces.relative(file.path)) for file in files]
+    shown = [_shown(file, filespaces) for file in files]
     answer: JobFilesListed = {"success": True, "jobId": job_id, "files": shown, "total": total}
     return json_response(answer)
+
+
+def _shown(file: JobFile, filespaces: Filespaces) -> JobFileInfo:
+    error = filespaces.relative_in(file.error) if file.error else file.error
+    return job_file(file, filespaces.relative(file.path), error)

@@ -204,8 +204,9 @@ class JobEventsMonitor(Monitor):
             if number % PUBLISHED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             path = self._filespaces.relative(file.path)
-            message = file_message(job_id, path, size=file.size, error=file.error)
             failed = file.error is not None
+            error = self._filespaces.relative_in(file.error) if failed else None
+            message = file_message(job_id, path, size=file.size, error=error)
             self._hub.publish(Event(message, topics=(topic,), job_id=job_id, kept=failed))
 
 

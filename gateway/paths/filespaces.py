@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -27,9 +28,19 @@ class Filespaces:
     own_prefixes: tuple[str, ...] = field(default=(), kw_only=True)
     client_roots: ListedRoots | None = None
     by_name: dict[str, Filespace] = field(init=False, repr=False, compare=False)
+    _shown: dict[str, str] = field(init=False, repr=False, compare=False)
+    _absolute: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {it.name: it for it in self.filespaces})
+        shown = {f"{it.mount_point}/": self._name_in_front(it) for it in self.filespaces}
+        object.__setattr__(self, "_shown", shown)
+        # Only where a path can begin: behind a blank, a quote or the like.
+        pattern = re.compile(rf"(?<![^\s'\"(\[`])({'|'.join(map(re.escape, shown))})")
+        object.__setattr__(self, "_absolute", pattern)
+
+    def _name_in_front(self, filespace: Filespace) -> str:
+        return "" if self.sole else f"{filespace.name}/"
 
     @classmethod
     def single(cls, mount_point: str, allowed_paths: Iterable[str] = ()) -> Self:
@@ -77,6 +88,13 @@ class Filespaces:
         if self.sole:
             return rest or path
         return f"{filespace.name}/{rest}" if rest else path
+
+    def relative_in(self, sentence: str) -> str:
+        """``sentence`` with the paths of files in it as `relative` writes them.
+
+        A worker's words name files as the server sees them, which is nobody else's business.
+        """
+        return self._absolute.sub(lambda found: self._shown[found[1]], sentence)
 
     def allows(self, path: str) -> bool:
         """Whether ``path`` (absolute, resolved) may be cached."""
