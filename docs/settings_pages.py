@@ -14,7 +14,8 @@ from gateway.settings import Settings
 
 CONFIG = Path(__file__).parent.parent / "config.toml"
 GROUP = re.compile(r"\n\n# (\w[\w ]*)\n(?=#?\n)")
-NAME = re.compile(r"^(\w+) = ", re.MULTILINE)
+# One that is a comment is written as tables, which stand at the end of a file.
+NAME = re.compile(r"^#?(\w+) = ", re.MULTILINE)
 
 
 def settings_reference() -> str:

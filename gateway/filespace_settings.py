@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import permutations
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+)
+
+from gateway.errors import SettingsError
+from gateway.paths import Filespace
+from gateway.paths.filespace import LISTED
+from gateway.paths.listed_roots import ListedRoots
+
+# Where a filespace is put whose name or roots alone are looked at.
+ANYWHERE: Final = "/any"
 
 
 def normalize_mount_point(value: str) -> str:
@@ -18,6 +34,15 @@ def normalize_mount_point(value: str) -> str:
         raise ValueError("must be an absolute path below /, without ..")
     # PurePosixPath keeps a double slash at the front: POSIX leaves its meaning open.
     return "/" + str(path).lstrip("/")
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    """What paths say of settings becomes a clause, to which it is added where they stand."""
+    try:
+        yield
+    except SettingsError as error:
+        raise ValueError(error.message.removeprefix(f"Wrong value for {LISTED}, ")) from None
 
 
 MountPoint = Annotated[str, AfterValidator(normalize_mount_point)]
@@ -34,6 +59,20 @@ class FilespaceSettings(BaseModel):
         (), description="the folders at which clients see it, as their machines write them"
     )
 
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        with _as_value_error():
+            Filespace.create(value, ANYWHERE)
+        return value
+
+    @field_validator("client_roots")
+    @classmethod
+    def _check_client_roots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        with _as_value_error():
+            Filespace.create("any", ANYWHERE, value)
+        return value
+
 
 def read_json(value: object) -> object:
     """The list that an environment variable or an option holds, as JSON."""
@@ -48,12 +87,19 @@ def read_json(value: object) -> object:
 
 
 def check_apart(filespaces: Sequence[FilespaceSettings]) -> Sequence[FilespaceSettings]:
-    """Refuse two of one name, and one mounted in another: a path would be in both."""
+    """Refuse two of one name, one mounted in another and a root that could never be asked for."""
     for one, other in permutations(filespaces, 2):
         if one.name.casefold() == other.name.casefold():
             raise ValueError(f"two filespaces are called {one.name}")
+        if one.mount_point == other.mount_point:
+            both = f"{one.name} and {other.name}"
+            raise ValueError(f"{both} are mounted at the same point, {one.mount_point}")
         if f"{one.mount_point}/".startswith(f"{other.mount_point}/"):
             raise ValueError(f"{one.name} is mounted in {other.name}, at {one.mount_point}")
+    with _as_value_error():
+        ListedRoots.create(
+            Filespace.create(it.name, it.mount_point, it.client_roots) for it in filespaces
+        )
     return filespaces
 
 

@@ -29,6 +29,7 @@ from pydantic import (
 from gateway.client_address import TrustedProxies
 from gateway.errors import SettingsError
 from gateway.filespace_settings import FilespaceList, MountPoint
+from gateway.setting_faults import describe, describe_toml
 
 ONE_DAY: Final = 86_400
 DEMO_KEY: Final = "demo-api-key-2024"
@@ -256,7 +257,7 @@ class Settings(BaseModel):
         try:
             return cls(**merged)
         except ValidationError as error:
-            raise SettingsError(_describe(error, origins)) from None
+            raise SettingsError(describe(error, origins, cls.model_fields)) from None
 
     @property
     def mount_points(self) -> tuple[str, ...]:
@@ -295,7 +296,9 @@ def _read_config_file(path: Path) -> Source:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"Cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is {describe_toml(error)}") from None
+    except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
 
 
@@ -327,29 +330,3 @@ def _refuse_typing_error(variable: str, known: Mapping[str, Any]) -> None:
     if variable.startswith(OWN_FAMILIES) or (near and variable.startswith(SHARED_FAMILIES)):
         hint = f", did you mean {near[0].upper()}?" if near else ""
         raise SettingsError(f"Unknown environment variable {variable}{hint}")
-
-
-def _describe(error: ValidationError, origins: Mapping[str, str]) -> str:
-    return "\n".join(
-        _describe_one(item["loc"], item["type"], item["msg"], origins)
-        for item in error.errors(include_input=False, include_url=False)
-    )
-
-
-def _describe_one(
-    place: tuple[int | str, ...], kind: str, reason: str, origins: Mapping[str, str]
-) -> str:
-    name, inside = str(place[0]), place[1:]
-    origin = origins.get(name, "in the arguments")
-    shown = {
-        "in the environment": name.upper(),
-        "on the command line": "--" + name.replace("_", "-"),
-    }.get(origin, name)
-    if kind == "extra_forbidden" and not inside:
-        near = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.7)
-        hint = f", did you mean {near[0]}?" if near else ""
-        return f"Unknown setting {shown} {origin}{hint}"
-    reason = reason.removeprefix("Value error, ").removeprefix("Input ")
-    # Lists are counted from 1 for people.
-    where = "".join(f"{it + 1}: " if isinstance(it, int) else f"{it}: " for it in inside)
-    return f"Wrong value for {shown} {origin}: {where}{reason}"

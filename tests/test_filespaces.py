@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tests.path_cases import (
     WEST,
 )
 
+ROOT = Path(__file__).parent.parent
 MOUNTS = tuple(it.mount_point for it in LISTED.filespaces)
 unhurried = settings(deadline=None)
 
@@ -170,9 +172,33 @@ def test_the_environment_lists_them_as_json() -> None:
     ("written", "said"),
     [
         ("east", "must be a JSON list"),
-        ('{"name": "a"}', "should be a valid tuple"),
-        ('[{"name": "a"}]', "1: mount_point: Field required"),
-        ('[{"name": "a", "mount_point": "/m", "roots": []}]', "1: roots: Extra inputs"),
+        ('{"name": "a"}', "must be a list of tables"),
+        ('[{"name": "a"}]', "1: mount_point: is missing"),
+        (
+            '[{"name": "a", "mount_point": "/m", "roots": []}]',
+            "1: unknown field roots, did you mean client_roots?",
+        ),
+        ('[{"name": "a", "mount_point": "/m", "x": 1}]', "1: unknown field x (known are name, "),
+        (
+            '[{"name": "a", "mount_point": "/m", "db_host": "x"}]',
+            "1: db_host is no field of a filespace but a setting",
+        ),
+        ("[1]", "1: must be a table with a name and a mount_point"),
+        ('[{"name": "", "mount_point": "/m"}]', "1: name: must not be empty"),
+        ('[{"name": "a/b", "mount_point": "/m"}]', "1: name: 'a/b': a filespace's name is one"),
+        ('[{"name": "..", "mount_point": "/m"}]', "1: name: '..': a filespace's name is one name"),
+        (
+            '[{"name": "a", "mount_point": "/m", "client_roots": ["L"]}]',
+            "1: client_roots: 'L': a client root must be an absolute folder",
+        ),
+        (
+            '[{"name": "a", "mount_point": "/m", "client_roots": ["/"]}]',
+            "1: client_roots: '/': a client root must be an absolute folder",
+        ),
+        (
+            '[{"name": "a", "mount_point": "/m", "client_roots": ["/m/x"]}]',
+            ": '/m/x': a client root cannot lie under a mount point",
+        ),
         ('[{"name": "a", "mount_point": "m"}]', "1: mount_point: must be an absolute path"),
         ('[{"name": "a", "mount_point": "/m", "client_roots": [1]}]', "client_roots: 1:"),
         (
@@ -185,7 +211,7 @@ def test_the_environment_lists_them_as_json() -> None:
         ),
         (
             '[{"name": "a", "mount_point": "/m"}, {"name": "b", "mount_point": "/m"}]',
-            "is mounted in",
+            "a and b are mounted at the same point, /m",
         ),
     ],
 )
@@ -194,6 +220,16 @@ def test_a_wrong_list_stops_the_start_and_says_where(written: str, said: str) ->
         Settings.load(environ={"FILESPACES": written})
     assert caught.value.message.startswith("Wrong value for FILESPACES in the environment: ")
     assert said in caught.value.message
+
+
+def test_tables_beside_the_shipped_file_are_read_and_beside_a_list_explained(tmp_path: Any) -> None:
+    tables = '\n[[filespaces]]\nname = "east"\nmount_point = "/m/e"\n'
+    shipped = (ROOT / "config.toml").read_text(encoding="utf-8")
+    assert load(shipped + tables, tmp_path).mount_points == ("/m/e",)
+    with pytest.raises(SettingsError, match=r"take the line filespaces = \[\] out"):
+        load("filespaces = []\n" + tables, tmp_path)
+    with pytest.raises(SettingsError, match=r"config.toml: 1: name: 'a/b'"):
+        load(tables.replace("east", "a/b"), tmp_path)
 
 
 def test_a_misspelt_list_is_not_ignored() -> None:

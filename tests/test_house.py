@@ -19,11 +19,11 @@ TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 # modules of it that are named on a floor of their own.
 FLOORS = (
     ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors", "small_file"),
-    ("filespace_settings", "web", "client_address"),
+    ("filespace_settings", "paths", "web", "client_address"),
+    ("setting_faults",),
     (
         "settings",
         "jobs",
-        "paths",
         "token_bucket",
         "auth",
         "key_secret",
