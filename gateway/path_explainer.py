@@ -9,8 +9,8 @@ from typing import Final
 from gateway.aside import compute
 from gateway.mount import Mount
 from gateway.path_lookup import Entry, Findings, PathLookup
-from gateway.paths import Filespaces, Place, Problem, Rule, explain_all, quote
-from gateway.paths.refusal import LEADS_OUT, echo
+from gateway.paths import Filespaces, Place, Problem, Rule, explain_all
+from gateway.paths.refusal import LEADS_OUT, echo, tell_apart
 from gateway.sight import Kind, Seen
 
 NOTHING: Final = Seen(Kind.UNKNOWN)
@@ -106,4 +106,4 @@ def _relative(path: str, place: Place) -> str:
 def _reason(problem: Problem) -> str:
     if not problem.candidates:
         return problem.reason
-    return f"{problem.reason}: {', '.join(map(quote, problem.candidates))}"
+    return f"{problem.reason}: {', '.join(tell_apart(problem.candidates))}"

@@ -262,3 +262,19 @@ async def test_ten_thousand_names_are_one_query(
     assert [it.path for it in exact.entries.values()] == names
     assert [it.path for it in alike.entries.values()] == names
     assert (nothing.entries, nothing.problems) == ({}, {})
+
+
+async def test_names_that_look_the_same_are_told_apart(
+    api: Any, database_settings: Settings
+) -> None:
+    one, other = composed("both/é.mov"), apart("both/é.mov")
+    add_files(database_settings, [one, other, "both/É.MOV"])
+    for typed in ("BOTH/é.mov", "both/É.mov"):
+        answer = await post(api, 400, files=[typed])
+        [detail] = answer["details"]
+        assert {one, other} <= set(detail["candidates"])
+        assert f"'{one}' (composed)" in detail["error"]
+        assert f"'{other}' (decomposed)" in detail["error"]
+        response = await api.post("/api/v1/paths/resolve", json={"paths": [typed]})
+        [explained] = (await response.json())["paths"]
+        assert explained["error"] == detail["error"]

@@ -6,13 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.paths.refusal import Refused
+from gateway.paths.refusal import Refused, quote
+from gateway.paths.refused_forms import QUOTE
 
 MAX_COMPONENT_BYTES: Final = 255
 MAX_PATH_BYTES: Final = 4096
 # A file URL writes each byte as three characters, and a client's root comes on top of it.
 MAX_TYPED_LENGTH: Final = 4 * MAX_PATH_BYTES
 
+QUOTED: Final = re.compile(rf"[{QUOTE}].*[{QUOTE}]", re.DOTALL)
 NO_LETTER: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -59,7 +61,19 @@ def cut_name(path: str, names: Sequence[str]) -> tuple[str, str]:
     if name in names:
         return name, rest
     forms = ", ".join(f"{it}/…" for it in names)
-    raise Refused(f"there are several filespaces; begin with the name of one: {forms}")
+    hint = _hint(name, rest, path, names)
+    raise Refused(f"there are several filespaces; begin with the name of one: {forms}{hint}")
+
+
+def _hint(name: str, rest: str, path: str, names: Sequence[str]) -> str:
+    """What may be wrong with a path that begins with the name of no filespace."""
+    if QUOTED.fullmatch(path):
+        return f" (the quotes {path[0]}…{path[-1]} are taken for part of the name; leave them out)"
+    for known in names:
+        if name.casefold() == known.casefold():
+            meant = f"{known}/{rest}" if rest else known
+            return f" (did you mean {quote(meant)}?)"
+    return ""
 
 
 def below(path: str, base: str) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from unicodedata import normalize
 
 from gateway.errors import InvalidPath, PathNotAllowed
 
@@ -44,6 +46,9 @@ class Problem:
         described: dict[str, str | list[str]] = {"path": echo(self.path), "error": self.reason}
         if self.candidates:
             described["candidates"] = list(self.candidates)
+            told = tell_apart(self.candidates)
+            if told != [*map(quote, self.candidates)]:
+                described["error"] = f"{self.reason}: {', '.join(told)}"
         return described
 
 
@@ -60,6 +65,15 @@ def quote(path: str) -> str:
     return f"{mark}{_shorten(escaped)}{mark}"
 
 
+def tell_apart(paths: Sequence[str]) -> list[str]:
+    """Return ``paths`` in quotes; to those that look the same it is added how they differ."""
+    looks = Counter(normalize("NFC", path) for path in paths)
+    return [
+        f"{quote(path)} ({_form(path)})" if looks[normalize("NFC", path)] > 1 else quote(path)
+        for path in paths
+    ]
+
+
 def to_error(problems: Sequence[Problem]) -> InvalidPath | PathNotAllowed:
     """Return one error that tells of all ``problems`` (at least one), in their order."""
     first, more = problems[0], len(problems) - 1
@@ -69,6 +83,12 @@ def to_error(problems: Sequence[Problem]) -> InvalidPath | PathNotAllowed:
         f"Cannot use the path {quote(first.path)}: {first.reason}{tail}",
         [problem.describe() for problem in problems],
     )
+
+
+def _form(path: str) -> str:
+    if path == normalize("NFC", path):
+        return "composed"
+    return "decomposed" if path == normalize("NFD", path) else "partly decomposed"
 
 
 def _escape(character: str) -> str:

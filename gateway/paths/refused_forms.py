@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from gateway.paths.refusal import Refused
 
+# What a program puts in front of a path that nobody sees: marks of direction (Windows' tab Security
+# copies names so), joiners of no width and a soft hyphen.
+INVISIBLE: Final = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069"
+# Straight quotes that are not closed, and those that word processors and chats make of them.
+QUOTE: Final = r"\"'`\u2018-\u201f\u00ab\u00bb\u2039\u203a"
+ABSOLUTE: Final = r"[/\\]|[A-Za-z]:[/\\]|file:/"
 # What a path begins with (a pattern without groups of its own) → why it is refused.
 REFUSED_FORMS: Final = {
     r"~(?:[/\\]|$)": (
@@ -19,7 +26,12 @@ REFUSED_FORMS: Final = {
     r"\\(?!\\)": r"it begins with \ but names no drive and no server",
     r"[\\/]{2}[.?][\\/]": "it is a path of Windows' devices; write it with a drive or a server",
     r"\ufeff": "it begins with a byte order mark, which a text file left there",
-    r"\s+(?:[/\\]|[A-Za-z]:[/\\]|file:/)": "it begins with a blank in front of an absolute path",
+    rf"[{INVISIBLE}]+[{QUOTE}<]?(?:{ABSOLUTE})": "it begins with an invisible character, {}",
+    rf"[{QUOTE}](?:{ABSOLUTE})": (
+        "it begins with {} in front of an absolute path; write it without quotes"
+    ),
+    rf"<(?:{ABSOLUTE})": "it begins with < in front of an absolute path; write the path alone",
+    rf"\s+(?:{ABSOLUTE})": "it begins with a blank in front of an absolute path",
 }
 ANY_FORM: Final = re.compile("|".join(f"({form})" for form in REFUSED_FORMS))
 REASONS: Final = tuple(REFUSED_FORMS.values())
@@ -29,4 +41,9 @@ def refuse_form(path: str) -> None:
     """Refuse ``path`` if it has one of these forms, with the reason."""
     found = ANY_FORM.match(path)
     if found and found.lastindex:
-        raise Refused(REASONS[found.lastindex - 1])
+        # The first letter is told by its name: it may not be seen, or look like another.
+        raise Refused(REASONS[found.lastindex - 1].format(_name(path[0])))
+
+
+def _name(letter: str) -> str:
+    return f"U+{ord(letter):04X} ({unicodedata.name(letter, '?').lower()})"

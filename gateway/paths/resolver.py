@@ -23,14 +23,14 @@ from gateway.paths.normalize import (
     refuse_nameless,
 )
 from gateway.paths.refusal import NOT_ALLOWED, Problem, Refused, to_error
-from gateway.paths.refused_forms import refuse_form
+from gateway.paths.refused_forms import INVISIBLE, QUOTE, refuse_form
 from gateway.paths.wrappings import unwrap
 
 # Paths to which no rule has anything to say. They are nearly all that is ever sent, and ten
 # thousand of them come at once: one match costs less than asking every rule.
 _UNCLEAN: Final = r"\x00-\x1f\x7f\ud800-\udfff/\\:"
 _NAME: Final = rf"[^{_UNCLEAN}.][^{_UNCLEAN}]*+"
-CLEAN: Final = re.compile(rf"(?![~\"'\s\ufeff]){_NAME}(?:/{_NAME})*+")
+CLEAN: Final = re.compile(rf"(?![~\s\ufeff<{QUOTE}{INVISIBLE}]){_NAME}(?:/{_NAME})*+")
 ROOTS_SHOWN: Final = 5
 
 
