@@ -134,6 +134,22 @@ async def test_a_query_is_held_to_what_is_described(
         assert (response.status == 400) is (value in bad), value
 
 
+@pytest.mark.parametrize("route", dict(QUERIES), ids=lambda route: route.operation_id)
+async def test_a_query_that_is_not_described_or_said_twice_is_refused(
+    start_shared_api: StartApi, route: Route
+) -> None:
+    api = await start_shared_api()
+    path = route.template.format(job_id="6bb4629b-1487-477c-96fe-b762d82a099b")
+    for query, sentence in {
+        "stauts=failed": "Unknown parameter: 'stauts' (allowed: status, limit, offset)",
+        "limit=1&=x": "Unknown parameter: '' (allowed: status, limit, offset)",
+        "a%0Ab": "Unknown parameter: 'a\\nb' (allowed: status, limit, offset)",
+        "limit=1&limit=1": "limit is given more than once",
+    }.items():
+        response = await api.request(route.method, f"{path}?{query}")
+        assert (response.status, (await response.json())["error"]) == (400, sentence)
+
+
 @pytest.mark.parametrize("parameter", [p for _, p in QUERIES], ids=lambda p: p.name)
 def test_a_query_that_says_nothing_is_the_default(parameter: QueryInteger | QueryChoice) -> None:
     value = parameter.read({})

@@ -8,7 +8,7 @@ from gateway.admission import sees_only
 from gateway.handlers.responses import json_response
 from gateway.jobs import FileStatus, JobFile, parse_job_id
 from gateway.keys import CALLER, FILESPACES, JOB_FILES
-from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
+from gateway.openapi.parameters import QueryChoice, QueryInteger, check_query, offset
 from gateway.paths import Filespaces
 from gateway.shapes.answers import JobFilesListed
 from gateway.shapes.jobs import JobFileInfo
@@ -23,6 +23,7 @@ LIST_QUERY = (STATUS, LIMIT, OFFSET)
 async def list_(request: web.Request) -> web.Response:
     """A page of a job's files, in the order in which the job holds them."""
     job_id = parse_job_id(request.match_info["job_id"])
+    check_query(request.query, LIST_QUERY)
     files, total = await request.app[JOB_FILES].page(
         job_id,
         status=STATUS.read(request.query),

@@ -30,7 +30,7 @@ from gateway.keys import (
     NOTES,
     SUBMISSION,
 )
-from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
+from gateway.openapi.parameters import QueryChoice, QueryInteger, check_query, offset
 from gateway.paths import Filespaces, resolve_all
 from gateway.shapes.answers import JobCancelled, JobCreated
 from gateway.submission import Submitted
@@ -99,6 +99,7 @@ async def get(request: web.Request) -> web.Response:
 
 async def list_(request: web.Request) -> web.Response:
     """A page of jobs, newest first."""
+    check_query(request.query, LIST_QUERY)
     jobs, total = await request.app[JOB_PAGES].get(
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
+from multidict import MultiMapping
+
 from gateway.errors import InvalidRequest
+from gateway.paths import quote
 
 Schema = dict[str, Any]
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -75,6 +78,16 @@ class QueryChoice(Generic[Choice]):
 
 
 QueryParameter = QueryInteger | QueryChoice[Any]
+
+
+def check_query(query: MultiMapping[str], declared: Sequence[QueryParameter]) -> None:
+    """Refuse a name that is not declared, and one that is there twice. Raises `InvalidRequest`."""
+    known = [parameter.name for parameter in declared]
+    for name in query:
+        if name not in known:
+            raise InvalidRequest(f"Unknown parameter: {quote(name)} (allowed: {', '.join(known)})")
+        if len(query.getall(name)) > 1:
+            raise InvalidRequest(f"{name} is given more than once")
 
 
 @dataclass(frozen=True, slots=True)
