@@ -301,3 +301,14 @@ async def expect_an_answer(api: Any, value: Any) -> None:
     answer = await response.json()
     assert response.status in (201, 400), (value, answer)
     assert answer["success"] is (response.status == 201)
+
+
+async def test_of_very_many_wrong_paths_the_first_thousand_are_told_and_all_are_counted(
+    api: Any,
+) -> None:
+    wrong = [f"../{number}" for number in range(20_000)]
+    response = await api.post(JOBS, json={"files": wrong})
+    answer = await response.json()
+    assert response.status == 400
+    assert answer["error"].endswith("(and 19999 more)")
+    assert [it["path"] for it in answer["details"]] == wrong[:1000]

@@ -14,6 +14,7 @@ from aiohttp.helpers import ETAG_ANY
 from gateway.errors import Details
 from gateway.shapes.answers import Refusal
 
+DETAILS_SHOWN: Final = 1000
 CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -51,8 +52,12 @@ def error_response(
     details: Details | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """``{"success": false, "error": message}``, with ``details`` where there are any."""
+    """``{"success": false, "error": message}``, with ``details`` where there are any.
+
+    Of a list of them the first 1,000: a request may name so much that is wrong that no client would
+    want to hear of it. The message says how many there are.
+    """
     body: Refusal = {"success": False, "error": message}
     if details is not None:
-        body["details"] = details
+        body["details"] = details if isinstance(details, Mapping) else details[:DETAILS_SHOWN]
     return json_response(body, status, headers)

@@ -23,7 +23,7 @@ class Refusal(TypedDict):
     error: str
     """One sentence for people."""
     details: NotRequired[Details]
-    """Where one sentence cannot hold what was wrong."""
+    """Where one sentence cannot hold what was wrong; of a list the first 1,000."""
 
 
 @shape
