@@ -238,7 +238,8 @@ def add_routes(app: web.Application, settings: Settings) -> None:
     cors = open_to_origins(app, settings.cors_origins)
     for route in ROUTES:
         resource = app.router.add_resource(route.path, name=route.name)
-        cors.add(resource.add_route(route.method, route.handler, expect_handler=expect))
+        for method in route.methods:
+            cors.add(resource.add_route(method, route.handler, expect_handler=expect))
 
 
 def warn_of_demo_key(settings: Settings) -> None:

@@ -56,3 +56,12 @@ def _filling_gaps(allow: Prepare, origins: frozenset[str]) -> Prepare:
             response.headers["Access-Control-Expose-Headers"] = ",".join(EXPOSED_HEADERS)
 
     return fill
+
+
+def answer_options(request: web.Request) -> web.Response | None:
+    """What may be done here, for who asks without being a page of some origin; None for others."""
+    resource = request.match_info.route.resource
+    if request.method != hdrs.METH_OPTIONS or hdrs.ORIGIN in request.headers or resource is None:
+        return None
+    methods = sorted({route.method for route in resource})
+    return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(methods)})

@@ -19,6 +19,7 @@ from gateway import errors
 from gateway.admission import authenticate, draw
 from gateway.audit import Outcome
 from gateway.auth import Access
+from gateway.cors import answer_options
 from gateway.forwarded import note_client_address
 from gateway.handlers.responses import error_response, request_id
 from gateway.jobs import parse_job_id
@@ -75,7 +76,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[NOTES]["error"] = error.message
         response = _answer_error(request, error)
     except web.HTTPException as error:
-        response = _answer_http(error)
+        response = _answer_http(request, error)
     except Exception:
         log.exception("request %s failed: %s", request[REQUEST_ID], request.method)
         response = error_response("Internal server error", 500)
@@ -149,10 +150,12 @@ def _answer_error(request: web.Request, error: errors.GatewayError) -> web.Respo
     return error_response("Internal server error", 500)
 
 
-def _answer_http(error: web.HTTPException) -> web.StreamResponse:
+def _answer_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
     """aiohttp's own answers (404, 405, a refused CORS preflight) in our shape."""
     if error.status < 400:
         return error
+    if options := answer_options(request):
+        return options
     sentence = HTTP_SENTENCES.get(error.status) or (error.text or error.reason).strip()
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
     return error_response(sentence, error.status, headers=headers)

@@ -119,8 +119,8 @@ async def test_caches_are_told_so_of_preflights_too(restricted: Any) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"Origin": OURS}, preflight("POST", THEIRS)],
-    ids=["plain", "no method", "another origin"],
+    [{"Origin": OURS}, preflight("POST", THEIRS)],
+    ids=["no method", "another origin"],
 )
 async def test_an_options_request_that_is_refused_is_answered_in_json(
     restricted: Any, headers: dict[str, str]
@@ -132,3 +132,30 @@ async def test_an_options_request_that_is_refused_is_answered_in_json(
     assert body["success"] is False
     assert "\n" not in body["error"]
     assert "X-Request-ID" in response.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        (JOBS, "GET, OPTIONS, POST"),
+        (JOB, "DELETE, GET, OPTIONS"),
+        ("/livez", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_who_is_no_page_is_told_what_may_be_done(
+    restricted: Any, path: str, allowed: str
+) -> None:
+    response = await restricted.options(path)
+    assert (response.status, response.headers["Allow"]) == (204, allowed)
+    assert "X-Request-ID" in response.headers
+    assert (await restricted.options("/nowhere")).status == 404
+
+
+@pytest.mark.parametrize("path", ["/livez", "/api/v1/health", "/", "/docs", "/api/v1/openapi.json"])
+async def test_what_anybody_may_read_can_be_asked_for_without_its_body(api: Any, path: str) -> None:
+    del api.session.headers["X-API-Key"]
+    whole, head = await api.get(path), await api.head(path)
+    assert (head.status, await head.read()) == (whole.status, b"") == (200, b"")
+    assert head.headers["Content-Type"] == whole.headers["Content-Type"]
+    assert head.headers["Content-Length"] == str(len(await whole.read()))
+    assert (await api.head(JOBS)).status == 405

@@ -86,6 +86,12 @@ class Route:
         return Demand(Access.PUBLIC) if public_metrics else Demand(Access.POLL, self.scope)
 
     @property
+    def methods(self) -> Sequence[str]:
+        """Its method; what anybody may read is also asked for by HEAD, as load balancers do."""
+        is_read = self.method == "GET" and self.access is Access.PUBLIC and not self.from_client
+        return (self.method, "HEAD") if is_read else (self.method,)
+
+    @property
     def template(self) -> str:
         """The path as OpenAPI writes it: without the patterns of its parameters."""
         return _PATTERN.sub(r"{\1}", self.path)
