@@ -40,6 +40,7 @@ from gateway.key_store import KeyStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.middlewares import gate
+from gateway.monitors.allowed_paths import AllowedPathsMonitor
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.monitors.api_keys import ApiKeysMonitor
 from gateway.monitors.backend import BackendMonitor
@@ -224,6 +225,8 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
         ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
+    if settings.allowed_paths:
+        monitors.append(AllowedPathsMonitor(filespaces))
     if settings.api_key_file:
         monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[keys.API_KEYS]))
     if settings.backend_ws_url:
