@@ -27,7 +27,7 @@ def metrics_text() -> str:
     metrics.measure_throughput(25.6)
     prometheus = PrometheusMetrics(Database(settings), metrics, Outboxes())
     prometheus.pulses["schema"] = Pulse()
-    prometheus.count_request("GET", "/livez", 200, 0.001)
+    prometheus.requests.count("GET", "/livez", 200, 0.001)
     text, _content_type = prometheus.render("text/plain", dict.fromkeys(JobStatus, 0))
     return text.decode()
 

@@ -19,7 +19,7 @@ from gateway.auth import Scope
 from gateway.cli.key_options import MOST_A_MINUTE, SCOPES, USUAL_SCOPES, End
 from gateway.cli.key_view import describe, print_keys
 from gateway.cli.settings_options import AUDIT, DATABASE, FILESPACE, LOGS, settings_options
-from gateway.cli.texts import print_json, printable, say
+from gateway.cli.texts import print_json, printable, say, write_what_can_be_shown
 from gateway.database import Database, describe_outage
 from gateway.embedded_postgres.running import find_running
 from gateway.errors import DatabaseUnavailable, GatewayError, InvalidRequest, KeyNotFound
@@ -57,6 +57,7 @@ def key_command(*more: str) -> Callable[[Command], Command]:
     def decorate(work: Command) -> Command:
         @wraps(work)
         def wrapped(settings: Settings, data_dir: Path | None, **options: Any) -> None:
+            write_what_can_be_shown()
             if data_dir is not None:
                 host, port = find_running(data_dir)
                 settings = settings.model_copy(update={"db_host": host, "db_port": port})
