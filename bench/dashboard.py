@@ -22,8 +22,7 @@ import psycopg2
 from playwright.async_api import Page, async_playwright
 from psycopg2.extras import execute_values
 
-from bench.stage import KEY, gateway, scratch_folder, stage
-from bench.submit import free_port
+from bench.stage import KEY, free_port, gateway, scratch_folder, stage
 from gateway.database import connection_arguments
 
 JOBS = 1000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,12 +11,14 @@ from functools import partial
 from pathlib import Path
 
 import aiohttp
+import psycopg2
 
 from bench.http_load import ask
 from bench.measure import Measure, compare
-from bench.stage import KEY, START_SECONDS, gateway, scratch_folder, stage
-from bench.submit import ROOT, fill, free_port
+from bench.stage import KEY, START_SECONDS, end, free_port, gateway, scratch_folder, stage
+from bench.submit import DIRECTORIES, ROOT, fill
 from gateway.client import GatewayClient
+from gateway.database import connection_arguments
 from gateway.settings import Settings
 
 # Requests per second, ours of the floor's; a measure compares seconds, so the inverse is kept.
@@ -25,7 +26,12 @@ POLL_GOAL = 1 / 0.6
 LIST_GOAL = 1 / 0.5
 REQUESTS = 8_000
 LISTS = 1_600
-DIRECTORIES = {1: "d9/e900", 1_000: "d3/e300", 100_000: "d3"}
+SIZES = (1, 100, 10_000, 100_000)
+JOBS = (5, 100, 10_000)
+MORE_JOBS = """
+INSERT INTO cache_jobs (status, file_paths, total_files, total_size_bytes)
+SELECT 'pending', '{}', 1, 1 FROM generate_series(1, %s - (SELECT count(*) FROM cache_jobs))
+"""
 
 
 async def measure(rounds: int) -> AsyncIterator[Measure]:
@@ -35,49 +41,53 @@ async def measure(rounds: int) -> AsyncIterator[Measure]:
             await asyncio.to_thread(fill, settings)
             port, floor_port = free_port(), free_port()
             async with gateway(settings, port) as client, floor_server(settings, floor_port):
-                bench = _Poll(client, port, floor_port)
-                async for one in bench.measure(rounds):
+                bench = _Poll(settings, client, port, floor_port)
+                async for one in bench.polls(rounds):
+                    yield one
+                async for one in bench.lists(rounds):
                     yield one
 
 
 class _Poll:
-    def __init__(self, client: GatewayClient, port: int, floor_port: int) -> None:
+    def __init__(
+        self, settings: Settings, client: GatewayClient, port: int, floor_port: int
+    ) -> None:
+        self._settings = settings
         self._client = client
-        self._port = port
+        self._ask = partial(ask, port)
         self._empty = partial(ask, floor_port, "/empty", {}, requests=REQUESTS)
         self._query = partial(ask, floor_port, "/trivial-query", {}, requests=LISTS)
+        self._port = port
 
-    async def measure(self, rounds: int) -> AsyncIterator[Measure]:
-        for files in (1, 1_000, 100_000):
-            path = f"/api/v1/cache/jobs/{await self._submit(files)}"
-            poll = partial(ask, self._port, path, {"X-API-Key": KEY}, requests=REQUESTS)
-            yield await compare(
-                "poll a job", "empty handler", f"{files:,} files", POLL_GOAL,
-                poll, self._empty, rounds,
-            )  # fmt: skip
-        headers = {"X-API-Key": KEY, "If-None-Match": await self._tag(path)}
-        unchanged = partial(ask, self._port, path, headers, status=304, requests=REQUESTS)
-        yield await compare(
-            "poll, unchanged (304)", "empty handler", f"{files:,} files", POLL_GOAL,
-            unchanged, self._empty, rounds,
-        )  # fmt: skip
-        for _ in range(60):
-            await self._submit(1)
-        page = partial(
-            ask, self._port, "/api/v1/cache/jobs", {"X-API-Key": KEY}, requests=LISTS
-        )  # fmt: skip
-        yield await compare(
-            "list jobs", "one trivial query", "50 of 63 jobs", LIST_GOAL,
-            page, self._query, rounds,
-        )  # fmt: skip
-
-    async def _submit(self, files: int) -> str:
-        if files == 1:
-            job = await self._client.submit(files=["d9/e900/f900000"])
-        else:
+    async def polls(self, rounds: int) -> AsyncIterator[Measure]:
+        for files in SIZES:
             job = await self._client.submit(directories=[DIRECTORIES[files]])
-        assert job.total_files == files, job
-        return job.id
+            assert job.total_files == files, job
+            path, key = f"/api/v1/cache/jobs/{job.id}", {"X-API-Key": KEY}
+            poll = partial(self._ask, path, key, requests=REQUESTS)
+            yield await compare(
+                "poll a job", "empty handler", (files, "files"), POLL_GOAL, poll, self._empty,
+                rounds, per=REQUESTS,
+            )  # fmt: skip
+        known = key | {"If-None-Match": await self._tag(path)}
+        unchanged = partial(self._ask, path, known, status=304, requests=REQUESTS)
+        yield await compare(
+            "poll, unchanged (304)", "empty handler", (files, "files"), POLL_GOAL, unchanged,
+            self._empty, rounds, per=REQUESTS,
+        )  # fmt: skip
+
+    async def lists(self, rounds: int) -> AsyncIterator[Measure]:
+        page = partial(
+            self._ask, "/api/v1/cache/jobs", {"X-API-Key": KEY}, requests=LISTS
+        )  # fmt: skip
+        for jobs in JOBS:
+            await asyncio.to_thread(_fill_up, self._settings, jobs)
+            # The page has 50 jobs at most; all are counted.
+            yield await compare(
+                "list jobs", "one trivial query", (jobs, "jobs"),
+                LIST_GOAL if jobs == 100 else None, page, self._query, rounds, per=LISTS,
+            )  # fmt: skip
+            assert (await self._client.jobs())[1] == jobs
 
     async def _tag(self, path: str) -> str:
         async with (
@@ -106,5 +116,14 @@ async def floor_server(settings: Settings, port: int) -> AsyncIterator[None]:
                     await asyncio.sleep(0.05)
         yield
     finally:
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
+        await end(process)
+
+
+def _fill_up(settings: Settings, jobs: int) -> None:
+    connection = psycopg2.connect(**connection_arguments(settings))
+    with connection, connection.cursor() as cursor:
+        cursor.execute(MORE_JOBS, (jobs,))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE cache_jobs")
+    connection.close()

@@ -6,9 +6,10 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -51,9 +52,33 @@ async def stage(folder: Path, media: Path) -> AsyncIterator[Settings]:
 
 
 @asynccontextmanager
-async def gateway(settings: Settings, port: int) -> AsyncIterator[GatewayClient]:
+async def gateway(
+    settings: Settings, port: int, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[GatewayClient]:
     """A client of the gateway, which runs as a process of its own without rate limits."""
-    environ = {
+    async with gateway_process(settings, port, environ) as (client, _pid):
+        yield client
+
+
+@asynccontextmanager
+async def gateway_process(
+    settings: Settings, port: int, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[GatewayClient, int]]:
+    """The same, with the number of the process. ``environ`` has more settings."""
+    process = await start_gateway(settings, port, environ)
+    try:
+        async with GatewayClient(f"http://127.0.0.1:{port}", KEY, timeout=600) as client:
+            await _wait_until_healthy(client)
+            yield client, process.pid
+    finally:
+        await end(process)
+
+
+async def start_gateway(
+    settings: Settings, port: int, environ: Mapping[str, str] | None = None
+) -> asyncio.subprocess.Process:
+    """Start it as it is shipped: with its access log, which goes to where nobody reads it."""
+    ours = {
         "API_GATEWAY_KEY": KEY,
         "API_GATEWAY_HOST": "127.0.0.1",
         "API_GATEWAY_PORT": str(port),
@@ -62,19 +87,31 @@ async def gateway(settings: Settings, port: int) -> AsyncIterator[GatewayClient]
         "RATE_LIMIT_PER_MINUTE": "0",
         "POLL_LIMIT_PER_MINUTE": "0",
     }
-    # As shipped: with its access log, which goes to where nobody reads it.
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "serve"),
-        env=os.environ | environ,
+        env=os.environ | ours | (environ or {}),
         stderr=asyncio.subprocess.DEVNULL,
     )
-    try:
-        async with GatewayClient(f"http://127.0.0.1:{port}", KEY, timeout=600) as client:
-            await _wait_until_healthy(client)
-            yield client
-    finally:
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """End a process of ours in order, and wait for that."""
+    process.send_signal(signal.SIGTERM)
+    await process.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far, for itself and in the kernel."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 async def _wait_until_healthy(client: GatewayClient) -> None:

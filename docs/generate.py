@@ -1,37 +1,25 @@
 """Write the parts of these pages that are made from the code: ``python -m docs.generate``.
 
 A page marks such a part with ``<!-- generated: NAME -->`` and ``<!-- end -->``; `PARTS` has what
-goes between. A test compares the pages with what would be written.
+goes between. ``<!-- generated: file PATH -->`` is a file of this project, as it stands. A test
+compares the pages with what would be written.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from docs import api_pages, cli_pages, jobs_pages, metrics_pages, settings_pages
+from docs.markdown import code, fenced, table
+from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
 from tests import path_cases
 
 DOCS = Path(__file__).parent
-MARKED = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-LONGEST_SHOWN = 60
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; its cells are Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def code(text: str) -> str:
-    """``text`` as code in a table's cell, on one line, whatever is in it."""
-    shown = text if len(text) <= LONGEST_SHOWN else f"{text[:24]}…{text[-24:]}"
-    safe = "".join(it if it.isprintable() else repr(it)[1:-1] for it in shown).replace("|", "\\|")
-    fence = "``" if "`" in safe else "`"
-    # Markdown takes one blank from both ends, if there is one at both and more than blanks between.
-    ends = safe[:1] + safe[-1:]
-    pad = " " if "`" in ends or (ends == "  " and safe.strip()) else ""
-    return f"{fence}{pad}{safe or ' '}{pad}{fence}"
+MARKED = re.compile(r"(<!-- generated: ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+FILE = "file "
+LANGUAGES = {".py": "python", ".sh": "bash", ".yml": "yaml", ".json": "json", ".toml": "toml"}
 
 
 def paths(accepted: Sequence[tuple[str, ...]], refused: Sequence[tuple[str, ...]]) -> str:
@@ -44,12 +32,36 @@ def paths(accepted: Sequence[tuple[str, ...]], refused: Sequence[tuple[str, ...]
 PARTS: Mapping[str, Callable[[], str]] = {
     "paths-single": lambda: paths(path_cases.ACCEPTED, path_cases.REFUSED),
     "paths-listed": lambda: paths(path_cases.LISTED_ACCEPTED, path_cases.LISTED_REFUSED),
+    "states-drawn": jobs_pages.states_drawn,
+    "states-in-text": jobs_pages.states_in_text,
+    "progress-example": jobs_pages.progress_example,
+    "settings": settings_pages.settings_reference,
+    "requests": api_pages.requests_table,
+    "requests-in-full": api_pages.requests_reference,
+    "errors": api_pages.errors_table,
+    "shapes": api_pages.shapes_reference,
+    "messages-from-client": lambda: api_pages.messages_reference(FROM_CLIENT),
+    "messages-from-gateway": lambda: api_pages.messages_reference(FROM_GATEWAY),
+    "commands-that-run": cli_pages.running_reference,
+    "commands-that-use": cli_pages.using_reference,
+    "metrics": metrics_pages.metrics_reference,
 }
+
+
+def file_part(name: str) -> str:
+    """A file of this project as a block."""
+    path = DOCS.parent / name
+    return fenced(LANGUAGES[path.suffix], path.read_text(encoding="utf-8"))
+
+
+def part(name: str) -> str:
+    """What stands in the part of that name."""
+    return file_part(name.removeprefix(FILE)) if name.startswith(FILE) else PARTS[name]()
 
 
 def regenerated(page: str) -> str:
     """A page's text with its generated parts made anew."""
-    return MARKED.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n{part[3]}", page)
+    return MARKED.sub(lambda found: f"{found[1]}\n{part(found[2])}\n{found[3]}", page)
 
 
 def main() -> None:

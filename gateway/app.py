@@ -34,6 +34,7 @@ from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
 from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
+from gateway.job_pages import JobPages
 from gateway.job_store import JobStore
 from gateway.key_store import KeyStore
 from gateway.limits import Limits
@@ -165,6 +166,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.DATABASE] = database
     app[keys.READINESS] = Readiness()
     app[keys.JOB_STORE] = job_store
+    app[keys.JOB_PAGES] = JobPages(job_store)
     app[keys.JOB_FILES] = JobFiles(database)
     app[keys.PATH_EXPLAINER] = PathExplainer(lookup, mount, filespaces)
     app[keys.SUBMISSION] = Submission(job_store, lookup, mount, filespaces)

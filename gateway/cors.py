@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import aiohttp_cors
-from aiohttp import web
+from aiohttp import hdrs, web
+
+Prepare = Callable[[web.Request, web.StreamResponse], Awaitable[Any]]
 
 EXPOSED_HEADERS: Final = (
     "ETag",
@@ -30,22 +32,24 @@ def open_to_origins(app: web.Application, origins: Sequence[str]) -> aiohttp_cor
         max_age=600,
     )
     cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
-    # Behind aiohttp-cors' own signal, which insists on being the first to set these headers.
-    app.on_response_prepare.append(_fill_gaps(frozenset(origins)))
+    # What setup put there looks up the route of every answer, also where no page will read it.
+    allow = app.on_response_prepare.pop()
+    app.on_response_prepare.append(_filling_gaps(allow, frozenset(origins)))
     return cors
 
 
-def _fill_gaps(
-    origins: frozenset[str],
-) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """What aiohttp-cors leaves out: Vary, without which a shared cache mixes up the origins, and
-    everything on answers that belong to no route, which a page could then not even read.
+def _filling_gaps(allow: Prepare, origins: frozenset[str]) -> Prepare:
+    """``allow``, with what aiohttp-cors leaves out: Vary, without which a shared cache mixes up the
+    origins, and everything on answers that belong to no route, which a page could not even read.
     """
 
     async def fill(request: web.Request, response: web.StreamResponse) -> None:
-        if "Origin" not in response.headers.get("Vary", ""):
-            response.headers.add("Vary", "Origin")
-        origin = request.headers.get("Origin")
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is not None:
+            # It insists on being the first to set these headers.
+            await allow(request, response)
+        if "Origin" not in response.headers.get(hdrs.VARY, ""):
+            response.headers.add(hdrs.VARY, "Origin")
         if origin is None or "Access-Control-Allow-Origin" in response.headers:
             return
         if "*" in origins or origin in origins:

@@ -6,12 +6,17 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Final
 
+import orjson
+
 from gateway.jobs import Job, JobStatus, Progress, version_of
+from gateway.metrics import Throughput
+from gateway.shapes.answers import JobFound
+from gateway.wire import job_in_full, utc_now
 
 FRESH_SECONDS: Final = 1.0
 REMEMBERED_JOBS: Final = 10_000
@@ -23,11 +28,23 @@ class KnownJob:
 
     job: Job
     read_at: float
+    _answers: dict[Throughput | None, bytes] = field(default_factory=dict, compare=False)
 
     @cached_property
     def tag(self) -> str:
-        """What changes whenever the job does: the value of its ETag."""
-        return blake2b(repr(self.job).encode(), digest_size=12).hexdigest()
+        """What changes whenever the job does, as an ETag: weak, for throughput and ETA may move."""
+        return f'W/"{blake2b(repr(self.job).encode(), digest_size=12).hexdigest()}"'
+
+    def answer(self, throughput: Throughput | None) -> bytes:
+        """The job as reading it shows it, in JSON; put together once a sample of the throughput."""
+        if throughput not in self._answers:
+            shown: JobFound = {
+                "success": True,
+                "job": job_in_full(self.job, throughput, utc_now()),
+            }
+            self._answers.clear()
+            self._answers[throughput] = orjson.dumps(shown)
+        return self._answers[throughput]
 
 
 class JobCache:

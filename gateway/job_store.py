@@ -95,23 +95,36 @@ class JobStore:
             raise JobNotFound
         return await self._with_sizes(row)
 
-    async def list(
+    async def page(
         self,
         status: JobStatus | None = None,
         limit: int = 50,
         offset: int = 0,
         submitted_by: str | None = None,
-    ) -> tuple[list[Job], int]:
-        """A page of jobs, newest first, and how many match in all.
+    ) -> tuple[Sequence[str], int]:
+        """The versions of a page of jobs, newest first, and how many jobs match in all.
 
-        ``submitted_by`` is the name of the key whose jobs are meant; None: everybody's.
+        A version names a job (`id_of`) and changes whenever its row does. ``submitted_by`` is the
+        name of the key whose jobs are meant; None: everybody's.
         """
         parameters = {
             "status": status, "limit": limit, "offset": offset, "submitted_by": submitted_by,
         }  # fmt: skip
-        rows = await self._database.fetch(self._queries["list"], parameters)
-        counted = await self._database.fetch_one(self._queries["count"], parameters)
-        return list(await asyncio.gather(*map(self._with_sizes, rows))), counted.total
+        row = await self._database.fetch_one(self._queries["page"], parameters)
+        return row.versions.split(",") if row.versions else (), row.total
+
+    async def read(self, job_ids: Sequence[str]) -> Sequence[tuple[Job, str | None]]:
+        """Those of the jobs that are there, in no order, with their versions.
+
+        There is no version where not all that is told of a job stands in its row.
+        """
+        parameters = {"ids": array_literal(job_ids)}
+        rows = await self._database.fetch(self._queries["read"], parameters)
+        jobs = await asyncio.gather(*map(self._with_sizes, rows))
+        return [
+            (job, None if _build_job(row).progress.lacks_sizes else row.version)
+            for job, row in zip(jobs, rows, strict=True)
+        ]
 
     async def newest(self, limit: int, submitted_by: str | None = None) -> Sequence[Job]:
         """The ``limit`` jobs that were created last, newest first; sizes as `recent` has them."""
@@ -186,6 +199,11 @@ class JobStore:
         async with self._sums:
             row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": job_id})
         return int(row.completed_bytes), int(row.failed_bytes)
+
+
+def id_of(version: str) -> str:
+    """The id of the job that a version is of."""
+    return version.partition(" ")[0]
 
 
 def _parameters(request: JobRequest) -> Mapping[str, str | None]:

@@ -104,9 +104,13 @@ class KeyStore:
         await self._change("enable", name)
 
     async def _change(self, query: str, name: str) -> None:
+        missing = KeyNotFound(f'There is no key "{name}" that is not revoked')
+        if not name.isprintable():
+            # No such name is ever given, and the driver cannot ask for all of them.
+            raise missing
         async with self._database.session() as session:
-            if "\0" in name or not await session.fetch_one(self._queries[query], {"name": name}):
-                raise KeyNotFound(f'There is no key "{name}" that is not revoked')
+            if not await session.fetch_one(self._queries[query], {"name": name}):
+                raise missing
 
 
 def check_name(name: str) -> None:

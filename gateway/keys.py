@@ -18,6 +18,7 @@ from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
 from gateway.job_files import JobFiles
 from gateway.job_news import JobNews
+from gateway.job_pages import JobPages
 from gateway.job_store import JobStore
 from gateway.key_store import KeyStore
 from gateway.limits import Limits
@@ -49,6 +50,7 @@ FILESPACES: Final = web.AppKey("FILESPACES", Filespaces)
 DATABASE: Final = web.AppKey("DATABASE", Database)
 READINESS: Final = web.AppKey("READINESS", Readiness)
 JOB_STORE: Final = web.AppKey("JOB_STORE", JobStore)
+JOB_PAGES: Final = web.AppKey("JOB_PAGES", JobPages)
 JOB_FILES: Final = web.AppKey("JOB_FILES", JobFiles)
 PATH_EXPLAINER: Final = web.AppKey("PATH_EXPLAINER", PathExplainer)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)

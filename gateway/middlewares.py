@@ -21,6 +21,7 @@ from gateway.audit import Outcome
 from gateway.auth import Access
 from gateway.forwarded import note_client_address
 from gateway.handlers.responses import error_response, request_id
+from gateway.jobs import parse_job_id
 from gateway.keys import (
     ACCESS,
     AUDIT_LOG,
@@ -106,7 +107,7 @@ def _audit(request: web.Request, status: int | None) -> None:
         return
     caller = request.get(CALLER)
     notes = request[NOTES]
-    notes.setdefault("jobId", request.match_info.get("job_id"))
+    notes.setdefault("jobId", _job_id(request))
     request.app[AUDIT_LOG].write(
         event or "request",
         _outcome(status),
@@ -118,6 +119,14 @@ def _audit(request: web.Request, status: int | None) -> None:
         status=status,
         **notes,
     )
+
+
+def _job_id(request: web.Request) -> str | None:
+    """The id that the URL names; what is none may be anything, a secret as well."""
+    try:
+        return parse_job_id(request.match_info.get("job_id", ""))
+    except errors.InvalidRequest:
+        return None
 
 
 def _outcome(status: int | None) -> Outcome:
@@ -164,7 +173,8 @@ def _answer_http(error: web.HTTPException) -> web.StreamResponse:
 
 
 def _count(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
-    request.app[PROMETHEUS].count_request(request.method, _route(request), response.status, seconds)
+    counts = request.app[PROMETHEUS].requests
+    counts.count(request.method, _route(request), response.status, seconds)
 
 
 def _route(request: web.Request) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
@@ -18,46 +18,30 @@ from gateway.jobs import JobStatus
 from gateway.metrics import MIB, Metrics, Warmed
 from gateway.outbox import Outboxes
 from gateway.pulse import Pulse
+from gateway.request_counts import RequestCounts
 
 TEXT_FORMATS: Final = ("text/plain", "application/openmetrics-text")
 VERSION: Final = re.compile(r";\s*version\s*=([^;]*)")
 VERSIONS: Final = frozenset({"0.0.1", "0.0.4", "1.0.0"})
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 PREFIX: Final = "teamcache_gateway"
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class PrometheusMetrics:
-    """What a scrape answers. ``pulses`` are the monitors' by name, filled as they start."""
+    """What a scrape answers.
+
+    ``pulses`` are the monitors' by name, filled as they start; ``requests`` are counted from
+    outside.
+    """
 
     def __init__(self, database: Database, metrics: Metrics, outboxes: Outboxes) -> None:
         self.pulses: dict[str, Pulse] = {}
+        self.requests = RequestCounts(PREFIX)
         self._database = database
         self._metrics = metrics
         self._outboxes = outboxes
         self._jobs: Mapping[JobStatus, int] | None = None
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            f"{PREFIX}_requests",
-            "Requests answered",
-            ("method", "route", "status"),
-            registry=self._registry,
-        )
-        self._durations = Histogram(
-            f"{PREFIX}_request_duration_seconds",
-            "How long requests took",
-            ("route",),
-            buckets=BUCKETS,
-            registry=self._registry,
-        )
         self._registry.register(self)
-
-    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request; ``route`` is the pattern that it matched, not its path."""
-        # A stranger may invent methods; each would be a series for ever.
-        method = method if method in METHODS else "other"
-        self._requests.labels(method, route, status).inc()
-        self._durations.labels(route).observe(seconds)
 
     def render(self, accept: str, jobs: Mapping[JobStatus, int] | None) -> tuple[bytes, str]:
         """The text and its content type, in the form that the Accept header prefers.
@@ -70,6 +54,7 @@ class PrometheusMetrics:
 
     def collect(self) -> Iterable[Metric]:
         """Everything that is looked up: called by the registry for each scrape."""
+        yield from self.requests.collect()
         yield from self._collect_jobs()
         yield from self._collect_connections()
         yield from self._collect_monitors()

@@ -18,11 +18,11 @@ from typing import Any, Final, TypeVar, cast
 from aiohttp import web
 from yarl import URL
 
+from gateway.access_log import AccessLogger
 from gateway.errors import GatewayError
 from gateway.http_connection import HEAD_SECONDS, connection_factory
 from gateway.https import keep_to_https
 from gateway.keys import PROMETHEUS
-from gateway.logs import AccessLogger
 from gateway.monitors.certificate import CertificateMonitor
 from gateway.monitors.loop import running
 from gateway.settings import Settings

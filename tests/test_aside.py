@@ -34,7 +34,7 @@ async def test_an_error_of_what_is_computed_comes_out(amount: int) -> None:
     [
         "gateway.handlers.requests._parse",
         "gateway.handlers.jobs.resolve_all",
-        "gateway.submission.array_literal",
+        "gateway.path_lookup.array_literal",
         "gateway.submission._split",
         "gateway.submission._job_request",
         "gateway.job_store._parameters",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -268,9 +269,11 @@ async def test_migrate_sql_prints_what_an_owner_can_run(
 
 def _statements(script: str) -> list[str]:
     """As psql takes a script apart: at semicolons, but for those in a function's body."""
-    found, inside = [""], False
+    found, inside = [""], ""
     for line in script.splitlines():
-        inside ^= line.count("$$") % 2 == 1
+        for quote in re.findall(r"\$\w*\$", line):
+            # Within one kind of quotes the other kinds are text.
+            inside = "" if quote == inside else inside or quote
         found[-1] += line + "\n"
         if line.rstrip().endswith(";") and not inside:
             found.append("")

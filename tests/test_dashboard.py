@@ -209,6 +209,7 @@ def test_a_lost_server_is_told_and_comes_back_with_what_was_missed(
         gateway.stop()
         page.get_by_text(re.compile("Connection lost. What you see is from")).wait_for()
         states_of(page).get_by_text("Disconnected", exact=True).wait_for()
+        states_of(page).get_by_text("Database: not known", exact=True).wait_for()
         page.get_by_role("status").get_by_text("Connection lost").wait_for()
         row.wait_for()
         page.get_by_role("button", name="Retry now").click()

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+from page_kit import anchors_of, blocks_of, links_of
 
-from docs.generate import DOCS, MARKED, PARTS, regenerated
+from docs.generate import DOCS, FILE, MARKED, PARTS, regenerated
+from docs.metrics_pages import series
+from docs.settings_pages import groups
 from gateway.app import make_filespaces
+from gateway.cli.exit_codes import ExitCode
 from gateway.paths.client_roots import CLIENT_ROOTS
+from gateway.prometheus import PREFIX
 from gateway.settings import Settings
 from tests.path_cases import LISTED
 
 PAGES = sorted(DOCS.rglob("*.md"))
+LINKING = [*PAGES, DOCS.parent / "README.md", DOCS.parent / "examples" / "README.md"]
+HOW_TO_FILES = sorted((DOCS.parent / "examples" / "how-to").glob("*.*"))
+PROMETHEUS = (DOCS.parent / "gateway" / "prometheus.py").read_text(encoding="utf-8")
+
+
+def relative_name(page: Path) -> str:
+    return page.relative_to(DOCS.parent).as_posix()
 
 
 def text_of(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=relative_name)
 def test_generated_parts_are_as_they_would_be_made_now(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert regenerated(text) == text, "run `make docs`"
@@ -28,18 +43,75 @@ def test_generated_parts_are_as_they_would_be_made_now(page: Path) -> None:
 
 def test_every_part_that_can_be_generated_is_shown() -> None:
     shown = {part[1] for page in PAGES for part in MARKED.findall(page.read_text(encoding="utf-8"))}
-    assert shown == set(PARTS)
+    assert {name for name in shown if not name.startswith(FILE)} == set(PARTS)
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = {file for file, _ in links_of(text_of("index.md"))}
+    assert listed == {it.relative_to(DOCS).as_posix() for it in PAGES} - {"index.md"}
+
+
+def test_every_file_for_a_how_to_is_shown_in_one() -> None:
+    shown = {part[1] for page in PAGES for part in MARKED.findall(page.read_text(encoding="utf-8"))}
+    files = {it.relative_to(DOCS.parent).as_posix() for it in HOW_TO_FILES if it.is_file()}
+    assert files
+    assert files <= {name.removeprefix(FILE) for name in shown if name.startswith(FILE)}
+
+
+@pytest.mark.parametrize("page", LINKING, ids=relative_name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for file, anchor in links_of(text):
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), file
+        assert not anchor or anchor in anchors_of(target.read_text(encoding="utf-8")), anchor
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative_name)
+def test_what_is_shown_of_a_language_is_of_it(page: Path) -> None:
+    for block in blocks_of(page.read_text(encoding="utf-8")):
+        match block.language:
+            case "python":
+                compile(block.text, page.name, "exec")
+            case "json":
+                json.loads(block.text)
+            case "toml":
+                tomllib.loads(block.text)
+            case "yaml":
+                yaml.safe_load(block.text)
+            case language:
+                assert language in ("bash", "text", "mermaid"), language
+
+
+def test_the_settings_are_all_in_their_reference() -> None:
+    assert [name for _, names in groups() for name in names] == list(Settings.model_fields)
+
+
+def test_every_exit_code_that_a_command_tells_is_in_the_reference() -> None:
+    listed = re.findall(r"^\| `(\d+)`", text_of("reference/cli.md"), re.MULTILINE)
+    unsaid = {ExitCode.TERMINATED, ExitCode.BROKEN_PIPE}
+    assert list(map(int, listed)) == [code for code in ExitCode if code not in unsaid]
+
+
+def test_the_series_that_are_measured_are_all_in_the_reference() -> None:
+    """The class has more methods that collect than the reference may know of."""
+    declared = set(re.findall(r"_(?:gauge|value|counter)\(\s*\"(\w+)\"", PROMETHEUS))
+    assert {f"{PREFIX}_{name}" for name in declared} <= {
+        name.removesuffix("_total") for name in series()
+    }
 
 
 def test_the_example_of_listed_filespaces_is_the_one_that_the_cases_are_of() -> None:
-    text = text_of("paths.md")
+    text = text_of("explanation/paths.md")
     example = text.split("```toml\n")[1].split("```")[0]
     assert make_filespaces(Settings(**tomllib.loads(example))) == LISTED
 
 
 def test_every_root_that_is_known_everywhere_is_named() -> None:
     paragraph = next(
-        it for it in text_of("paths.md").split("\n\n") if it.startswith("The roots that are known")
+        it
+        for it in text_of("explanation/paths.md").split("\n\n")
+        if it.startswith("The roots that are known")
     )
     named = set(" ".join(paragraph.split()).split("`")[1::2]) - {"<x>"}
     written = {

@@ -78,7 +78,7 @@ async def test_the_documented_errors_are_answered_to_the_letter(api: Any) -> Non
 @pytest.mark.parametrize(
     ("method", "path", "status", "error"),
     [
-        ("GET", "/", 404, "Not found"),
+        ("GET", "/nothing", 404, "Not found"),
         ("GET", "/api/v1", 404, "Not found"),
         ("GET", "/api/v1/cache/jobs/", 404, "Not found"),
         ("GET", "/api/v1/cache/jobs/a/b", 404, "Not found"),

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from gateway import keys
 from gateway.errors import JobNotFound
 from gateway.job_cache import FRESH_SECONDS, REMEMBERED_JOBS, JobCache, KnownJob
 from gateway.jobs import Job, JobStatus, Progress
+from gateway.metrics import Throughput
 from gateway.settings import Settings
 from gateway.wire import utc_now
 from tests.index_rows import add_files, run
@@ -273,3 +275,21 @@ async def test_polls_are_answered_without_asking_the_database(
     for _ in range(200):
         await show(api, job_id)
     assert readings <= 2 + (time.monotonic() - began) / FRESH_SECONDS
+
+
+async def test_an_answer_is_put_together_once_for_all_who_ask(cache: JobCache) -> None:
+    first = (await cache.get(ID)).answer(None)
+    assert (await cache.get(ID)).answer(None) is first
+
+
+async def test_an_answer_follows_the_throughput_and_the_job(cache: JobCache, table: Table) -> None:
+    known = await cache.get(ID)
+    without, slow, fast = (
+        orjson.loads(known.answer(throughput))["job"]
+        for throughput in (None, Throughput(1.5, utc_now()), Throughput(2.5, utc_now()))
+    )
+    assert without["throughput"] is None
+    assert (slow["throughput"]["mbps"], fast["throughput"]["mbps"]) == (1.5, 2.5)
+    cache.take(ID, table.job.status, FURTHER)
+    further = orjson.loads((await cache.get(ID)).answer(None))["job"]
+    assert further["progress"]["files"]["completed"] == FURTHER.completed_files

@@ -25,6 +25,12 @@ def test_the_client_needs_nothing_of_the_server() -> None:
         assert not loaded & {"gateway.app", "gateway.settings", "pydantic", "psycopg2", "aiopg"}
 
 
+def test_the_gateway_leaves_what_talks_to_s3_for_the_first_check() -> None:
+    loaded = loaded_by("import gateway.cli.serve")
+    assert "gateway.app" in loaded
+    assert not loaded & {"aiobotocore", "botocore"}
+
+
 def test_everything_that_is_promised_is_there() -> None:
     assert gateway.__all__ == ["GatewayClient", "Settings", "create_app"]
     for name in gateway.__all__:

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import sys
-import time
 import tomllib
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from optional_programs import require_program
+from page_kit import assert_command_exists, lines_of, outside
+from sample_gateway import Sample, running_sample, wait_until_ready
 
 from gateway.cli import USING
 from gateway.cli.client_settings import NAMES
 from gateway.cli.exit_codes import ExitCode
-from gateway.sample_media import make_sample_media
 from gateway.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -34,61 +29,13 @@ PYTHONS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"),
 CURLS = [block for block in BLOCKS if block.startswith(("curl", "JOB_ID="))]
 USES = re.compile(rf"teamcache-gateway ({'|'.join(USING)})\b")
 CLIENTS = [block for block in BLOCKS if USES.search(block)]
-OTHERS = [
-    line
-    for block in BLOCKS
-    if block not in [*CURLS, *CLIENTS]
-    for line in block.replace("\\\n", " ").splitlines()
-]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A standalone gateway on the sample, its first index complete."""
-
-    url: str
-    folder: Path
-    media: Path
-    data: Path
+OTHERS = [line for block in BLOCKS if block not in [*CURLS, *CLIENTS] for line in lines_of(block)]
 
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    media = tmp_path_factory.mktemp("media")
-    make_sample_media(media)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # PostgreSQL's account may not enter pytest's folders, so its data lies beside them.
-    data = Path("/var/tmp") / f"teamcache-readme-{os.getpid()}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "standalone", "--media", media, "--port", str(port),
-         "--data-dir", data, "--rate-limit-per-minute", "0"],
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until(f"{url}/api/v1/health", process)
-        yield Sample(url, tmp_path_factory.mktemp("work"), media, data)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        subprocess.run(["rm", "-rf", data], check=True)
-
-
-def _wait_until(url: str, process: subprocess.Popen[bytes]) -> Any:
-    """The health there, as soon as it is well and an index, if there is one, is complete."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url) as answer:
-                health = json.load(answer)
-            if health.get("index", {"status": "ready"})["status"] == "ready":
-                return health
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("the gateway did not start")
+    with running_sample(tmp_path_factory.mktemp("sample")) as running:
+        yield running
 
 
 def test_the_two_commands_come_first() -> None:
@@ -182,16 +129,11 @@ def test_the_embedding_snippet_runs_as_it_stands(
         [sys.executable, "service.py"], cwd=tmp_path, env=outside(), stdout=subprocess.DEVNULL
     )
     try:
-        health = _wait_until(f"http://127.0.0.1:{port}/cache/api/v1/health", process)
+        health = wait_until_ready(f"http://127.0.0.1:{port}/cache/api/v1/health", process)
         assert health["status"] == "healthy"
     finally:
         process.terminate()
         process.wait(30)
-
-
-def outside() -> dict[str, str]:
-    """The environment of somebody who works elsewhere, with the package installed."""
-    return os.environ | {"PYTHONPATH": str(README.parent)}
 
 
 def test_the_rescan_works_beside_the_running_gateway(sample: Sample) -> None:
@@ -212,36 +154,7 @@ def test_the_rescan_works_beside_the_running_gateway(sample: Sample) -> None:
 
 @pytest.mark.parametrize("line", OTHERS)
 def test_every_other_command_exists(line: str) -> None:
-    words = [word for word in shlex.split(line) if "=" not in word or word.startswith("-")]
-    program, *arguments = words
-    program = program.removeprefix(".venv/bin/")
-    if program == "make":
-        assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    elif program == "pip":
-        assert arguments == ["install", ".[embedded]"]
-        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-        assert "embedded" in extras["optional-dependencies"]
-    elif program == "python3":
-        assert arguments == ["-m", "venv", ".venv"]
-    elif program == "docker":
-        assert_docker_command_fits(arguments)
-    else:
-        assert program == "teamcache-gateway"
-        done = subprocess.run(
-            [sys.executable, "-m", "gateway", arguments[0], "--help"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        for option in (word for word in arguments if word.startswith("--")):
-            assert option in done.stdout
-
-
-def assert_docker_command_fits(arguments: list[str]) -> None:
-    """There is no Docker engine to run it: what it names has to exist."""
-    for word in arguments:
-        if word.startswith("api-gateway/"):
-            assert (ROOT / word.removeprefix("api-gateway/")).is_file()
-    if "EXTRAS" in " ".join(arguments):
-        assert "ARG EXTRAS" in (ROOT / "Dockerfile").read_text()
+    assert_command_exists(line)
 
 
 def test_the_json_shown_is_json() -> None:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import click
 from gateway.cli.client_settings import ClientSettings, load_client_settings
 from gateway.cli.exit_codes import ExitCode
 from gateway.cli.refusals import tell
-from gateway.cli.texts import say
+from gateway.cli.texts import say, write_what_can_be_shown
 from gateway.client import GatewayClient, GatewayClientError
 
 Command = Callable[..., Any]
@@ -49,10 +48,7 @@ def client_command(work: Work) -> Command:
         as_json: bool,
         **options: Any,
     ) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            # A terminal without Unicode shows what it can.
-            if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
+        write_what_can_be_shown()
         settings = load_client_settings(url, key_file, ca_file=ca_file)
         sys.exit(_end_of(lambda: asyncio.run(_connected(work, settings, as_json, options))))
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.connection import Connection, client_command
 from gateway.cli.job_view import STYLES
+from gateway.cli.tables import print_table
 from gateway.cli.texts import age, print_json, printable, say
 from gateway.client import GatewayClient, JobView
 from gateway.wire import readable_size
 
 PAGE = 100
-# Wider than any line: what goes into a file is not cut.
-UNCUT = 10_000
 
 
 @click.command()
@@ -39,7 +37,7 @@ async def command(connection: Connection, status: str | None, limit: int, all_: 
     if connection.as_json:
         print_json({"jobs": found, "total": total})
     elif found:
-        _print(found)
+        print_table(_table(found))
         if total > len(found):
             say(f"{len(found):,} of {total:,}; more with --limit or --all.")
     else:
@@ -59,16 +57,6 @@ async def _list(
         found |= {job.id: job for job in page if job.id not in found}
         if not page or offset >= total or (limit is not None and len(found) >= limit):
             return list(found.values()), total
-
-
-def _print(jobs: Sequence[JobView]) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=UNCUT)
-    with console.capture() as captured:
-        console.print(_table(jobs))
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
 
 
 def _table(jobs: Sequence[JobView]) -> Table:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -14,6 +15,13 @@ import click
 from gateway.wire import iso_time
 
 LISTED = 20
+
+
+def write_what_can_be_shown() -> None:
+    """Have a terminal without Unicode show what it can, and escape the rest."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def printable(text: str) -> str:

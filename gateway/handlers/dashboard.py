@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import ETag, hdrs, web
-from aiohttp.helpers import ETAG_ANY
+from aiohttp import hdrs, web
 
 from gateway.handlers.pages import page_headers
+from gateway.handlers.responses import is_known
 from gateway.keys import WEB_FILES
 from gateway.web import WebFile
 
@@ -53,11 +53,9 @@ async def add_slash(request: web.Request) -> web.Response:
 
 
 def _serve(request: web.Request, found: WebFile) -> web.Response:
-    if any(known.value in (found.tag, ETAG_ANY) for known in request.if_none_match or ()):
-        response = web.Response(status=304, headers=HEADERS)
-    else:
-        response = web.Response(
-            body=found.body, content_type=found.content_type, charset="utf-8", headers=HEADERS
-        )
-    response.etag = ETag(found.tag)
-    return response
+    headers = {**HEADERS, hdrs.ETAG: f'"{found.tag}"'}
+    if is_known(headers[hdrs.ETAG], request):
+        return web.Response(status=304, headers=headers)
+    return web.Response(
+        body=found.body, content_type=found.content_type, charset="utf-8", headers=headers
+    )

@@ -6,10 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from aiohttp import ETag, hdrs, web
+from aiohttp import web
 
 from gateway.handlers.pages import page_headers
-from gateway.handlers.responses import is_known
+from gateway.handlers.responses import is_known, json_response
 from gateway.keys import DESCRIPTION
 
 # Nothing from elsewhere, nothing inline; the UI's own pictures are data: URLs in its style sheet.
@@ -32,14 +32,11 @@ async def openapi(request: web.Request) -> web.Response:
     nothing has changed.
     """
     description = request.app[DESCRIPTION]
-    tag = ETag(description.tag)
+    tag = f'"{description.tag}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if is_known(tag, request):
-        response = web.Response(status=304)
-    else:
-        response = web.Response(body=description.body, content_type="application/json")
-    response.etag = tag
-    response.headers[hdrs.CACHE_CONTROL] = "no-cache"
-    return response
+        return web.Response(status=304, headers=headers)
+    return json_response(description.body, headers=headers)
 
 
 async def page(_request: web.Request) -> web.FileResponse:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.aside import compute
 from gateway.errors import PayloadTooLarge
-from gateway.handlers.requests import Names, read_json
+from gateway.handlers.requests import AnyNames, read_json
 from gateway.handlers.responses import json_response
 from gateway.keys import CALLER, PATH_EXPLAINER
 from gateway.mount import Kind
@@ -29,7 +29,7 @@ class PathList(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    paths: Names = Field(examples=[["01_vfx", "/Volumes/dmpfs/tc-east-1/01_VFX"]])
+    paths: AnyNames = Field(examples=[["01_vfx", "/Volumes/dmpfs/tc-east-1/01_VFX"]])
 
 
 async def resolve(request: web.Request) -> web.Response:

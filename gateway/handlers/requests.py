@@ -30,9 +30,10 @@ NAME_SHOWN = 100
 BYTES_A_THING = 128
 
 Model = TypeVar("Model", bound=BaseModel)
+# Ten megabytes hold millions of wrong names: the first one is enough to say.
+AnyNames = Annotated[list[StrictStr], FailFast()]
 # What an empty name means is told by those who resolve paths; the description says that it is none.
 Name = Annotated[StrictStr, Field(json_schema_extra={"minLength": 1})]
-# Ten megabytes hold millions of wrong names: the first one is enough to say.
 Names = Annotated[list[Name], FailFast()]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from aiohttp import ETag, web
+from aiohttp import hdrs, web
 from aiohttp.helpers import ETAG_ANY
 
 from gateway.errors import Details
@@ -22,20 +22,26 @@ def request_id(request: web.BaseRequest) -> str:
     sent = request.headers.get("X-Request-ID")
     if sent and CALLER_REQUEST_ID.fullmatch(sent):
         return sent
-    return secrets.token_hex(8)
+    # A name and no secret: the system's randomness costs a system call.
+    return f"{random.getrandbits(64):016x}"
 
 
-def is_known(tag: ETag, request: web.Request) -> bool:
-    """Whether the caller has what the tag stands for: then the answer is 304."""
-    return any(known.value in (tag.value, ETAG_ANY) for known in request.if_none_match or ())
+def is_known(tag: str, request: web.Request) -> bool:
+    """Whether the caller has what the tag, an ETag header, stands for: then the answer is 304."""
+    if request.headers.get(hdrs.IF_NONE_MATCH) == tag:
+        return True
+    value = tag.removeprefix("W/").strip('"')
+    return any(known.value in (value, ETAG_ANY) for known in request.if_none_match or ())
 
 
 def json_response(
-    body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+    body: Mapping[str, Any] | bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """A response with ``body`` as JSON."""
+    """A response with ``body`` as JSON, which it already is if it is bytes."""
+    if not isinstance(body, bytes):
+        body = orjson.dumps(body)
     return web.Response(
-        body=orjson.dumps(body), status=status, headers=headers, content_type="application/json"
+        body=body, status=status, headers={**(headers or {}), "Content-Type": "application/json"}
     )
 
 

@@ -61,11 +61,28 @@ WHERE (%(status)s::text IS NULL OR status = %(status)s)
 ORDER BY created_at DESC, id DESC
 LIMIT %(limit)s OFFSET %(offset)s
 
--- name: count
-SELECT count(*) AS total
+-- name: page
+-- In one row and one turn: lists are asked for far more often than their jobs change, and these are
+-- remembered by version. Each writing of a row leaves another xmin on it, its transaction's number.
+SELECT (SELECT string_agg(id || ' ' || xmin, ',' ORDER BY created_at DESC, id DESC)
+        FROM (SELECT id, xmin, created_at
+              FROM cache_jobs
+              WHERE (%(status)s::text IS NULL OR status = %(status)s)
+                AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
+              ORDER BY created_at DESC, id DESC
+              LIMIT %(limit)s OFFSET %(offset)s) AS page) AS versions,
+       (SELECT count(*)
+        FROM cache_jobs
+        WHERE (%(status)s::text IS NULL OR status = %(status)s)
+          AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)) AS total
+
+-- name: read
+SELECT id::text, status, total_files, completed_files, failed_files,
+       total_size_bytes, completed_size_bytes, failed_size_bytes,
+       created_at, started_at, completed_at, error_message, worker_id, submitted_by,
+       id || ' ' || xmin AS version
 FROM cache_jobs
-WHERE (%(status)s::text IS NULL OR status = %(status)s)
-  AND (%(submitted_by)s::text IS NULL OR submitted_by = %(submitted_by)s)
+WHERE id = ANY(%(ids)s::uuid[])
 
 -- name: count_by_status
 SELECT status, count(*) AS total FROM cache_jobs GROUP BY status

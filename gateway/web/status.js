@@ -44,8 +44,13 @@ function describeLive({ live }) {
   return { mood: 'bad', words: 'Disconnected' };
 }
 
-function describeDatabase({ health }) {
-  const { report } = health;
+// What was last heard of a gateway that cannot be reached is no state of now.
+function isAway(live) {
+  return live.state !== 'open' && live.failures > 0;
+}
+
+function describeDatabase({ health, live }) {
+  const report = isAway(live) ? null : health.report;
   if (report?.database === 'connected') {
     if (report.status === 'healthy') return { mood: 'good', words: 'Database connected' };
     return { mood: 'busy', words: `Database connected, not ready: ${report.error}` };
@@ -74,9 +79,10 @@ function describeBackend({ health, throughput, live, now }) {
   return { mood: 'bad', words: `Backend: no samples for ${age(silence / 1000)}` };
 }
 
-function describeIndex({ health }) {
+function describeIndex({ health, live }) {
   const index = health.report?.index;
   if (!index) return null;
+  if (isAway(live)) return { mood: 'unknown', words: 'Index: not known' };
   if (index.status === 'building') return { mood: 'busy', words: `Index: first scan, ${count(index.entries)} so far` };
   if (index.status === 'refused') return { mood: 'bad', words: `Index: ${index.error}` };
   const since = age((health.serverNow - Date.parse(index.lastScan)) / 1000);
