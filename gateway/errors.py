@@ -16,6 +16,7 @@
     │   ├── RequestTimeout         … it does not arrive
     │   └── UnsupportedWebSocketVersion
     ├── Unauthorized               no key, or a wrong one
+    │   └── InvalidToken           … a token that cannot be accepted
     ├── Forbidden                  the caller is known, and may not do this
     │   ├── PathNotAllowed         … ALLOWED_PATHS or his key keeps him out
     │   └── ScopeMissing           … his key is not for this
@@ -122,6 +123,10 @@ class Unauthorized(GatewayError):
     """No API key was sent, or a wrong one."""
 
     default_message = "Invalid or missing API key"
+
+
+class InvalidToken(Unauthorized):
+    """A bearer token proves nothing. The message says why, but nothing that the token says."""
 
 
 class Forbidden(GatewayError):

@@ -30,8 +30,10 @@ from gateway.paths import Filespaces
 from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings
+from gateway.signing_keys import SigningKeys
 from gateway.submission import Submission
 from gateway.token_bucket import Decision
+from gateway.tokens import Tokens
 from gateway.web import WebFile
 
 EventTable = Mapping[Callable[..., Any], str]
@@ -66,6 +68,8 @@ JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
 TRUSTED_PROXIES: Final = web.AppKey("TRUSTED_PROXIES", TrustedProxies)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 KEY_STORE: Final = web.AppKey("KEY_STORE", KeyStore)
+SIGNING_KEYS: Final = web.AppKey("SIGNING_KEYS", SigningKeys)
+TOKENS: Final = web.AppKey("TOKENS", Tokens)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)
 AUDIT_LOG: Final = web.AppKey("AUDIT_LOG", AuditLog)

@@ -19,7 +19,7 @@ TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 # modules of it that are named on a floor of their own.
 FLOORS = (
     ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors", "small_file"),
-    ("filespace_settings", "web", "client_address"),
+    ("filespace_settings", "web", "client_address", "settings_sources", "token_algorithms"),
     (
         "settings",
         "jobs",
@@ -31,6 +31,8 @@ FLOORS = (
         "mount",
         "size_tally",
         "tls",
+        "signing_keys",
+        "tokens",
     ),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("request_counts",),

@@ -31,6 +31,9 @@ HEADERS: Final[Mapping[str, Schema]] = MappingProxyType(
         "Cache-Control": _header("Whether and how the answer may be kept."),
         "Vary": _header("The request headers that the answer depends on."),
         "Retry-After": _header("Seconds to wait.", {"type": "integer", "minimum": 1}),
+        "WWW-Authenticate": _header(
+            "What is missing or wrong (RFC 6750), where tokens are taken.", required=False
+        ),
         "Sec-WebSocket-Version": _header("The version of WebSocket to use."),
         "RateLimit": _header(
             "The limit's name, requests left (`r`), and seconds until all are back (`t`).",
@@ -56,7 +59,9 @@ REFUSALS: Final[Mapping[int, Meaning]] = MappingProxyType(
             "What was sent cannot be understood, or names nothing that there is.",
             errors.InvalidRequest.default_message,
         ),
-        401: Meaning("No API key was sent, or a wrong one.", errors.Unauthorized.default_message),
+        401: Meaning(
+            "No API key or token was sent, or a wrong one.", errors.Unauthorized.default_message
+        ),
         403: Meaning(
             "The key is not for this, or a path lies outside of what may be cached.",
             "The path is outside the allowed paths",
@@ -95,6 +100,7 @@ REFUSALS: Final[Mapping[int, Meaning]] = MappingProxyType(
 def headers_of(status: int, is_limited: bool, own: Sequence[str]) -> Sequence[str]:
     """The names of the headers that an answer has."""
     again = ("Retry-After",) if status in TRY_AGAIN else ()
+    challenge = ("WWW-Authenticate",) if status in (401, 403) else ()
     version = ("Sec-WebSocket-Version",) if status == 426 else ()
     limits = LIMITED if is_limited or status == 429 else ()
-    return (*ALWAYS, *own, *again, *version, *limits)
+    return (*ALWAYS, *own, *again, *challenge, *version, *limits)
