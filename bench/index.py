@@ -1,4 +1,4 @@
-"""Index: trees of growing sizes, the first time and again, against bare scandir, COPY and upsert."""
+"""Index: trees of growing sizes, first and again, against bare scandir, COPY and upsert."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
