@@ -17,7 +17,9 @@ from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
 from gateway.handlers import documents, health, job_files, jobs, metrics, stream
+from gateway.handlers.idempotency_key import IDEMPOTENCY_KEY
 from gateway.handlers.requests import expect
+from gateway.idempotency import Idempotency
 from gateway.index_state import IndexState
 from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
@@ -30,6 +32,7 @@ from gateway.middlewares import gate
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.cancelled_items import CancelledItemsMonitor
+from gateway.monitors.idempotency_keys import IdempotencyKeysMonitor
 from gateway.monitors.job_events import JobEventsMonitor
 from gateway.monitors.loop import Monitor, running
 from gateway.monitors.outboxes import OutboxesMonitor
@@ -75,7 +78,8 @@ ROUTES = (
     Route("GET", "/api/v1/health", health.health, Access.PUBLIC,
           (Answer(Health), Answer(IllHealth, 503))),
     Route("POST", "/api/v1/cache/jobs", jobs.create, Access.REQUEST,
-          (Answer(JobCreated, 201, headers=("Location",)),), refusals=(403,), body=jobs.NewJob),
+          (Answer(JobCreated, 201, headers=("Location", "Idempotency-Replayed")),),
+          refusals=(403, 409, 422), headers=(IDEMPOTENCY_KEY,), body=jobs.NewJob),
     Route("GET", "/api/v1/cache/jobs", jobs.list_, Access.REQUEST,
           (Answer(JobsListed),), query=jobs.LIST_QUERY),
     Route("GET", JOB, jobs.get, Access.POLL,
@@ -132,6 +136,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.READINESS] = Readiness()
     app[keys.JOB_STORE] = job_store
     app[keys.JOB_FILES] = JobFiles(database)
+    app[keys.IDEMPOTENCY] = Idempotency(database)
     app[keys.SUBMISSION] = Submission(database, job_store, mount)
     app[keys.JOB_CACHE] = JobCache(job_store.get)
     app[keys.JOB_CANCELLED] = asyncio.Event()
@@ -181,6 +186,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
+        IdempotencyKeysMonitor(app[keys.IDEMPOTENCY], readiness),
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]

@@ -10,6 +10,7 @@ from aiohttp import web
 
 EXPOSED_HEADERS: Final = (
     "ETag",
+    "Idempotency-Replayed",
     "Location",
     "RateLimit",
     "RateLimit-Policy",

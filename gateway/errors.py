@@ -19,6 +19,8 @@
     ├── PathNotAllowed             ALLOWED_PATHS keeps the caller out
     ├── JobNotFound
     ├── JobEnded                   the job has ended, nothing is left to cancel
+    ├── KeyInUse                   a request with the same idempotency key is being answered
+    ├── KeyReused                  the idempotency key was another request's
     ├── RateLimited                the caller's token bucket is empty
     └── Unavailable                try again later
         ├── Starting               migrations are not done yet
@@ -133,6 +135,18 @@ class JobNotFound(GatewayError):
 
 class JobEnded(GatewayError):
     """The job has ended, so it cannot be cancelled any more. ``details["status"]`` says how."""
+
+
+class KeyInUse(GatewayError):
+    """Another request with the same idempotency key is being answered."""
+
+    default_message = "A request with this Idempotency-Key is still being answered"
+
+
+class KeyReused(GatewayError):
+    """The idempotency key was sent before, with something else in the request."""
+
+    default_message = "This Idempotency-Key was used for another request"
 
 
 class RateLimited(GatewayError):

@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway.auth import Access, ApiKeys, Caller
 from gateway.database import Database
 from gateway.events import Hub
+from gateway.idempotency import Idempotency
 from gateway.index_state import IndexState
 from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
@@ -43,6 +44,7 @@ JOB_FILES: Final = web.AppKey("JOB_FILES", JobFiles)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CACHE: Final = web.AppKey("JOB_CACHE", JobCache)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
+IDEMPOTENCY: Final = web.AppKey("IDEMPOTENCY", Idempotency)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 METRICS: Final = web.AppKey("METRICS", Metrics)
 HUB: Final = web.AppKey("HUB", Hub)

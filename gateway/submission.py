@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from gateway.aside import compute
 from gateway.database import Database, array_literal
 from gateway.errors import InvalidPath, NoFilesFound
-from gateway.job_store import CreatedJob, JobRequest, JobStore
+from gateway.job_store import Beside, CreatedJob, JobRequest, JobStore
 from gateway.mount import Kind, Mount
 from gateway.paths import quote
 from gateway.sql import load_queries
@@ -43,12 +43,14 @@ class Submission:
         directories: Typed,
         recursive: bool,
         submitted_by: str | None = None,
+        keep: Callable[[Sequence[str]], Beside] | None = None,
     ) -> Submitted:
         """Create a job for ``files`` and for what lies in ``directories``, in the name of a key.
 
         A file that also lies inside a directory counts once. Raises `InvalidPath` for a directory
         among the files or the reverse, `NoFilesFound` for a directory in which nothing is
-        indexed, `Unavailable` if too many are being submitted; nothing is created then.
+        indexed, `Unavailable` if too many are being submitted; nothing is created then. ``keep``
+        says, given the ``unindexed`` files, what the job's transaction does besides.
         """
         await self._check_directories(directories, recursive)
         indexed, unknown = await self._look_up(files)
@@ -57,8 +59,9 @@ class Submission:
             len(files) + len(directories),
             _job_request, indexed, unindexed, list(directories), recursive, submitted_by,
         )  # fmt: skip
-        job = await self._job_store.create(request)
-        return Submitted(job, [files[path] for path in unindexed])
+        as_typed = [files[path] for path in unindexed]
+        job = await self._job_store.create(request, keep(as_typed) if keep is not None else None)
+        return Submitted(job, as_typed)
 
     async def _check_directories(self, directories: Typed, recursive: bool) -> None:
         if not directories:

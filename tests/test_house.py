@@ -25,6 +25,7 @@ FLOORS = (
     ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
     ("job_store", "job_files", "index_table", "migrations", "prometheus", "job_news"),
     ("openapi", "submission", "job_cache", "indexer", "worker", "index_state", "job_counts"),
+    ("idempotency",),
     ("keys",),
     ("admission",),
     ("handlers", "monitors", "middlewares", "cors", "logs"),
