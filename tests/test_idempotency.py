@@ -57,7 +57,7 @@ def locked(settings: Settings, table: str) -> Iterator[None]:
 
 
 WAITING = (
-    "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT%'"
+    "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query !~ '^DELETE'"
     " AND datname = current_database()"
 )
 
