@@ -25,7 +25,7 @@ MOMENTS = int(os.environ.get("TORTURE_MOMENTS", "20"))
 SEED = int(os.environ.get("TORTURE_SEED", "1"))
 PATIENCE = 120.0
 # So many orders have a file of their own in the index, by which their job is known.
-ORDERS = 20_000
+ORDERS = 200 * MOMENTS
 DIRECTORIES = {"small": 20, "middle": 200, "large": 2000}
 LISTED = 100
 # What a client has to bear: nobody there, another attempt under way, the database away.
@@ -112,7 +112,7 @@ class Orders:
         self.given_up: set[int] = set()
         self.repeated = 0
         self.stopping = asyncio.Event()
-        self.news = Counter()
+        self.sent, self.news = Counter(), Counter()
         self._directories = directories
         self._made = 0
 
