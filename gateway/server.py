@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 from aiohttp import web
 from yarl import URL
 
+from gateway.descriptors import raise_descriptor_limit
 from gateway.errors import GatewayError
 from gateway.http_connection import connection_factory
 from gateway.logs import AccessLogger
@@ -28,7 +29,8 @@ Result = TypeVar("Result")
 
 # Longer than proxies keep their connections: else one is closed as a request comes along it.
 KEEPALIVE_SECONDS: Final = 75.0
-BACKLOG: Final = 128
+# Thousands of clients may come back at once after a restart.
+BACKLOG: Final = 1024
 
 # Where a server that listens on all addresses is reached from this machine.
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -82,6 +84,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> asyncio.Server:
     host, port = settings.listen_host, settings.api_gateway_port
     connect = connection_factory(
         cast(web.Server, runner.server),  # there is one since the runner's setup
+        settings,
         access_log_class=AccessLogger,
         keepalive_timeout=KEEPALIVE_SECONDS,
     )
@@ -143,7 +146,8 @@ def _end_after(seconds: float) -> None:
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end, on uvloop where there is one."""
+    """Run a coroutine to its end, on uvloop where there is one, with all descriptors there are."""
+    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
 

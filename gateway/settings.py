@@ -38,7 +38,7 @@ OWN_FAMILIES: Final = ("API_GATEWAY_", "CACHE_PROGRESS_")
 # These families are shared with other programs: only a near miss of a name of ours is refused.
 SHARED_FAMILIES: Final = (
     "ALLOWED_", "ALLOW_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "FILESPACE", "INDEX_", "LOG_",
-    "POLL_", "RATE_", "S3_", "SHUTDOWN_", "WORKER_",
+    "MAX_", "POLL_", "RATE_", "S3_", "SHUTDOWN_", "WORKER_",
 )  # fmt: skip
 # Kubernetes describes a service called "api-gateway" (or "worker", …) to every container by these.
 # Its "<SERVICE>_PORT" may be the very name of a setting; the value tells them apart.
@@ -88,6 +88,12 @@ class Settings(BaseModel):
     )
     poll_limit_per_minute: int = Field(
         120, ge=0, le=1_000_000, description="reads of a job per caller and minute; 0: no limit"
+    )
+    max_connections: int = Field(
+        16_384,
+        ge=1,
+        le=1_000_000,
+        description="connections served at once; fewer where ulimit -n does not allow as many",
     )
     shutdown_timeout: float = Field(
         10.0, gt=0, le=300, description="seconds that requests and reads in flight get at the end"

@@ -18,7 +18,7 @@ TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 # A room may import from its own floor and from those below. A package is one room, but for the
 # modules of it that are named on a floor of their own.
 FLOORS = (
-    ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors"),
+    ("errors", "client", "client_views", "pulse", "tasks", "aside", "descriptors", "connections"),
     ("filespace_settings",),
     ("settings", "jobs", "paths", "token_bucket", "auth", "sql", "mount", "size_tally"),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),

@@ -15,7 +15,10 @@ from gateway.errors import SettingsError
 from gateway.logs import configure_logging
 from gateway.settings import Settings
 
-API = ("api_gateway_", "api_key_file", "allow_demo_key", "cors_", "rate_", "poll_", "shutdown_")
+API = (
+    *("api_gateway_", "api_key_file", "allow_demo_key", "cors_", "rate_", "poll_"),
+    *("max_connections", "shutdown_"),
+)
 DATABASE = ("db_",)
 FILESPACE = ("container_", "filespaces", "allowed_paths")
 WATCHED = ("backend_", "s3_")
