@@ -22,7 +22,7 @@ FLOORS = (
     ("filespace_settings",),
     ("settings", "jobs", "paths", "token_bucket", "auth", "sql", "mount", "size_tally"),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
-    ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
+    ("database", "connection_arguments", "database_errors", "embedded_postgres", "wire", "outbox"),
     ("job_store", "job_files", "index_table", "migrations", "prometheus", "job_news"),
     ("openapi", "submission", "job_cache", "indexer", "worker", "index_state", "job_counts"),
     ("keys",),
