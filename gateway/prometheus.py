@@ -5,11 +5,12 @@ Requests are counted as they happen; everything else is looked up when somebody 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
@@ -50,6 +51,7 @@ class PrometheusMetrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
+        ProcessCollector(PREFIX, registry=self._registry)
         self._registry.register(self)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -92,6 +94,7 @@ class PrometheusMetrics:
             "Events that slow WebSocket clients were never told of",
             self._outboxes.dropped,
         )
+        yield _value("tasks", "What the event loop has under way", len(asyncio.all_tasks()))
         yield _value("database_connections", "Connections in use", self._database.in_use)
         yield _value("database_connections_limit", "Connections at most", self._database.size)
 
