@@ -117,7 +117,10 @@ class HttpConnection(web.RequestHandler):
     def _is_waiting(self) -> bool:
         """Whether it has nothing to do but to wait for a request's head."""
         waiter = self._waiter
-        return waiter is not None and not waiter.done()
+        if waiter is None:
+            # Its task may not have begun to wait when the first bytes are there.
+            return self._request_count == 0
+        return not waiter.done()
 
     def _wait_for_head(self) -> None:
         loop = asyncio.get_running_loop()
