@@ -9,7 +9,7 @@ ONLY ?=
 # Two pips at once would spoil each other's work.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench docs clean
+.PHONY: help run test lint format bench soak docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ format: $(VENV)/installed-lint ## Put the code into the house's format
 
 bench: $(VENV)/installed ## Measure beside bare floors, in minutes (ONLY="submit warm index")
 	$(BIN)/python -m bench $(ONLY)
+
+soak: $(VENV)/installed ## Load it for half an hour, and see whether it stays as it is (ARGS="--minutes 5")
+	$(BIN)/python -m bench.soak $(ARGS)
 
 docs: $(VENV)/installed-test ## Make the generated parts of the pages in docs/ anew
 	$(BIN)/python -m docs.generate
