@@ -9,7 +9,7 @@ ONLY ?=
 # Two pips at once would spoil each other's work.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench plots docs screenshots clean
+.PHONY: help run test lint format bench soak plots docs screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ format: $(VENV)/installed-lint ## Put the code into the house's format
 
 bench: $(VENV)/installed ## Measure beside bare floors, in an hour (ONLY="submit warm index")
 	$(BIN)/python -m bench $(ONLY)
+
+soak: $(VENV)/installed ## Load it for half an hour, and see whether it stays as it is (ARGS="--minutes 5")
+	$(BIN)/python -m bench.soak $(ARGS)
 
 plots: $(VENV)/installed-bench ## Keep what make bench found for the page on performance
 	$(BIN)/python -m docs.make_plots

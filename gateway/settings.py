@@ -125,6 +125,12 @@ class Settings(BaseModel):
     isolate_callers: bool = Field(
         False, description="let a key without the scope admin see and cancel its own jobs only"
     )
+    max_connections: int = Field(
+        16_384,
+        ge=1,
+        le=1_000_000,
+        description="connections served at once; fewer where ulimit -n does not allow as many",
+    )
     shutdown_timeout: float = Field(
         10.0, gt=0, le=300, description="seconds that requests and reads in flight get at the end"
     )
