@@ -9,7 +9,7 @@ ONLY ?=
 # Two pips at once would spoil each other's work.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench docs screenshots clean
+.PHONY: help run test lint format bench plots docs screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +29,12 @@ format: $(VENV)/installed-lint ## Put the code into the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed ## Measure beside bare floors, in minutes (ONLY="submit warm index")
+bench: $(VENV)/installed ## Measure beside bare floors, in an hour (ONLY="submit warm index")
 	$(BIN)/python -m bench $(ONLY)
+
+plots: $(VENV)/installed-bench ## Keep what make bench found for the page on performance
+	$(BIN)/python -m docs.make_plots
+	$(BIN)/python -m docs.generate
 
 screenshots: $(VENV)/installed-test ## Take the dashboard's pictures anew, in ten minutes (ARGS="2": in two)
 	PYTHONPATH=tests $(BIN)/python -m docs.make_screenshots $(ARGS)
@@ -60,3 +64,8 @@ $(VENV)/installed-lint: $(VENV)/bin/python pyproject.toml
 	@echo "Installing the checkers into $(VENV)"
 	@$(INSTALL) --editable '.[lint]'
 	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/bin/python pyproject.toml
+	@echo "Installing what draws plots into $(VENV)"
+	@$(INSTALL) --editable '.[bench,test]'
+	@touch $@ $(VENV)/installed $(VENV)/installed-test

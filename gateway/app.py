@@ -28,7 +28,9 @@ from gateway.handlers import (
     paths,
     stream,
 )
+from gateway.handlers.idempotency_key import IDEMPOTENCY_KEY
 from gateway.handlers.requests import expect
+from gateway.idempotency import Idempotency
 from gateway.index_state import IndexState
 from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
@@ -44,6 +46,7 @@ from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.monitors.api_keys import ApiKeysMonitor
 from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.cancelled_items import CancelledItemsMonitor
+from gateway.monitors.idempotency_keys import IdempotencyKeysMonitor
 from gateway.monitors.job_events import JobEventsMonitor
 from gateway.monitors.loop import Monitor, running
 from gateway.monitors.outboxes import OutboxesMonitor
@@ -98,8 +101,9 @@ ROUTES = (
     Route("GET", "/api/v1/health", health.health, Access.PUBLIC,
           (Answer(Health), Answer(IllHealth, 503))),
     Route("POST", "/api/v1/cache/jobs", jobs.create, Access.REQUEST,
-          (Answer(JobCreated, 201, headers=("Location",)),), scope=Scope.JOBS_WRITE,
-          event="job.create", body=jobs.NewJob),
+          (Answer(JobCreated, 201, headers=("Location", "Idempotency-Replayed")),),
+          refusals=(409, 422), scope=Scope.JOBS_WRITE, event="job.create",
+          headers=(IDEMPOTENCY_KEY,), body=jobs.NewJob),
     Route("GET", "/api/v1/cache/jobs", jobs.list_, Access.REQUEST,
           (Answer(JobsListed),), scope=Scope.JOBS_READ, query=jobs.LIST_QUERY),
     Route("GET", JOB, jobs.get, Access.POLL,
@@ -168,6 +172,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.JOB_STORE] = job_store
     app[keys.JOB_PAGES] = JobPages(job_store)
     app[keys.JOB_FILES] = JobFiles(database)
+    app[keys.IDEMPOTENCY] = Idempotency(database)
     app[keys.PATH_EXPLAINER] = PathExplainer(lookup, mount, filespaces)
     app[keys.SUBMISSION] = Submission(job_store, lookup, mount, filespaces)
     app[keys.JOB_CACHE] = JobCache(job_store.get)
@@ -240,6 +245,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
+        IdempotencyKeysMonitor(app[keys.IDEMPOTENCY], readiness),
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
         ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),

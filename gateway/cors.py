@@ -12,6 +12,7 @@ Prepare = Callable[[web.Request, web.StreamResponse], Awaitable[Any]]
 
 EXPOSED_HEADERS: Final = (
     "ETag",
+    "Idempotency-Replayed",
     "Location",
     "RateLimit",
     "RateLimit-Policy",

@@ -23,6 +23,8 @@
     ├── JobNotFound
     ├── KeyNotFound
     ├── JobEnded                   the job has ended, nothing is left to cancel
+    ├── KeyInUse                   a request with the same idempotency key is being answered
+    ├── KeyReused                  the idempotency key was another request's
     ├── RateLimited                the caller's token bucket is empty
     └── Unavailable                try again later
         ├── Starting               migrations are not done yet
@@ -153,6 +155,18 @@ class KeyNotFound(GatewayError):
 
 class JobEnded(GatewayError):
     """The job has ended, so it cannot be cancelled any more. ``details["status"]`` says how."""
+
+
+class KeyInUse(GatewayError):
+    """Another request with the same idempotency key is being answered."""
+
+    default_message = "A request with this Idempotency-Key is still being answered"
+
+
+class KeyReused(GatewayError):
+    """The idempotency key was sent before, with something else in the request."""
+
+    default_message = "This Idempotency-Key was used for another request"
 
 
 class RateLimited(GatewayError):

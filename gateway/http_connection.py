@@ -45,6 +45,21 @@ class HttpConnection(web.RequestHandler):
         self._head_timer.cancel()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Take what belongs to a request in flight also while the server stops.
+
+        aiohttp drops it then, and the request would wait for the rest of its body in vain.
+        """
+        flags = self._close, self._force_close
+        if self._request_in_progress or self._messages:
+            self._close = self._force_close = False
+        try:
+            super().data_received(data)
+        finally:
+            # Nothing is sent, closed or begun in between: what is parsed waits for the loop.
+            if any(flags):
+                self._close, self._force_close = flags
+
     def _close_without_head(self) -> None:
         # Later heads are waited for as long as aiohttp keeps a connection alive.
         if self._request_count == 0:

@@ -13,6 +13,7 @@ from gateway.auth import ApiKeys, Caller, Demand
 from gateway.client_address import TrustedProxies
 from gateway.database import Database
 from gateway.events import Hub
+from gateway.idempotency import Idempotency
 from gateway.index_state import IndexState
 from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
@@ -57,6 +58,7 @@ SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CACHE: Final = web.AppKey("JOB_CACHE", JobCache)
 WEB_FILES: Final = web.AppKey[Mapping[str, WebFile]]("WEB_FILES", Mapping)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
+IDEMPOTENCY: Final = web.AppKey("IDEMPOTENCY", Idempotency)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 METRICS: Final = web.AppKey("METRICS", Metrics)
 HUB: Final = web.AppKey("HUB", Hub)

@@ -49,6 +49,8 @@ STATUS_OF_ERROR: Final[Mapping[type[errors.GatewayError], int]] = {
     errors.Forbidden: 403,
     errors.JobNotFound: 404,
     errors.JobEnded: 409,
+    errors.KeyInUse: 409,
+    errors.KeyReused: 422,
     errors.RateLimited: 429,
     errors.Unavailable: 503,
 }

@@ -23,6 +23,7 @@ from plans_kit import (
 )
 
 from gateway.database import array_literal
+from gateway.sql import load_queries
 
 
 def create_parameters(**given: Sequence[str] | Sequence[int]) -> Parameters:
@@ -33,6 +34,23 @@ def create_parameters(**given: Sequence[str] | Sequence[int]) -> Parameters:
     arrays = {name: array_literal(given.get(name, ())) for name in names}
     job = {"id": "7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10", "submitted_by": "default"}
     return {**job, **arrays}
+
+
+ANSWERED = """
+INSERT INTO teamcache_gateway.idempotency_keys
+SELECT 'default', n, '', gen_random_uuid(), '', now() - n * interval '15 seconds'
+FROM generate_series(1, 5000) AS n;
+ANALYZE teamcache_gateway.idempotency_keys;
+"""
+KEYS = load_queries("idempotency")
+
+
+def test_an_answered_key_is_looked_up_in_its_index(plans: Plans) -> None:
+    key = {"caller": "default", "key": "77"}
+    nodes = plans.explain(KEYS["find"], key, first=ANSWERED)
+    assert indexes(nodes) == {"idempotency_keys_pkey"}
+    nodes = plans.explain(KEYS["forget"], {"limit": 100}, first=ANSWERED)
+    assert "idempotency_keys_created_at" in indexes(nodes)
 
 
 def test_the_database_is_in_the_locale_that_we_make(plans: Plans) -> None:

@@ -328,7 +328,7 @@ def in_words(value: Any) -> str:
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
-def test_the_readme_lists_every_setting_with_its_default_and_no_other() -> None:
-    rows = ROW.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+def test_the_reference_lists_every_setting_with_its_default_and_no_other() -> None:
+    rows = ROW.findall((ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8"))
     listed = {name: default.strip().strip("`") for name, default in rows}
     assert listed == {name.upper(): in_words(value) for name, value in DEFAULTS.items()}

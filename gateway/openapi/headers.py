@@ -27,6 +27,11 @@ HEADERS: Final[Mapping[str, Schema]] = MappingProxyType(
     {
         "X-Request-ID": _header("The caller's own id if it sent a fit one, else one of ours."),
         "Location": _header("Where the job is.", {"type": "string", "format": "uri-reference"}),
+        "Idempotency-Replayed": _header(
+            "Whether this is the answer that the `Idempotency-Key` got before.",
+            {"type": "string", "const": "true"},
+            required=False,
+        ),
         "ETag": _header("The state as a tag, to be sent back in `If-None-Match`."),
         "Cache-Control": _header("Whether and how the answer may be kept."),
         "Vary": _header("The request headers that the answer depends on."),
@@ -70,7 +75,10 @@ REFUSALS: Final[Mapping[int, Meaning]] = MappingProxyType(
         408: Meaning(
             "The request's body did not arrive in time.", errors.RequestTimeout.default_message
         ),
-        409: Meaning("The job has ended.", "Job has already ended: completed"),
+        409: Meaning(
+            "The job has ended, or a request with the same key is still being answered.",
+            "Job has already ended: completed",
+        ),
         413: Meaning(
             "The request's body is larger than 10,485,760 bytes, or lists too much.",
             errors.PayloadTooLarge.default_message,
@@ -80,6 +88,10 @@ REFUSALS: Final[Mapping[int, Meaning]] = MappingProxyType(
             errors.UnsupportedMediaType.default_message,
         ),
         417: Meaning("The request's `Expect` is not understood.", "Expect must be 100-continue"),
+        422: Meaning(
+            "The `Idempotency-Key` was sent with another request before.",
+            errors.KeyReused.default_message,
+        ),
         426: Meaning(
             "The client speaks another version of WebSocket.",
             errors.UnsupportedWebSocketVersion.default_message,
