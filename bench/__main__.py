@@ -1,4 +1,4 @@
-"""Measure everything, or what is named: ``python -m bench [submit] [warm] [index]``."""
+"""Measure everything, or what is named: ``python -m bench [submit] [warm] [slow] [index]``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from bench.measure import Measure
 from gateway.server import run
 
-MEASURES = ("submit", "poll", "warm", "index")
+MEASURES = ("submit", "poll", "warm", "slow", "index")
 ROUNDS = 5
 RESULTS = Path(__file__).parent / "results.json"
 

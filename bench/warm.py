@@ -20,7 +20,9 @@ from gateway.settings import Settings
 from gateway.worker.worker import Worker
 
 POLL_SECONDS = 0.01
-KIB, MIB = 1024, 1024 * 1024
+# Of bare threads so many are the fastest, or nearly.
+THREADS = 16
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 
 async def measure(rounds: int) -> AsyncIterator[Measure]:
@@ -35,7 +37,7 @@ async def measure(rounds: int) -> AsyncIterator[Measure]:
             await Indexer(settings).index(str(media))
             stop = asyncio.Event()
             working = asyncio.create_task(Worker(settings, database).run(stop))
-            bench = _Warm(settings, JobStore(database, 600))
+            bench = JobTimer(settings, JobStore(database, 600))
             yield await compare(
                 "warm small files", "bare threads", "5,000 of 64 KiB", 1 / 0.6,
                 lambda: bench.job(media / "small", 5_000), lambda: bench.bare(small), rounds,
@@ -48,7 +50,7 @@ async def measure(rounds: int) -> AsyncIterator[Measure]:
             await working
 
 
-class _Warm:
+class JobTimer:
     def __init__(self, settings: Settings, store: JobStore) -> None:
         self._settings = settings
         self._store = store
@@ -70,7 +72,7 @@ class _Warm:
 
 def _read_all(files: Sequence[Path], settings: Settings) -> float:
     waiting: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
-    for file in [*files, *[None] * settings.worker_concurrency]:
+    for file in [*files, *[None] * THREADS]:
         waiting.put(file)
 
     def read() -> None:
@@ -81,7 +83,7 @@ def _read_all(files: Sequence[Path], settings: Settings) -> float:
                 pass
             os.close(descriptor)
 
-    threads = [threading.Thread(target=read) for _ in range(settings.worker_concurrency)]
+    threads = [threading.Thread(target=read) for _ in range(THREADS)]
     started = time.perf_counter()
     for thread in threads:
         thread.start()

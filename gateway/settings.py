@@ -145,7 +145,7 @@ class Settings(BaseModel):
         2000, ge=100, le=60_000, description="milliseconds after which it does so at the latest"
     )
     worker_concurrency: int = Field(
-        16, ge=1, le=128, description="files read at once from each filespace"
+        64, ge=1, le=128, description="reads at once from each filespace"
     )
     worker_chunk_size: int = Field(
         4 * 1024 * 1024, ge=4096, le=1 << 30, description="bytes per read"

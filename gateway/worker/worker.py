@@ -22,7 +22,7 @@ from gateway.worker.file_source import FileSource
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport, Ledger
 from gateway.worker.outage import Outage
-from gateway.worker.reader import ReadTask
+from gateway.worker.read_task import ReadTask
 from gateway.worker.reader_pools import ReaderPools
 from gateway.worker.schedule import Schedule
 from gateway.worker.turns import Turns, share
@@ -140,10 +140,12 @@ class Worker:
             if self._schedule.is_tidying_due():
                 await self._tidy()
             # What cannot be read here may be read by others.
-            room = self._schedule.room(pool.moving, self._ledger.ended)
-            if room and pool.readable:
+            if (room := self._room(pool)) and pool.readable:
                 await self._claim(pool, room)
         self._raise_failure()
+
+    def _room(self, pool: ReaderPools) -> int:
+        return self._schedule.room(pool.moving_places, self._ledger.ended)
 
     async def _attempt(self, work: Coroutine[None, None, Result]) -> Result | None:
         """Put an error off to the end of the round: one job that is locked holds up no other."""
@@ -233,10 +235,10 @@ class Worker:
         finally:
             for task in _taking_turns(batches):
                 pool.submit(task)
-        if self._claims.has_more:
-            self._awake.set()
-        elif not any(batches):
+        if not any(batches) and not self._claims.has_more:
             self._schedule.found_nothing()
+        elif self._claims.has_more or self._room(pool):
+            self._awake.set()
 
     def _held(self, pool: ReaderPools) -> Mapping[str, int]:
         """How many items of each job we hold; what is held up takes nothing from its share."""
