@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from bench.measure import Measure
@@ -20,6 +20,9 @@ from gateway.worker.worker import Worker
 LINK = 300_000_000  # bytes per second
 SMALL_FILES = 3_000
 LARGE = 20 * GIB
+# A limit far below the link's, and files for three seconds of it.
+LIMIT = 50_000_000
+LIMITED_FILES = 150
 ROUNDS_AT_MOST = 2  # a large file takes more than a minute
 
 
@@ -29,11 +32,13 @@ async def measure(rounds: int) -> AsyncIterator[Measure]:
     with scratch_folder() as folder:
         media = folder / "media"
         sizes = {str(media / f"small/{n // 100}/{n}.exr"): MIB for n in range(SMALL_FILES)}
+        sizes |= {str(media / f"limited/{n}.exr"): MIB for n in range(LIMITED_FILES)}
         sizes[str(media / "large/a.mov")] = LARGE
         _declare(sizes)
         async with stage(folder, media) as settings, Database(settings) as database:
             await Indexer(settings).index(str(media))
-            bench = _Slow(settings, database, lambda: SlowFiles(sizes, LINK))
+            bench = _Slow(settings, database, sizes)
+            yield await bench.limited(media / "limited", rounds)
             yield await bench.against_link(
                 "slow filespace, 1 MiB files", f"{SMALL_FILES:,} of 1 MiB",
                 media / "small", SMALL_FILES, SMALL_FILES * MIB, rounds,
@@ -44,26 +49,42 @@ async def measure(rounds: int) -> AsyncIterator[Measure]:
 
 
 class _Slow:
-    def __init__(
-        self, settings: Settings, database: Database, source: Callable[[], FileSource]
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database, sizes: Mapping[str, int]) -> None:
         self._settings = settings
         self._database = database
-        self._source = source
+        self._sizes = sizes
 
     async def against_link(
         self, name: str, size: str, directory: Path, files: int, amount: int, rounds: int
     ) -> Measure:
         """The floor is a computed one: the link carries so many bytes per second."""
-        seconds = [await self._job(directory, files) for _ in range(rounds)]
+        seconds = [
+            await self._job(directory, files, self._settings, SlowFiles(self._sizes, LINK))
+            for _ in range(rounds)
+        ]
         return Measure(name, "the link", size, 1 / 0.9, seconds, [amount / LINK] * rounds)
 
-    async def _job(self, directory: Path, files: int) -> float:
+    async def limited(self, directory: Path, rounds: int) -> Measure:
+        """From the first byte to the last: neither faster nor slower than the limit says."""
+        seconds: list[float] = []
+        for _ in range(rounds):
+            source = SlowFiles(self._sizes, LINK)
+            settings = self._settings.model_copy(update={"worker_max_bytes_per_second": LIMIT})
+            await self._job(directory, LIMITED_FILES, settings, source)
+            seconds.append(source.delivered[-1][0] - source.delivered[0][0])
+        floor = [(LIMITED_FILES - 1) * MIB / LIMIT] * rounds
+        return Measure(
+            "slow filespace, limited", "the limit", "50 MB/s for 3 s", 1.05, seconds, floor
+        )
+
+    async def _job(
+        self, directory: Path, files: int, settings: Settings, source: FileSource
+    ) -> float:
         stop = asyncio.Event()
-        worker = Worker(self._settings, self._database, source=self._source())
+        worker = Worker(settings, self._database, source=source)
         working = asyncio.create_task(worker.run(stop))
         try:
-            timer = JobTimer(self._settings, JobStore(self._database, 600))
+            timer = JobTimer(settings, JobStore(self._database, 600))
             return await timer.job(directory, files)
         finally:
             stop.set()

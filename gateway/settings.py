@@ -30,6 +30,7 @@ from gateway.errors import SettingsError
 from gateway.filespace_settings import FilespaceList, MountPoint
 
 ONE_DAY: Final = 86_400
+MOST_BYTES_PER_SECOND: Final = 10**15
 DEMO_KEY: Final = "demo-api-key-2024"
 ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone narrows it to loopback
 
@@ -149,6 +150,12 @@ class Settings(BaseModel):
     )
     worker_chunk_size: int = Field(
         4 * 1024 * 1024, ge=4096, le=1 << 30, description="bytes per read"
+    )
+    worker_max_bytes_per_second: int = Field(
+        0,
+        ge=0,
+        le=MOST_BYTES_PER_SECOND,
+        description="bytes a worker reads per second; 0: no limit",
     )
     worker_lease: float = Field(
         30.0, ge=1, le=3600, description="seconds after which a silent worker's files go back"

@@ -38,7 +38,8 @@ class Budget:
         if not self.bytes_per_second:
             return 0.0
         self._refill(now)
-        return max(0.0, -self._balance / self.bytes_per_second)
+        # Less than a byte is no debt: no clock is fine enough to wait for it.
+        return -self._balance / self.bytes_per_second if self._balance <= -1 else 0.0
 
     def take(self, count: int) -> None:
         """Take so many; negative: give them back, since they were not there to be read."""

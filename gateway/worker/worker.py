@@ -25,6 +25,7 @@ from gateway.worker.outage import Outage
 from gateway.worker.read_task import ReadTask
 from gateway.worker.reader_pools import ReaderPools
 from gateway.worker.schedule import Schedule
+from gateway.worker.throttle_store import THROTTLE_CHANNEL, ThrottleStore, Throttling
 from gateway.worker.turns import Turns, share
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Worker:
         self._is_alone = is_alone
         self._source = source
         self._items = ItemStore(database, settings.worker_lease)
+        limit = settings.worker_max_bytes_per_second
+        self._throttling = Throttling(ThrottleStore(database), limit)
         self._ledger = Ledger()
         self._schedule = Schedule(settings)
         self._marks = CacheMarks(self._items)
@@ -129,6 +132,7 @@ class Worker:
             read_timeout=self._settings.worker_read_timeout,
             on_outcomes=partial(_set_from_thread, loop, self._awake),
             source=self._source,
+            throttle=self._throttling.throttle,
         )
 
     async def _turn(self, pool: ReaderPools) -> None:
@@ -136,7 +140,7 @@ class Worker:
         self._collect(pool)
         if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.moving):
             await self._report()
-        if self._items.has_lease:
+        if self._items.has_lease and self._throttling.is_known:
             if self._schedule.is_tidying_due():
                 await self._tidy()
             # What cannot be read here may be read by others.
@@ -289,8 +293,11 @@ class Worker:
             await self._survive(self._follow_announcements())
 
     async def _follow_announcements(self) -> None:
-        async with aclosing(self._database.listen(JOBS_CHANNEL)) as announcements:
-            async for _channel, payload in announcements:
+        channels = (JOBS_CHANNEL, THROTTLE_CHANNEL)
+        async with aclosing(self._database.listen(*channels)) as announcements:
+            async for channel, payload in announcements:
+                if channel != JOBS_CHANNEL:
+                    await self._throttling.refresh()
                 self._outage.end(self._follow_announcements.__name__)
                 # Progress is announced too, mostly our own: a job means work if it is pending, or
                 # is or was paused.
