@@ -29,7 +29,7 @@ format: $(VENV)/installed-lint ## Put the code into the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed ## Measure beside bare floors, in minutes (ONLY="submit warm index")
+bench: $(VENV)/installed ## Measure beside bare floors, in minutes (ONLY="submit warm slow index")
 	$(BIN)/python -m bench $(ONLY)
 
 screenshots: $(VENV)/installed-test ## Take the dashboard's pictures anew, in ten minutes (ARGS="2": in two)

@@ -72,6 +72,7 @@ class _Slow:
             settings = self._settings.model_copy(update={"worker_max_bytes_per_second": LIMIT})
             await self._job(directory, LIMITED_FILES, settings, source)
             seconds.append(source.delivered[-1][0] - source.delivered[0][0])
+            assert seconds[-1] >= 0.95 * (LIMITED_FILES - 1) * MIB / LIMIT, "faster than the limit"
         floor = [(LIMITED_FILES - 1) * MIB / LIMIT] * rounds
         return Measure(
             "slow filespace, limited", "the limit", "50 MB/s for 3 s", 1.05, seconds, floor
