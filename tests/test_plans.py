@@ -124,6 +124,12 @@ def test_a_list_of_jobs_reads_as_many_rows_as_it_shows_and_no_paths(
     assert paths_blocks(plans) > 100
 
 
+def test_a_page_of_versions_reads_no_paths_though_it_counts_all_jobs(plans: Plans) -> None:
+    wanted = {"status": None, "limit": 50, "offset": 0, "submitted_by": None}
+    nodes = plans.explain(JOBS["page"], wanted, run=True)
+    assert blocks(nodes) < paths_blocks(plans)
+
+
 def test_a_job_is_read_without_its_paths(plans: Plans) -> None:
     for name in ("get", "status"):
         asked = {"id": plans.large_job, "submitted_by": None}
