@@ -20,12 +20,13 @@ MESSAGES = {shape.__name__ for shape in (*FROM_CLIENT, *FROM_GATEWAY)}
 def requests_table() -> str:
     """Every request on a line."""
     return table(
-        ["Request", "What it does", "Key"],
+        ["Request", "What it does", "Key", "Scope"],
         [
             (
                 f"[`{route.method} {route.template}`](#{_anchor(route)})",
                 words(route.words[0]),
                 "yes" if _wants_key(operation) else "no",
+                code(route.scope) if route.scope else "",
             )
             for route, operation in _operations()
         ],

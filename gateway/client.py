@@ -14,6 +14,7 @@ import asyncio
 import json
 import math
 import random
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from gateway.client_errors import GatewayClientError, GatewayUnreachable
+from gateway.client_retries import send_until_answered
 from gateway.client_views import (
     FileView,
     JobChange,
@@ -67,23 +70,6 @@ LONGEST_MESSAGE: Final = 32 * 1024 * 1024
 RESOLVED_AT_ONCE: Final = 10_000
 
 
-class GatewayClientError(Exception):
-    """The gateway refused a request, or could not be reached.
-
-    ``status`` is the HTTP status, None if there was no answer; ``details`` as the gateway sent
-    them.
-    """
-
-    def __init__(self, message: str, status: int | None = None, details: Any = None) -> None:
-        self.status = status
-        self.details = details
-        super().__init__(message)
-
-
-class GatewayUnreachable(GatewayClientError):
-    """There was no answer. The cause, where there is one, is the network's own error."""
-
-
 class GatewayClient:
     """Speaks to one gateway, as an async context manager.
 
@@ -107,9 +93,10 @@ class GatewayClient:
         """``timeout``: seconds that a request may take in all.
 
         A submit may take ``submit_timeout``: the gateway gives up after 600 by default.
-        ``on_wait`` is told the seconds whenever the rate limit makes a request wait.
-        ``ssl`` says whose certificates are believed; without it those of the system, or of the
-        file that SSL_CERT_FILE names. Raises `GatewayClientError` for what is no URL.
+        ``on_wait`` is told the seconds whenever the gateway makes a request wait: the rate limit
+        is reached, or it is busy. ``ssl`` says whose certificates are believed; without it those of
+        the system, or of the file that SSL_CERT_FILE names. Raises `GatewayClientError` for what is
+        no URL.
         """
         self._on_wait = on_wait
         self._submit_timeout = aiohttp.ClientTimeout(total=submit_timeout)
@@ -144,11 +131,24 @@ class GatewayClient:
         files: Sequence[str] = (),
         directories: Sequence[str] = (),
         recursive: bool = True,
+        idempotency_key: str | None = None,
+        patience: float = 30.0,
     ) -> SubmittedJob:
-        """Create a cache job from paths as this machine writes them."""
+        """Create a cache job from paths as this machine writes them.
+
+        One whose connection breaks, or that is answered 503, is sent again for ``patience``
+        seconds, and makes no second job: it bears ``idempotency_key``, by default a new one. The
+        same key (up to 255 printable ASCII characters) gives the same job again for 24 hours.
+        """
         body = {"files": list(files), "directories": list(directories), "recursive": recursive}
-        answer = await self._request(
-            "POST", "api/v1/cache/jobs", json=body, timeout=self._submit_timeout
+        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+        headers = {"Idempotency-Key": _quoted(key)}
+        arguments = {"json": body, "headers": headers, "timeout": self._submit_timeout}
+        answer = await send_until_answered(
+            lambda: self._request("POST", "api/v1/cache/jobs", **arguments),
+            patience,
+            self._submit_timeout.total or patience,
+            self._on_wait,
         )
         with _understanding():
             return read_submitted(answer)
@@ -301,7 +301,9 @@ async def _read(response: aiohttp.ClientResponse) -> Json:
         # A proxy in between has answers of its own.
         told = body if isinstance(body, dict) else {}
         reason = told.get("error") or f"The gateway answered {response.status}"
-        raise GatewayClientError(str(reason), response.status, told.get("details"))
+        after = response.headers.get("Retry-After")
+        wait = _read_wait(after) if after is not None else None
+        raise GatewayClientError(str(reason), response.status, told.get("details"), wait)
     if not isinstance(body, dict):
         raise GatewayClientError("The answer is not understood", response.status)
     return body
@@ -353,6 +355,12 @@ def _understanding() -> Iterator[None]:
 def _job_path(job_id: str) -> str:
     # Whatever stands there is an id, and nothing that leads elsewhere.
     return f"api/v1/cache/jobs/{quote(job_id, safe='', errors='replace')}"
+
+
+def _quoted(key: str) -> str:
+    """A string as RFC 8941 (structured fields) writes it."""
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _page(status: str | None, limit: int, offset: int) -> dict[str, str]:

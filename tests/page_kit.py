@@ -167,10 +167,12 @@ def _write_program(path: Path, *command: str) -> None:
 
 def fits(expected: str, output: str) -> bool:
     """Whether commands said what a page says, which leaves out what differs each time: ``…``."""
-    pattern = re.escape(expected.strip()).replace("…", ".*")
-    # A line of its own stands for any number of lines.
-    pattern = re.sub(r"(^|\\\n)\.\*(?=\\\n|$)", "(?s:.*)", pattern)
-    return re.fullmatch(pattern, output.strip()) is not None
+    lines = expected.strip().split("\n")
+    # On a line of its own it stands for any number of lines.
+    patterns = [
+        r"(?:.*\n)*" if it == "…" else re.escape(it).replace("…", ".*") + r"\n" for it in lines
+    ]
+    return re.fullmatch("".join(patterns), f"{output.strip()}\n") is not None
 
 
 def outside() -> dict[str, str]:

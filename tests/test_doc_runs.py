@@ -91,6 +91,7 @@ def test_a_command_that_nobody_knows_is_noticed() -> None:
         ("Job …", "Job 1\nand more", False),
         ("a\n…\nb", "a\nb c\n\nd\nb", True),
         ("…\nb", "a\nb", True),
+        ("…\nb", "b", True),
         ("a\n…", "b\na\n", False),
         ("[x] (y)*", "[x] (y)*", True),
     ],

@@ -11,7 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.errors import SettingsError
-from gateway.settings import CONFIG_FILE_VARIABLE, DEMO_KEY, Settings
+from gateway.settings import DEMO_KEY, Settings
+from gateway.settings_sources import CONFIG_FILE_VARIABLE
 
 ROOT = Path(__file__).parent.parent
 SECRET = "hunter2-hunter2"
@@ -327,7 +328,7 @@ def in_words(value: Any) -> str:
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
-def test_the_readme_lists_every_setting_with_its_default_and_no_other() -> None:
-    rows = ROW.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+def test_the_reference_lists_every_setting_with_its_default_and_no_other() -> None:
+    rows = ROW.findall((ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8"))
     listed = {name: default.strip().strip("`") for name, default in rows}
     assert listed == {name.upper(): in_words(value) for name, value in DEFAULTS.items()}
