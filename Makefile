@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 ONLY ?=
+MOMENTS ?= 200
+SEED ?= 1
 
 # Two pips at once would spoil each other's work.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench plots docs screenshots clean
+.PHONY: help run test torture lint format bench soak plots docs screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +21,9 @@ run: $(VENV)/installed ## Watch a cache job run on a sample, then serve until Ct
 
 test: $(VENV)/installed-test ## Run the tests (ARGS="-k name")
 	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+
+torture: $(VENV)/installed-test ## Kill and stop everything at random moments (MOMENTS=200 SEED=1)
+	TORTURE_MOMENTS=$(MOMENTS) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -m torture -s $(ARGS)
 
 lint: $(VENV)/installed-lint ## Check style and types
 	$(BIN)/ruff check .
@@ -31,6 +36,9 @@ format: $(VENV)/installed-lint ## Put the code into the house's format
 
 bench: $(VENV)/installed ## Measure beside bare floors, in an hour (ONLY="submit warm index")
 	$(BIN)/python -m bench $(ONLY)
+
+soak: $(VENV)/installed ## Load it for half an hour, and see whether it stays as it is (ARGS="--minutes 5")
+	$(BIN)/python -m bench.soak $(ARGS)
 
 plots: $(VENV)/installed-bench ## Keep what make bench found for the page on performance
 	$(BIN)/python -m docs.make_plots

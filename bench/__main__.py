@@ -19,7 +19,7 @@ from rich.table import Table
 from bench.measure import Measure, shown
 from gateway.server import run
 
-MEASURES = ("start", "submit", "poll", "fanout", "warm", "index", "memory")
+MEASURES = ("start", "submit", "poll", "fanout", "warm", "slow", "index", "memory")
 ROUNDS = 5
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -25,6 +25,9 @@ KIB, MIB = 1024, 1024 * 1024
 SMALL = (1, 100, 5_000, 20_000)
 MANY = 5_000
 LARGE = (1, 4)
+# Of bare threads so many are the fastest, or nearly.
+THREADS = 16
+GIB = 1024**3
 
 
 async def measure(rounds: int) -> AsyncIterator[Measure]:
@@ -37,7 +40,7 @@ async def measure(rounds: int) -> AsyncIterator[Measure]:
             await Indexer(settings).index(str(media))
             stop = asyncio.Event()
             working = asyncio.create_task(Worker(settings, database).run(stop))
-            bench = _Warm(settings, JobStore(database, 600))
+            bench = JobTimer(settings, JobStore(database, 600))
             for files, paths in small.items():
                 yield await compare(
                     "warm small files", "bare threads", (files, "files of 64 KiB"),
@@ -55,7 +58,7 @@ async def measure(rounds: int) -> AsyncIterator[Measure]:
             await working
 
 
-class _Warm:
+class JobTimer:
     def __init__(self, settings: Settings, store: JobStore) -> None:
         self._settings = settings
         self._store = store
@@ -77,7 +80,7 @@ class _Warm:
 
 def _read_all(files: Sequence[Path], settings: Settings) -> float:
     waiting: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
-    for file in [*files, *[None] * settings.worker_concurrency]:
+    for file in [*files, *[None] * THREADS]:
         waiting.put(file)
 
     def read() -> None:
@@ -88,7 +91,7 @@ def _read_all(files: Sequence[Path], settings: Settings) -> float:
                 pass
             os.close(descriptor)
 
-    threads = [threading.Thread(target=read) for _ in range(settings.worker_concurrency)]
+    threads = [threading.Thread(target=read) for _ in range(THREADS)]
     started = time.perf_counter()
     for thread in threads:
         thread.start()

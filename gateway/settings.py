@@ -37,6 +37,7 @@ from gateway.settings_sources import (
 from gateway.token_algorithms import DEFAULT_ALGORITHMS, Algorithm
 
 ONE_DAY: Final = 86_400
+MOST_BYTES_PER_SECOND: Final = 10**15
 DEMO_KEY: Final = "demo-api-key-2024"
 ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone narrows it to loopback
 
@@ -125,6 +126,12 @@ class Settings(BaseModel):
     isolate_callers: bool = Field(
         False, description="let a key without the scope admin see and cancel its own jobs only"
     )
+    max_connections: int = Field(
+        16_384,
+        ge=1,
+        le=1_000_000,
+        description="connections served at once; fewer where ulimit -n does not allow as many",
+    )
     shutdown_timeout: float = Field(
         10.0, gt=0, le=300, description="seconds that requests and reads in flight get at the end"
     )
@@ -181,10 +188,16 @@ class Settings(BaseModel):
         2000, ge=100, le=60_000, description="milliseconds after which it does so at the latest"
     )
     worker_concurrency: int = Field(
-        16, ge=1, le=128, description="files read at once from each filespace"
+        64, ge=1, le=128, description="reads at once from each filespace"
     )
     worker_chunk_size: int = Field(
         4 * 1024 * 1024, ge=4096, le=1 << 30, description="bytes per read"
+    )
+    worker_max_bytes_per_second: int = Field(
+        0,
+        ge=0,
+        le=MOST_BYTES_PER_SECOND,
+        description="bytes a worker reads per second; 0: no limit",
     )
     worker_lease: float = Field(
         30.0, ge=1, le=3600, description="seconds after which a silent worker's files go back"

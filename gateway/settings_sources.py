@@ -16,8 +16,8 @@ OWN_FAMILIES: Final = ("API_GATEWAY_", "CACHE_PROGRESS_")
 # These families are shared with other programs: only a near miss of a name of ours is refused.
 SHARED_FAMILIES: Final = (
     "ALLOWED_", "ALLOW_", "AUDIT_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "FILESPACE", "HSTS_",
-    "INDEX_", "ISOLATE_", "JWT_", "LOG_", "POLL_", "PUBLIC_", "RATE_", "S3_", "SHUTDOWN_", "TLS_",
-    "TRUSTED_", "WORKER_",
+    "INDEX_", "ISOLATE_", "JWT_", "LOG_", "MAX_", "POLL_", "PUBLIC_", "RATE_", "S3_", "SHUTDOWN_",
+    "TLS_", "TRUSTED_", "WORKER_",
 )  # fmt: skip
 # Kubernetes describes a service called "api-gateway" (or "worker", …) to every container by these.
 # Its "<SERVICE>_PORT" may be the very name of a setting; the value tells them apart.

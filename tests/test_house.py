@@ -26,6 +26,7 @@ FLOORS = (
         "tasks",
         "aside",
         "descriptors",
+        "connections",
         "small_file",
     ),
     ("client_retries",),
@@ -47,7 +48,7 @@ FLOORS = (
     ),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("request_counts", "shared_reads"),
-    ("database", "database_errors", "embedded_postgres", "wire", "outbox"),
+    ("database", "connection_arguments", "database_errors", "embedded_postgres", "wire", "outbox"),
     (
         "job_store",
         "job_files",

@@ -208,7 +208,7 @@ async def test_a_websocket_that_is_cut_off_while_pinged_is_no_fault(
 def test_few_descriptors_left_are_told_once_a_minute(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(descriptors, "_descriptor_limit", lambda: 64)
+    monkeypatch.setattr(descriptors, "descriptor_limit", lambda: 64)
     now = 1000.0
     watch = DescriptorWatch(lambda: now)
     watch.look_at(40)
@@ -225,7 +225,7 @@ def test_few_descriptors_left_are_told_once_a_minute(
 async def test_a_connection_near_the_limit_of_descriptors_is_told(
     port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(descriptors, "_descriptor_limit", lambda: 1)
+    monkeypatch.setattr(descriptors, "descriptor_limit", lambda: 1)
     await ask(port, LIVE + b"Expect: x\r\n\r\n")
     await ask(port, LIVE + b"Expect: x\r\n\r\n")
     assert caplog.text.count("raise its limit of open files") == 1

@@ -116,8 +116,8 @@ def test_directories_are_looked_up_one_by_one(plans: Plans, count: int, recursiv
 def test_a_list_of_jobs_reads_as_many_rows_as_it_shows_and_no_paths(
     plans: Plans, status: str | None
 ) -> None:
-    wanted = {"status": status, "limit": 50, "offset": 0, "submitted_by": None}
-    nodes = plans.explain(JOBS["list"], wanted, run=True)
+    asked = {"status": status, "limit": 50, "offset": 0, "submitted_by": None}
+    nodes = plans.explain(JOBS["list"], asked, run=True)
     assert scanned(nodes) == set()
     # The paths of the large job alone fill more.
     assert blocks(nodes) < 60
