@@ -49,7 +49,7 @@ FLOORS = (
         "tokens",
     ),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
-    ("request_counts",),
+    ("request_counts", "shared_reads"),
     ("database", "connection_arguments", "database_errors", "embedded_postgres", "wire", "outbox"),
     (
         "job_store",

@@ -20,6 +20,7 @@ from gateway.handlers.requests import Names, read_json
 from gateway.handlers.responses import is_known, json_response
 from gateway.idempotency import FirstAnswer
 from gateway.index_state import IndexState
+from gateway.job_pages import PageOfJobs
 from gateway.job_store import Beside, CreatedJob
 from gateway.jobs import JobStatus, parse_job_id
 from gateway.keys import (
@@ -144,14 +145,13 @@ async def get(request: web.Request) -> web.Response:
 async def list_(request: web.Request) -> web.Response:
     """A page of jobs, newest first."""
     check_query(request.query, LIST_QUERY)
-    jobs, total = await request.app[JOB_PAGES].get(
+    wanted = PageOfJobs(
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),
         offset=OFFSET.read(request.query),
         submitted_by=sees_only(request, request[CALLER]),
     )
-    # The shape of `JobsListed`, around jobs that are JSON already.
-    return json_response(b'{"success":true,"jobs":[%b],"total":%d}' % (b",".join(jobs), total))
+    return json_response(await request.app[JOB_PAGES].get(wanted))
 
 
 async def cancel(request: web.Request) -> web.Response:

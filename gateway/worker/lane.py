@@ -31,16 +31,28 @@ class Lane:
         """A lane for so many readers together; always open if there is a place for each of them."""
         return cls() if count > WIDTH else cls(open_until=math.inf)
 
-    def enter(self) -> bool:
-        """Wait for a place, briefly; True if there is one to be given back with `leave`."""
-        if time.monotonic() < self._open_until:
-            return False
+    @property
+    def is_open(self) -> bool:
+        """Whether reads wait, so that any number of readers may read at once."""
+        return time.monotonic() < self._open_until
+
+    def enter(self) -> float:
+        """Wait for a place, briefly; returns what to `leave` it with, 0 if there is none."""
+        if self.is_open:
+            return 0.0
         with suppress(Empty):
             self._places.get(timeout=PATIENCE)
-            return True
-        self._open_until = time.monotonic() + OPEN_SECONDS
-        return False
+            return time.monotonic()
+        self._open()
+        return 0.0
 
-    def leave(self) -> None:
-        """Give the place back."""
-        self._places.put(None)
+    def leave(self, entered: float) -> None:
+        """Give the place back, if there is one."""
+        if entered:
+            self._places.put(None)
+            if time.monotonic() - entered >= PATIENCE:
+                self._open()
+
+    def _open(self) -> None:
+        # Of one that is always open the time must not become an earlier one.
+        self._open_until = max(self._open_until, time.monotonic() + OPEN_SECONDS)

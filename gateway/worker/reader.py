@@ -174,14 +174,13 @@ class Reader(threading.Thread):
         end if it were followed.
         """
         chunk_size, lane = self._common.chunk_size, self._common.lane
-        has_place = lane.enter()
+        entered = lane.enter()
         try:
             descriptor, size = self._source.open(task.path)
             if size <= chunk_size:
                 return self._read_small(task, descriptor, size)
         finally:
-            if has_place:
-                lane.leave()
+            lane.leave(entered)
         return self._read_large(SharedRead(self._source, task, descriptor, size, chunk_size))
 
     def _read_small(self, task: ReadTask, descriptor: int, size: int) -> bool:
@@ -272,12 +271,11 @@ class Reader(threading.Thread):
 
     def _fetch_in_lane(self, descriptor: int, offset: int, count: int) -> int:
         lane = self._common.lane
-        has_place = lane.enter()
+        entered = lane.enter()
         try:
             return self._fetch(descriptor, offset, count)
         finally:
-            if has_place:
-                lane.leave()
+            lane.leave(entered)
 
     def _fetch(self, descriptor: int, offset: int, count: int) -> int:
         got = self._source.read(descriptor, self._buffers.for_bytes(count), offset)

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import Final
 
 from gateway.worker.file_source import FileSource, PosixFiles
-from gateway.worker.lane import Lane
+from gateway.worker.lane import WIDTH, Lane
 from gateway.worker.obstacle import Obstacles
 from gateway.worker.outage import Outage
 from gateway.worker.read_task import ReadOutcome, ReadTask
@@ -192,10 +192,8 @@ class ReaderPool:
         return unfinished
 
     def _staff(self) -> None:
-        """Start the threads that the unfinished tasks can use, large ones several."""
-        wanted = self._concurrency
-        if self._board.neediest() is None:
-            wanted = min(wanted, len(self._unfinished))
+        """Start the threads that the unfinished tasks can use."""
+        wanted = self._wanted()
         while len(self._readers) < wanted and not self._closed:
             try:
                 self._start_reader()
@@ -204,6 +202,14 @@ class ReaderPool:
                 self._lack.begin(self, "A thread to read files with could not be started")
                 return
         self._lack.end(self)
+
+    def _wanted(self) -> int:
+        if self._board.neediest() is not None:
+            return self._concurrency
+        # While files come from memory more would stand in each other's way; one more than the lane
+        # holds finds out when others hang in it.
+        useful = self._concurrency if self._common.lane.is_open else WIDTH + 1
+        return min(self._concurrency, useful, len(self._unfinished))
 
     def _start_reader(self) -> None:
         reader = Reader(self._common)
