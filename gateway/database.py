@@ -26,6 +26,7 @@ from gateway.database_errors import (
     translated_errors,
 )
 from gateway.errors import DatabaseUnavailable, Unavailable
+from gateway.lost_sockets import mind_socket
 from gateway.settings import Settings
 
 __all__ = [
@@ -307,6 +308,7 @@ class Database:
                 ) as connection,
                 connection.cursor() as cursor,
             ):
+                mind_socket(connection)
                 for channel in channels:
                     await cursor.execute(f'LISTEN "{channel}"')
                 yield Notification("", "")
@@ -370,6 +372,7 @@ def blocking_connection(settings: Settings) -> Iterator[Any]:
 
 
 async def _prepare_connection(connection: aiopg.Connection) -> None:
+    mind_socket(connection)
     try:
         async with connection.cursor() as cursor:
             await cursor.execute(NOTICE_LOST_CLIENTS)

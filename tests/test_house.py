@@ -50,7 +50,15 @@ FLOORS = (
     ),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("request_counts", "shared_reads"),
-    ("database", "connection_arguments", "database_errors", "embedded_postgres", "wire", "outbox"),
+    (
+        "database",
+        "connection_arguments",
+        "database_errors",
+        "lost_sockets",
+        "embedded_postgres",
+        "wire",
+        "outbox",
+    ),
     (
         "job_store",
         "job_files",
@@ -178,7 +186,9 @@ def test_only_the_database_knows_the_driver() -> None:
         for path, tree in TREES.items()
         if {"psycopg2", "aiopg"} & {module.split(".")[0] for module in foreign_imports(tree)}
     }
-    assert knowing <= {"database", "database_errors", "migrations", "embedded_postgres"}
+    assert knowing <= {
+        *("database", "database_errors", "lost_sockets", "migrations", "embedded_postgres")
+    }
 
 
 def foreign_imports(tree: ast.Module) -> Iterator[str]:
