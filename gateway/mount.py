@@ -16,7 +16,7 @@ from gateway.sight import Content, Kind, Seen, Sight, content_of, has_entries
 
 STATS_AT_ONCE = 32
 STATS_SECONDS = 2.0
-# A mount that is looked at in less than ten microseconds a path is fast: one thread is enough for it.
+# A mount that takes less than ten microseconds a path is fast: one thread is enough for it.
 SLICE_SECONDS = 0.005
 FAST_ANSWERS = 500
 
