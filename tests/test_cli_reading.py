@@ -47,7 +47,7 @@ async def test_jobs_are_listed_newest_first(user: User, database_settings: Setti
     shown = (await user.run("jobs", "--json")).json()
     assert shown["total"] == 2
     assert [job["id"] for job in shown["jobs"]] == [new, old]
-    assert shown["jobs"][1]["completedBytes"] == GIB
+    assert shown["jobs"][1]["completedSizeBytes"] == GIB
     only = await user.run("jobs", "--status", "running", "--json")
     assert [job["id"] for job in only.json()["jobs"]] == [old]
 
@@ -117,18 +117,21 @@ async def test_the_files_of_a_job_are_listed(answering: tuple[Answering, User]) 
         job_file("a/1.exr", "completed", 5, seconds=0.4),
         job_file("a/2.exr", "running", 2 * GIB, seconds=130.0) | {"bytesRead": GIB},
         job_file("a/\n3.exr", "failed", 0) | {"error": "gone"},
+        job_file("a/4.exr ", "cancelled", 2 * GIB, seconds=25.0) | {"bytesRead": GIB},
     ]
     answers[f"{JOB}/files"] = (
-        200, {"success": True, "jobId": UNKNOWN_ID, "files": files, "total": 3},
+        200, {"success": True, "jobId": UNKNOWN_ID, "files": files, "total": 4},
     )  # fmt: skip
     done = await user.run("job", UNKNOWN_ID, "--files")
     assert done.output.splitlines() == [
         "completed  a/1.exr (5 B in 0 s)",
         "running    a/2.exr (1.0 GB of 2.0 GB in 2 min)",
         "failed     a/\\n3.exr (0 B): gone",
+        "cancelled  'a/4.exr ' (1.0 GB of 2.0 GB read in 25 s)",
     ]
     shown = (await user.run("job", UNKNOWN_ID, "--files", "--json")).json()
-    assert [file["bytesRead"] for file in shown["files"]] == [5, GIB, 0]
+    assert [file["bytesRead"] for file in shown["files"]] == [5, GIB, 0, GIB]
+    assert [file["sizeBytes"] for file in shown["files"]] == [5, 2 * GIB, 0, 2 * GIB]
     assert (await user.run("job", UNKNOWN_ID, "--files", "--limit", "2", "--json")).code == 0
 
 

@@ -74,7 +74,7 @@ async def test_with_json_each_change_is_a_document_on_a_line(
     assert done.code == 3
     assert f'"id": "{job_id}"' in first
     [last] = done.lines()
-    assert (last["kind"], last["job"]["status"], last["file"]) == (
+    assert (last["type"], last["job"]["status"], last["file"]) == (
         "job-cancelled", "cancelled", None,
     )  # fmt: skip
 

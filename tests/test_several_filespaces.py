@@ -95,6 +95,9 @@ async def test_a_job_of_two_filespaces_runs_from_submit_to_worker(listed: Place)
                 for filespace in ("tc-east-1", "tc-west-1")
                 for name, size in shots.items()
             }
+            found = await client.resolve([*FILES, f"{listed.folder}/west"])
+            assert [path.sendable for path in found] == [*FILES.values(), f"{listed.folder}/west"]
+            assert (found[0].resolved, found[0].filespace) == ("reel/one.mov", "tc-east-1")
             # Nobody knows which of the two is meant.
             with pytest.raises(GatewayClientError) as refusal:
                 await client.submit(files=["reel/one.mov"])

@@ -9,7 +9,15 @@ import click
 from gateway.cli.connection import Connection, client_command
 from gateway.cli.job_view import files_of, size_of
 from gateway.cli.path_kinds import NOT_FOUND
-from gateway.cli.texts import moment_and_age, print_json, print_rows, printable, say, span
+from gateway.cli.texts import (
+    moment_and_age,
+    print_json,
+    print_rows,
+    printable,
+    printable_path,
+    say,
+    span,
+)
 from gateway.client import GatewayClientError, JobFileView, JobView
 from gateway.wire import readable_size
 
@@ -109,6 +117,8 @@ def _line(file: JobFileView) -> str:
     read = readable_size(file.size)
     if file.status == "running":
         read = f"{readable_size(file.bytes_read)} of {read}"
+    elif file.status in ("cancelled", "failed") and file.size:
+        read = f"{readable_size(file.bytes_read)} of {read} read"
     took = "" if file.seconds is None else f" in {span(file.seconds)}"
     error = "" if file.error is None else f": {printable(file.error)}"
-    return f"{file.status:<9}  {printable(file.path)} ({read}{took}){error}"
+    return f"{file.status:<9}  {printable_path(file.path)} ({read}{took}){error}"
