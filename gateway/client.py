@@ -204,10 +204,10 @@ class GatewayClient:
     ) -> AsyncGenerator[JobChange, None]:
         """Yield the job as it is, then each change, until it has ended.
 
-        With ``files`` also each file that ended. A lost connection is made again, and the job is
-        told as it is then; ``on_lost`` is called when one is lost. Raises `GatewayClientError`
-        when the gateway refuses (no such job), `GatewayUnreachable` when it cannot be reached for
-        ``patience`` seconds.
+        With ``files`` also each file that ends from then on (`files` lists those before). A lost
+        connection is made again, and the job is told as it is then; ``on_lost`` is called when
+        one is lost. Raises `GatewayClientError` when the gateway refuses (no such job),
+        `GatewayUnreachable` when it cannot be reached for ``patience`` seconds.
         """
         failures, given_up_at = 0, _now() + patience
         while True:

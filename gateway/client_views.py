@@ -30,7 +30,8 @@ class SubmittedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job's state and progress. Sizes are in bytes, ``percentage`` is 0 to 100.
+    """A job's state and progress. Sizes are in bytes, ``percentage`` is 0 to 100: the mean of
+    ``file_percentage`` and ``size_percentage``, which a list of jobs does not tell.
 
     ``seconds_left`` and ``mbps`` (MiB/s) are None where the gateway does not know them, and so
     is ``submitted_by``, the name of the API key.
@@ -51,6 +52,8 @@ class JobView:
     seconds_left: int | None = None
     mbps: float | None = None
     submitted_by: str | None = None
+    file_percentage: int | None = None
+    size_percentage: int | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -235,6 +238,8 @@ def _read_progress(progress: Json) -> dict[str, Any]:
         "total_bytes": size["totalBytes"],
         "completed_bytes": size["completedBytes"],
         "percentage": progress["percentage"],
+        "file_percentage": files.get("percentage"),
+        "size_percentage": size.get("percentage"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,44 @@ async def test_a_list_fits_a_terminal_and_identifiers_are_whole(
     assert "completed" in terminal.text
 
 
+@pytest.mark.parametrize(
+    ("columns", "head"),
+    [(100, "JOB STATE FILES DONE BYTES AGE BY"), (60, "JOB STATE FILES"), (36, "JOB"), (20, "JOB")],
+)
+async def test_a_narrow_terminal_is_shown_fewer_columns_and_those_whole(
+    answering: tuple[Answering, User], tmp_path: Path, columns: int, head: str
+) -> None:
+    answers, user = answering[0].answers, answering[1]
+    job = brief_job() | {"failedFiles": 1, "submittedBy": "the whole render farm of the east"}
+    answers[LIST] = (200, {"success": True, "jobs": [job], "total": 1})
+    env = {**user.env, "COLUMNS": str(columns), "TERM": "xterm"}
+    async with on_terminal("jobs", cwd=tmp_path, env=env) as terminal:
+        assert await terminal.end() == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.text)
+    first, *lines = text.splitlines()
+    assert first.split() == head.split()
+    assert "".join(lines).startswith(UNKNOWN_ID)
+    assert ("0/3, 1 failed" in text) == (columns >= 60)
+
+
+async def test_a_name_that_all_jobs_have_for_want_of_others_is_not_shown(
+    answering: tuple[Answering, User],
+) -> None:
+    answers, user = answering[0].answers, answering[1]
+    jobs = [brief_job() | {"submittedBy": "default"}, brief_job() | {"id": "2"}]
+    answers[LIST] = (200, {"success": True, "jobs": jobs, "total": 2})
+    assert (await user.run("jobs")).output.splitlines()[0].endswith(" AGE")
+
+
+async def test_a_rate_is_written_in_the_unit_that_suits_it(
+    answering: tuple[Answering, User],
+) -> None:
+    answers, user = answering[0].answers, answering[1]
+    job = full_job() | {"throughput": {"mbps": 10912.3}}
+    answers[JOB] = (200, {"success": True, "job": job})
+    assert "\nThroughput  10.66 GB/s\n" in (await user.run("job", UNKNOWN_ID)).output
+
+
 async def test_who_submitted_a_job_is_shown_where_it_is_known(
     answering: tuple[Answering, User],
 ) -> None:
@@ -102,7 +141,8 @@ async def test_a_job_is_shown_in_words_and_as_json(user: User, database_settings
     assert done.code == 0
     rows = dict(line.split(maxsplit=1) for line in done.output.splitlines())
     assert rows["State"] == "failed"
-    assert rows["Files"] == "1 of 1 file, 1 failed"
+    assert rows["Files"] == "0 of 1 file, 1 failed"
+    assert rows["Done"] == "100 % (mean of files 100 %, bytes 100 %)"
     assert rows["Bytes"] == "0 B of 3.0 GB"
     assert rows["Error"] == "x\\x1b[1m: gone"
     shown = (await user.run("job", job_id, "--json")).json()

@@ -19,7 +19,7 @@ from gateway.cli.texts import (
     span,
 )
 from gateway.client import GatewayClientError, JobFileView, JobView
-from gateway.wire import readable_size
+from gateway.wire import readable_rate, readable_size
 
 FILE_STATES = ("pending", "running", "completed", "failed", "cancelled")
 PAGE = 1000
@@ -43,6 +43,8 @@ async def command(
 ) -> None:
     """Show a job, or with --files what became of its files.
 
+    Done is the mean of the files and the bytes that ended; a file that failed counts as ended.
+
     \b
     Examples:
       teamcache-gateway job 6bb4629b-1487-477c-96fe-b762d82a099b
@@ -62,10 +64,10 @@ def _rows(job: JobView) -> dict[str, str]:
     return {
         "Job": job.id,
         "State": job.status,
-        "Done": f"{job.percentage} %",
+        "Done": _done(job),
         "Files": files_of(job, " of "),
         "Bytes": size_of(job, " of "),
-        "Throughput": "" if job.mbps is None else f"{job.mbps:g} MB/s",
+        "Throughput": "" if job.mbps is None else readable_rate(job.mbps),
         "Left": "" if job.seconds_left is None else f"about {span(job.seconds_left)}",
         "By": job.submitted_by or "",
         "Created": moment_and_age(job.created_at),
@@ -73,6 +75,14 @@ def _rows(job: JobView) -> dict[str, str]:
         "Ended": moment_and_age(job.completed_at),
         "Error": job.error or "",
     }
+
+
+def _done(job: JobView) -> str:
+    """The percentage, and what it is the mean of."""
+    if job.file_percentage is None or job.size_percentage is None:
+        return f"{job.percentage} %"
+    parts = f"files {job.file_percentage} %, bytes {job.size_percentage} %"
+    return f"{job.percentage} % (mean of {parts})"
 
 
 async def _show_files(
