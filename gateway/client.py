@@ -40,6 +40,7 @@ from gateway.client_views import (
     read_metrics,
     read_resolved,
     read_submitted,
+    several,
     take,
 )
 
@@ -145,10 +146,16 @@ class GatewayClient:
         directories: Sequence[str] = (),
         recursive: bool = True,
     ) -> SubmittedJob:
-        """Create a cache job from paths as this machine writes them."""
-        body = {"files": list(files), "directories": list(directories), "recursive": recursive}
+        """Create a cache job from paths as this machine writes them.
+
+        Raises TypeError where one path stands in place of a list.
+        """
+        body = {"files": several(files), "directories": several(directories)}
         answer = await self._request(
-            "POST", "api/v1/cache/jobs", json=body, timeout=self._submit_timeout
+            "POST",
+            "api/v1/cache/jobs",
+            json=body | {"recursive": recursive},
+            timeout=self._submit_timeout,
         )
         with _understanding():
             return read_submitted(answer)
@@ -179,9 +186,9 @@ class GatewayClient:
 
     async def resolve(self, paths: Sequence[str]) -> Sequence[ResolvedPathView]:
         """What each path means to the gateway, in the order given; nothing is created."""
-        resolved: list[ResolvedPathView] = []
+        paths, resolved = several(paths), list[ResolvedPathView]()
         for first in range(0, len(paths), RESOLVED_AT_ONCE):
-            some = list(paths[first : first + RESOLVED_AT_ONCE])
+            some = paths[first : first + RESOLVED_AT_ONCE]
             answer = await self._request("POST", "api/v1/paths/resolve", json={"paths": some})
             with _understanding():
                 found = [read_resolved(path) for path in answer["paths"]]
@@ -366,8 +373,12 @@ def _read_url(text: str) -> URL:
         url = URL(f"{text}/")
     except ValueError:
         url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise GatewayClientError(f"{text} is no URL like http://localhost:8095")
+    # What stands before an @ may be a password, which nobody is to read in a message.
+    if "@" in text.rpartition("://")[2].partition("/")[0]:
+        raise GatewayClientError("A URL with a name or a password before an @ is not taken")
+    if url.scheme not in ("http", "https") or not url.host or any(map(str.isspace, text)):
+        shown = "What stands there" if "@" in text else text
+        raise GatewayClientError(f"{shown} is no URL like http://localhost:8095")
     return url
 
 

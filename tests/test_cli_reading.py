@@ -185,6 +185,28 @@ async def test_an_older_gateway_does_not_list_files_and_that_is_said(
     assert "does not list the files of a job: it is older" in done.errors
 
 
+async def test_the_beginning_of_an_id_is_enough(user: User, database_settings: Settings) -> None:
+    job_id = make_job(database_settings)
+    assert job_id in (await user.run("job", job_id[:8])).output
+    assert (await user.run("cancel", job_id[:13].upper())).output == f"Job {job_id} is cancelled.\n"
+    assert (await user.run("watch", job_id[:35])).code == 3
+    other = "0" if job_id[0] != "0" else "1"
+    done = await user.run("job", other + job_id[1:8])
+    assert (done.code, done.output) == (5, "")
+    assert "of an older one the whole id is needed" in done.errors
+
+
+async def test_the_beginning_of_several_ids_is_refused_with_what_they_are(
+    answering: tuple[Answering, User],
+) -> None:
+    answers, user = answering[0].answers, answering[1]
+    ids = [f"{UNKNOWN_ID[:-1]}{n}" for n in "ab"]
+    answers[LIST] = (200, {"jobs": [brief_job() | {"id": one} for one in ids], "total": 2})
+    done = await user.run("cancel", UNKNOWN_ID[:8])
+    assert done.code == 5
+    assert all(one in done.errors for one in ids)
+
+
 async def test_cancelling_says_so_once(user: User, database_settings: Settings) -> None:
     job_id = make_job(database_settings)
     done = await user.run("cancel", job_id)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from gateway.cli.connection import Connection, client_command
+from gateway.cli.job_ids import whole_id
 from gateway.cli.job_view import files_of, size_of
 from gateway.cli.path_kinds import NOT_FOUND
 from gateway.cli.texts import (
@@ -51,7 +52,7 @@ async def command(
       teamcache-gateway job "$JOB" --files --status failed --all
       teamcache-gateway job "$JOB" --json | jq .percentage
     """
-    job = await connection.client.status(job_id)
+    job = await connection.client.status(await whole_id(connection.client, job_id))
     if files or status is not None:
         await _show_files(connection, job, status, None if all_ else limit)
     elif connection.as_json:

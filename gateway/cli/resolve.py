@@ -36,7 +36,9 @@ async def command(connection: Connection, paths: Sequence[str]) -> ExitCode | No
         if error.status != NOT_FOUND:
             raise
         raise GatewayClientError(
-            "This gateway does not say what paths mean: it is older than this program", NOT_FOUND
+            "This gateway does not say what paths mean: it is older than this program, or the URL"
+            " is not what stands before /api/v1",
+            NOT_FOUND,
         ) from None
     if connection.as_json:
         print_json({"paths": found})

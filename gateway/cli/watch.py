@@ -12,6 +12,7 @@ from rich.console import Console
 from gateway.cli.connection import Connection, client_command
 from gateway.cli.exit_codes import ExitCode, code_of
 from gateway.cli.file_ends import FileEnds
+from gateway.cli.job_ids import whole_id
 from gateway.cli.job_view import JobDisplay, JsonLines, displaying, why
 from gateway.cli.texts import say
 from gateway.client import GatewayClient, JobView
@@ -46,7 +47,7 @@ async def command(connection: Connection, job_id: str, files: bool, patience: fl
       teamcache-gateway watch "$JOB" --json | jq .job.percentage
     """
     # Whatever is wrong is told at once: a watch tries again for long.
-    job = await connection.client.status(job_id)
+    job = await connection.client.status(await whole_id(connection.client, job_id))
     return await follow(connection, job, files, patience)
 
 
