@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 ONLY ?=
+MOMENTS ?= 200
+SEED ?= 1
 
 # Two pips at once would spoil each other's work.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench docs screenshots clean
+.PHONY: help run test torture lint format bench soak plots docs screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +22,9 @@ run: $(VENV)/installed ## Watch a cache job run on a sample, then serve until Ct
 test: $(VENV)/installed-test ## Run the tests (ARGS="-k name")
 	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
+torture: $(VENV)/installed-test ## Kill and stop everything at random moments (MOMENTS=200 SEED=1)
+	TORTURE_MOMENTS=$(MOMENTS) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -m torture -s $(ARGS)
+
 lint: $(VENV)/installed-lint ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,8 +34,15 @@ format: $(VENV)/installed-lint ## Put the code into the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed ## Measure beside bare floors, in minutes (ONLY="submit warm index")
+bench: $(VENV)/installed ## Measure beside bare floors, in an hour (ONLY="submit warm index")
 	$(BIN)/python -m bench $(ONLY)
+
+soak: $(VENV)/installed ## Load it for half an hour, and see whether it stays as it is (ARGS="--minutes 5")
+	$(BIN)/python -m bench.soak $(ARGS)
+
+plots: $(VENV)/installed-bench ## Keep what make bench found for the page on performance
+	$(BIN)/python -m docs.make_plots
+	$(BIN)/python -m docs.generate
 
 screenshots: $(VENV)/installed-test ## Take the dashboard's pictures anew, in ten minutes (ARGS="2": in two)
 	PYTHONPATH=tests $(BIN)/python -m docs.make_screenshots $(ARGS)
@@ -60,3 +72,8 @@ $(VENV)/installed-lint: $(VENV)/bin/python pyproject.toml
 	@echo "Installing the checkers into $(VENV)"
 	@$(INSTALL) --editable '.[lint]'
 	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/bin/python pyproject.toml
+	@echo "Installing what draws plots into $(VENV)"
+	@$(INSTALL) --editable '.[bench,test]'
+	@touch $@ $(VENV)/installed $(VENV)/installed-test

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
 import platform
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,27 +19,33 @@ from rich.table import Table
 from bench.measure import Measure, shown
 from gateway.server import run
 
-MEASURES = ("start", "submit", "poll", "fanout", "warm", "index", "memory")
+MEASURES = ("start", "submit", "poll", "fanout", "warm", "slow", "index", "memory")
 ROUNDS = 5
 RESULTS = Path(__file__).parent / "results.json"
 
 
-def main(names: Sequence[str]) -> int:
-    unknown = [name for name in names if name not in MEASURES]
-    if unknown:
-        print(f"Unknown measure: {', '.join(unknown)} (there are {', '.join(MEASURES)})")
-        return 2
-    measures = run(_measure(names or MEASURES))
+def main() -> int:
+    asked = _parser().parse_args()
+    measures = run(_measure(asked.names or MEASURES, asked.rounds))
     _show(measures)
     _keep(measures)
     return 1 if any(one.verdict == "MISSED" for one in measures) else 0
 
 
-async def _measure(names: Sequence[str]) -> list[Measure]:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    return parser
+
+
+async def _measure(names: Sequence[str], rounds: int) -> list[Measure]:
     measures: list[Measure] = []
     for name in names:
+        if name not in MEASURES:
+            sys.exit(f"Unknown measure: {name} (there are {', '.join(MEASURES)})")
         print(f"Measuring: {name} …", file=sys.stderr)
-        async for one in importlib.import_module(f"bench.{name}").measure(ROUNDS):
+        async for one in importlib.import_module(f"bench.{name}").measure(rounds):
             print(f"  {one.name}, {one.count:,} {one.things}: {one.ratio:.2f}", file=sys.stderr)
             measures.append(one)
     return measures
@@ -68,9 +76,17 @@ def _keep(measures: Sequence[Measure]) -> None:
         "python": platform.python_version(),
         "loadBefore": round(os.getloadavg()[2], 1),
     }
-    report = {"machine": machine, "measures": [one.as_json() for one in measures]}
+    report = {"machine": machine, "measures": _beside_others(measures)}
     RESULTS.write_text(json.dumps(report, indent=2) + "\n")
 
 
+def _beside_others(measures: Sequence[Measure]) -> Sequence[Mapping[str, Any]]:
+    """These measures, and what earlier runs found of the others."""
+    others = json.loads(RESULTS.read_text())["measures"] if RESULTS.exists() else []
+    taken = {one.name for one in measures}
+    kept = [one for one in others if one["name"] not in taken]
+    return [*kept, *(one.as_json() for one in measures)]
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

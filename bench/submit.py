@@ -117,6 +117,7 @@ class _Submit:
         parameters["id"] = str(uuid.uuid4())
         started = time.perf_counter()
         with self._connection, self._connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
             job = {"id": parameters["id"], "directories": [f"{ROOT}/some"], "files": files}
             cursor.execute(BARE_JOB, job)
             cursor.execute(statement, parameters)

@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.measure import Measure, compare
@@ -21,34 +22,43 @@ from gateway.worker.worker import Worker
 
 POLL_SECONDS = 0.01
 KIB, MIB = 1024, 1024 * 1024
+SMALL = (1, 100, 5_000, 20_000)
+MANY = 5_000
+LARGE = (1, 4)
+# Of bare threads so many are the fastest, or nearly.
+THREADS = 16
+GIB = 1024**3
 
 
 async def measure(rounds: int) -> AsyncIterator[Measure]:
-    """5,000 files of 64 KiB, and one of 4 GiB; no disk is read: both come from memory."""
+    """Small files and large ones, more and more; no disk is read: all come from memory."""
     with scratch_folder() as folder:
         media = folder / "media"
-        small = [media / f"small/{n // 100}/{n}.exr" for n in range(5_000)]
-        _write(small, 64 * KIB)
-        large = [media / "large/a.mov"]
-        _write(large, 4096 * MIB)
+        small = {files: _small(media / f"small-{files}", files) for files in SMALL}
+        large = {gib: _large(media / f"large-{gib}", gib) for gib in LARGE}
         async with stage(folder, media) as settings, Database(settings) as database:
             await Indexer(settings).index(str(media))
             stop = asyncio.Event()
             working = asyncio.create_task(Worker(settings, database).run(stop))
-            bench = _Warm(settings, JobStore(database, 600))
-            yield await compare(
-                "warm small files", "bare threads", "5,000 of 64 KiB", 1 / 0.6,
-                lambda: bench.job(media / "small", 5_000), lambda: bench.bare(small), rounds,
-            )  # fmt: skip
-            yield await compare(
-                "warm a large file", "bare threads", "1 of 4 GiB", 1 / 0.95,
-                lambda: bench.job(media / "large", 1), lambda: bench.bare(large), rounds,
-            )  # fmt: skip
+            bench = JobTimer(settings, JobStore(database, 600))
+            for files, paths in small.items():
+                yield await compare(
+                    "warm small files", "bare threads", (files, "files of 64 KiB"),
+                    1 / 0.6 if files >= MANY else None,
+                    partial(bench.job, media / f"small-{files}", files),
+                    partial(bench.bare, paths), rounds,
+                )  # fmt: skip
+            for gib, paths in large.items():
+                yield await compare(
+                    "warm a large file", "bare threads", (gib, "GiB"), 1 / 0.95,
+                    partial(bench.job, media / f"large-{gib}", 1), partial(bench.bare, paths),
+                    rounds,
+                )  # fmt: skip
             stop.set()
             await working
 
 
-class _Warm:
+class JobTimer:
     def __init__(self, settings: Settings, store: JobStore) -> None:
         self._settings = settings
         self._store = store
@@ -70,7 +80,7 @@ class _Warm:
 
 def _read_all(files: Sequence[Path], settings: Settings) -> float:
     waiting: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
-    for file in [*files, *[None] * settings.worker_concurrency]:
+    for file in [*files, *[None] * THREADS]:
         waiting.put(file)
 
     def read() -> None:
@@ -81,13 +91,25 @@ def _read_all(files: Sequence[Path], settings: Settings) -> float:
                 pass
             os.close(descriptor)
 
-    threads = [threading.Thread(target=read) for _ in range(settings.worker_concurrency)]
+    threads = [threading.Thread(target=read) for _ in range(THREADS)]
     started = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     return time.perf_counter() - started
+
+
+def _small(folder: Path, files: int) -> Sequence[Path]:
+    paths = [folder / f"{number // 100}/{number}.exr" for number in range(files)]
+    _write(paths, 64 * KIB)
+    return paths
+
+
+def _large(folder: Path, gib: int) -> Sequence[Path]:
+    paths = [folder / "a.mov"]
+    _write(paths, gib * 1024 * MIB)
+    return paths
 
 
 def _write(files: Sequence[Path], size: int) -> None:

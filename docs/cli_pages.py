@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -18,19 +18,25 @@ def commands_reference(commands: Mapping[str, str]) -> str:
     """Each command's help."""
     with click.Context(cli, info_name=PROGRAM) as parent:
         return "\n".join(
-            f"### {name}\n\n{fenced('text', _help(name, parent))}" for name in commands
+            f"### {name}\n\n{fenced('text', text)}"
+            for command in commands
+            for name, text in _helps(command, cli, parent)
         )
 
 
-def _help(name: str, parent: click.Context) -> str:
-    command = cli.get_command(parent, name)
+def _helps(name: str, group: click.Group, parent: click.Context) -> Iterator[tuple[str, str]]:
+    """A command's help, and that of the commands in it."""
+    command = group.get_command(parent, name)
     if command is None:
         raise KeyError(name)
     with click.Context(
         command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH
     ) as context:
-        text = command.get_help(context)
-    return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
+        text = re.sub(r"[ \t]+$", "", command.get_help(context), flags=re.MULTILINE)
+        yield context.command_path.removeprefix(f"{PROGRAM} "), text
+        if isinstance(command, click.Group):
+            for inner in command.list_commands(context):
+                yield from _helps(inner, command, context)
 
 
 def running_reference() -> str:

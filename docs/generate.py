@@ -11,7 +11,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from docs import api_pages, cli_pages, jobs_pages, metrics_pages, settings_pages
+from docs import (
+    api_pages,
+    cli_pages,
+    jobs_pages,
+    metrics_pages,
+    performance_pages,
+    settings_pages,
+)
 from docs.markdown import code, fenced, table
 from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
 from tests import path_cases
@@ -45,6 +52,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "commands-that-run": cli_pages.running_reference,
     "commands-that-use": cli_pages.using_reference,
     "metrics": metrics_pages.metrics_reference,
+    **performance_pages.PARTS,
 }
 
 

@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway import errors
 from gateway.auth import Access, Caller, Scope
 from gateway.forwarded import is_local
 from gateway.jobs import Job
-from gateway.keys import API_KEYS, CLIENT_ADDRESS, DECISION, LIMITS, SETTINGS
+from gateway.keys import API_KEYS, CLIENT_ADDRESS, DECISION, LIMITS, SETTINGS, TOKENS
 from gateway.token_bucket import Decision
+from gateway.tokens import Tokens
+
+
+async def identify(request: web.Request) -> Caller | None:
+    """The caller by what the request's head shows, a key or else a token; None: it shows nothing.
+
+    Raises as `authenticate` and `authenticate_token` do.
+    """
+    key = request.headers.get("X-API-Key")
+    if key is not None:
+        return authenticate(request, key)
+    # Where no tokens are taken the header is somebody else's.
+    if (tokens := request.app.get(TOKENS)) and (token := _bearer_token(request)) is not None:
+        return await authenticate_token(request, tokens, token)
+    return None
+
+
+def _bearer_token(request: web.Request) -> str | None:
+    """RFC 6750, section 2.1. The other ways of that RFC leave tokens in logs."""
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+async def authenticate_token(request: web.Request, tokens: Tokens, token: str) -> Caller:
+    """The caller that the token proves.
+
+    Raises `InvalidToken`, `RateLimited` after too many of those, `Unavailable` while it cannot be
+    checked.
+    """
+    address = request[CLIENT_ADDRESS]
+    try:
+        return await tokens.authenticate(token, address)
+    except errors.InvalidToken:
+        _keep(request, request.app[LIMITS].draw_for_bad_key(address))
+        raise
 
 
 def authenticate(request: web.Request, key: str | None) -> Caller:

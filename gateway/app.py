@@ -28,7 +28,9 @@ from gateway.handlers import (
     paths,
     stream,
 )
+from gateway.handlers.idempotency_key import IDEMPOTENCY_KEY
 from gateway.handlers.requests import expect
+from gateway.idempotency import Idempotency
 from gateway.index_state import IndexState
 from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
@@ -44,11 +46,13 @@ from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.monitors.api_keys import ApiKeysMonitor
 from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.cancelled_items import CancelledItemsMonitor
+from gateway.monitors.idempotency_keys import IdempotencyKeysMonitor
 from gateway.monitors.job_events import JobEventsMonitor
 from gateway.monitors.loop import Monitor, running
 from gateway.monitors.outboxes import OutboxesMonitor
 from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
+from gateway.monitors.signing_keys import signing_keys_monitor
 from gateway.mount import Mount
 from gateway.openapi.document import ApiDescription
 from gateway.openapi.headers import TAGGED
@@ -60,7 +64,8 @@ from gateway.path_lookup import PathLookup
 from gateway.paths import Filespace, Filespaces
 from gateway.prometheus import TEXT_FORMATS, PrometheusMetrics
 from gateway.readiness import Readiness
-from gateway.settings import Settings, guessed_key_name
+from gateway.settings import Settings
+from gateway.settings_sources import guessed_key_name
 from gateway.shapes.answers import (
     Alive,
     Health,
@@ -75,7 +80,9 @@ from gateway.shapes.answers import (
     S3Report,
 )
 from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
+from gateway.signing_keys import SigningKeys
 from gateway.submission import Submission
+from gateway.tokens import TokenRules, Tokens
 from gateway.web import load_web_files
 
 log = logging.getLogger(__name__)
@@ -94,8 +101,9 @@ ROUTES = (
     Route("GET", "/api/v1/health", health.health, Access.PUBLIC,
           (Answer(Health), Answer(IllHealth, 503))),
     Route("POST", "/api/v1/cache/jobs", jobs.create, Access.REQUEST,
-          (Answer(JobCreated, 201, headers=("Location",)),), scope=Scope.JOBS_WRITE,
-          event="job.create", body=jobs.NewJob),
+          (Answer(JobCreated, 201, headers=("Location", "Idempotency-Replayed")),),
+          refusals=(409, 422), scope=Scope.JOBS_WRITE, event="job.create",
+          headers=(IDEMPOTENCY_KEY,), body=jobs.NewJob),
     Route("GET", "/api/v1/cache/jobs", jobs.list_, Access.REQUEST,
           (Answer(JobsListed),), scope=Scope.JOBS_READ, query=jobs.LIST_QUERY),
     Route("GET", JOB, jobs.get, Access.POLL,
@@ -164,6 +172,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[keys.JOB_STORE] = job_store
     app[keys.JOB_PAGES] = JobPages(job_store)
     app[keys.JOB_FILES] = JobFiles(database)
+    app[keys.IDEMPOTENCY] = Idempotency(database)
     app[keys.PATH_EXPLAINER] = PathExplainer(lookup, mount, filespaces)
     app[keys.SUBMISSION] = Submission(job_store, lookup, mount, filespaces)
     app[keys.JOB_CACHE] = JobCache(job_store.get)
@@ -180,12 +189,28 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     )
     app[keys.KEY_STORE] = KeyStore(database)
     app[keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
+    if settings.jwt_issuer:
+        app[keys.SIGNING_KEYS] = SigningKeys(settings.jwt_algorithms)
+        app[keys.TOKENS] = Tokens(token_rules(settings), app[keys.SIGNING_KEYS])
     app[keys.LIMITS] = Limits(settings)
     app[keys.WEB_FILES] = load_web_files()
     app[keys.DESCRIPTION] = ApiDescription(ROUTES)
     app[keys.AUDIT_LOG] = AuditLog(settings.audit_log)
     app[keys.EVENTS] = {route.handler: route.event for route in ROUTES if route.event}
     app[keys.ACCESS] = {route.handler: route.demand(settings.public_metrics) for route in ROUTES}
+
+
+def token_rules(settings: Settings) -> TokenRules:
+    """What the settings ask of a token."""
+    return TokenRules(
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        algorithms=settings.jwt_algorithms,
+        leeway=settings.jwt_leeway,
+        scope_claim=settings.jwt_scope_claim,
+        scope_prefix=settings.jwt_scope_prefix,
+        name_claim=settings.jwt_name_claim,
+    )
 
 
 def make_filespaces(settings: Settings) -> Filespaces:
@@ -220,12 +245,16 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
+        IdempotencyKeysMonitor(app[keys.IDEMPOTENCY], readiness),
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
         ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
     ]
     if settings.api_key_file:
         monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[keys.API_KEYS]))
+    if settings.jwt_issuer:
+        url, file = settings.jwt_jwks_url, settings.jwt_jwks_file
+        monitors.append(signing_keys_monitor(app[keys.SIGNING_KEYS], url, file))
     if settings.backend_ws_url:
         monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespaces))
     if settings.s3_health_bucket:

@@ -101,7 +101,8 @@ class Caller:
     def require(self, scope: Scope) -> None:
         """Raise `ScopeMissing` unless the caller has the scope."""
         if not self.may(scope):
-            raise ScopeMissing(f'The API key "{self.key_name}" lacks the scope {scope}')
+            what = "token" if self.proof is None else "API key"
+            raise ScopeMissing(f'The {what} "{self.key_name}" lacks the scope {scope}')
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import asyncio
 import json
 import math
 import random
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from gateway.client_errors import GatewayClientError, GatewayUnreachable
+from gateway.client_retries import send_until_answered
 from gateway.client_views import (
     FileView,
     JobChange,
@@ -34,13 +37,13 @@ from gateway.client_views import (
     MetricsView,
     ResolvedPathView,
     SubmittedJob,
+    listed,
     read_brief_job,
     read_job,
     read_job_file,
     read_metrics,
     read_resolved,
     read_submitted,
-    several,
     take,
 )
 
@@ -58,6 +61,7 @@ __all__ = [
 ]
 
 RATE_LIMITED: Final = 429
+EXAMPLE: Final = "http://localhost:8095"
 REFUSALS: Final = (401, 403, 404)
 LONGEST_WAIT: Final = 60.0
 HEARTBEAT_SECONDS: Final = 20.0
@@ -66,23 +70,6 @@ LONGEST_BACKOFF: Final = 10.0
 QUIET_SECONDS: Final = 60.0
 LONGEST_MESSAGE: Final = 32 * 1024 * 1024
 RESOLVED_AT_ONCE: Final = 10_000
-
-
-class GatewayClientError(Exception):
-    """The gateway refused a request, or could not be reached.
-
-    ``status`` is the HTTP status, None if there was no answer; ``details`` as the gateway sent
-    them.
-    """
-
-    def __init__(self, message: str, status: int | None = None, details: Any = None) -> None:
-        self.status = status
-        self.details = details
-        super().__init__(message)
-
-
-class GatewayUnreachable(GatewayClientError):
-    """There was no answer. The cause, where there is one, is the network's own error."""
 
 
 class GatewayClient:
@@ -108,9 +95,10 @@ class GatewayClient:
         """``timeout``: seconds that a request may take in all.
 
         A submit may take ``submit_timeout``: the gateway gives up after 600 by default.
-        ``on_wait`` is told the seconds whenever the rate limit makes a request wait.
-        ``ssl`` says whose certificates are believed; without it those of the system, or of the
-        file that SSL_CERT_FILE names. Raises `GatewayClientError` for what is no URL.
+        ``on_wait`` is told the seconds whenever the gateway makes a request wait: the rate limit
+        is reached, or it is busy. ``ssl`` says whose certificates are believed; without it those of
+        the system, or of the file that SSL_CERT_FILE names. Raises `GatewayClientError` for what is
+        no URL.
         """
         self._on_wait = on_wait
         self._submit_timeout = aiohttp.ClientTimeout(total=submit_timeout)
@@ -145,17 +133,24 @@ class GatewayClient:
         files: Sequence[str] = (),
         directories: Sequence[str] = (),
         recursive: bool = True,
+        idempotency_key: str | None = None,
+        patience: float = 30.0,
     ) -> SubmittedJob:
         """Create a cache job from paths as this machine writes them.
 
-        Raises TypeError where one path stands in place of a list.
+        One whose connection breaks, or that is answered 503, is sent again for ``patience``
+        seconds, and makes no second job: it bears ``idempotency_key``, by default a new one. The
+        same key (up to 255 printable ASCII characters) gives the same job again for 24 hours.
         """
-        body = {"files": several(files), "directories": several(directories)}
-        answer = await self._request(
-            "POST",
-            "api/v1/cache/jobs",
-            json=body | {"recursive": recursive},
-            timeout=self._submit_timeout,
+        body = {"files": listed(files), "directories": listed(directories), "recursive": recursive}
+        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+        headers = {"Idempotency-Key": _quoted(key)}
+        arguments = {"json": body, "headers": headers, "timeout": self._submit_timeout}
+        answer = await send_until_answered(
+            lambda: self._request("POST", "api/v1/cache/jobs", **arguments),
+            patience,
+            self._submit_timeout.total or patience,
+            self._on_wait,
         )
         with _understanding():
             return read_submitted(answer)
@@ -186,7 +181,7 @@ class GatewayClient:
 
     async def resolve(self, paths: Sequence[str]) -> Sequence[ResolvedPathView]:
         """What each path means to the gateway, in the order given; nothing is created."""
-        paths, resolved = several(paths), list[ResolvedPathView]()
+        paths, resolved = listed(paths), list[ResolvedPathView]()
         for first in range(0, len(paths), RESOLVED_AT_ONCE):
             some = paths[first : first + RESOLVED_AT_ONCE]
             answer = await self._request("POST", "api/v1/paths/resolve", json={"paths": some})
@@ -308,7 +303,9 @@ async def _read(response: aiohttp.ClientResponse) -> Json:
         # A proxy in between has answers of its own.
         told = body if isinstance(body, dict) else {}
         reason = told.get("error") or f"The gateway answered {response.status}"
-        raise GatewayClientError(str(reason), response.status, told.get("details"))
+        after = response.headers.get("Retry-After")
+        wait = _read_wait(after) if after is not None else None
+        raise GatewayClientError(str(reason), response.status, told.get("details"), wait)
     if not isinstance(body, dict):
         raise GatewayClientError("The answer is not understood", response.status)
     return body
@@ -362,6 +359,12 @@ def _job_path(job_id: str) -> str:
     return f"api/v1/cache/jobs/{quote(job_id, safe='', errors='replace')}"
 
 
+def _quoted(key: str) -> str:
+    """A string as RFC 8941 (structured fields) writes it."""
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def _page(status: str | None, limit: int, offset: int) -> dict[str, str]:
     query = {"limit": str(limit), "offset": str(offset)}
     return query | ({"status": status} if status else {})
@@ -377,8 +380,7 @@ def _read_url(text: str) -> URL:
     if "@" in text.rpartition("://")[2].partition("/")[0]:
         raise GatewayClientError("A URL with a name or a password before an @ is not taken")
     if url.scheme not in ("http", "https") or not url.host or any(map(str.isspace, text)):
-        shown = "What stands there" if "@" in text else text
-        raise GatewayClientError(f"{shown} is no URL like http://localhost:8095")
+        raise GatewayClientError(f"{'It' if '@' in text else text} is no URL like {EXAMPLE}")
     return url
 
 

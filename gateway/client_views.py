@@ -134,7 +134,7 @@ class MetricsView:
     measured_at: datetime | None = None
 
 
-def several(paths: Sequence[str]) -> list[str]:
+def listed(paths: Sequence[str]) -> list[str]:
     """The paths as a list. Raises TypeError for one text, whose letters are no paths."""
     if isinstance(paths, str | bytes):
         raise TypeError(f"Paths are given as a list, not as one text: {paths!r}")

@@ -12,10 +12,12 @@ Prepare = Callable[[web.Request, web.StreamResponse], Awaitable[Any]]
 
 EXPOSED_HEADERS: Final = (
     "ETag",
+    "Idempotency-Replayed",
     "Location",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",
+    "WWW-Authenticate",
     "X-Request-ID",
 )
 

@@ -17,6 +17,7 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2.extras import NamedTupleCursor
 
+from gateway.connection_arguments import connection_arguments
 from gateway.database_errors import (
     LockTimeout,
     PermissionDenied,
@@ -216,14 +217,22 @@ class Database:
 
         ``statement_seconds`` raises the time that each of its statements may take.
         """
-        async with self._cursor(self._places, statement_seconds) as cursor, cursor.begin():
-            session = Session(cursor)
+        async with self._cursor(self._places, statement_seconds) as cursor:
             if statement_seconds is not None:
-                await session.execute(
-                    "SELECT set_config('statement_timeout', %(ms)s, true)",
-                    {"ms": str(int(statement_seconds * 1000))},
-                )
-            yield session
+                # A connection that answers no more is found out before it is waited for so long.
+                limit = self._settings.db_statement_timeout + GRACE_SECONDS
+                await cursor.execute("SELECT 1", timeout=limit)
+            async with cursor.begin():
+                yield await self._begun(cursor, statement_seconds)
+
+    async def _begun(self, cursor: aiopg.Cursor, statement_seconds: float | None) -> Session:
+        session = Session(cursor)
+        if statement_seconds is not None:
+            await session.execute(
+                "SELECT set_config('statement_timeout', %(ms)s, true)",
+                {"ms": str(int(statement_seconds * 1000))},
+            )
+        return session
 
     @asynccontextmanager
     async def _cursor(
@@ -332,31 +341,6 @@ def clear_next_descriptor() -> None:
         asyncio.get_running_loop().remove_reader(descriptor)
     finally:
         os.close(descriptor)
-
-
-def connection_arguments(settings: Settings) -> dict[str, Any]:
-    """What psycopg2 and aiopg need to connect, in UTC and with bounded statements."""
-    options = {
-        "timezone": "UTC",
-        # Our statements touch many rows through short plans: compiling costs more than it gains.
-        "jit": "off",
-        "statement_timeout": int(settings.db_statement_timeout * 1000),
-        "idle_in_transaction_session_timeout": 60_000,
-    }
-    return {
-        "host": settings.db_host,
-        "port": settings.db_port,
-        "dbname": settings.db_name,
-        "user": settings.db_user,
-        "password": settings.db_password.get_secret_value(),
-        "application_name": "teamcache-gateway",
-        "connect_timeout": max(2, int(settings.db_connect_timeout)),
-        "keepalives_idle": 15,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "client_encoding": "utf8",
-        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
-    }
 
 
 def array_literal(values: Iterable[str | int]) -> str:

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 log = logging.getLogger(__name__)
@@ -13,6 +14,8 @@ log = logging.getLogger(__name__)
 # Below the limit so many are left when the warning is given.
 DESCRIPTORS_LEFT: Final = 16
 WARN_SECONDS: Final = 60.0
+# As many as are asked of the system at most: each takes some memory of the kernel.
+WANTED: Final = 65_536
 
 
 class DescriptorWatch:
@@ -27,7 +30,7 @@ class DescriptorWatch:
 
     def look_at(self, descriptor: int) -> None:
         """Look at the number of a new connection: the system always gives the lowest free one."""
-        limit = _descriptor_limit()
+        limit = descriptor_limit()
         if descriptor < limit - DESCRIPTORS_LEFT or descriptor < 0:
             return
         if (now := self._clock()) - self._warned_at >= WARN_SECONDS:
@@ -39,7 +42,25 @@ class DescriptorWatch:
             )
 
 
-def _descriptor_limit() -> float:
+def raise_descriptor_limit() -> None:
+    """Ask for as many descriptors as the system allows this process, up to 65,536.
+
+    Where nobody asks it is often 1,024, for the sake of programs that are older than poll(2).
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # macOS refuses more than it has, whatever its hard limit says.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def descriptor_limit() -> float:
+    """The descriptors that this process may have; infinity where that is not limited."""
     if sys.platform == "win32":
         return float("inf")
     import resource

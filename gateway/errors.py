@@ -16,12 +16,15 @@
     │   ├── RequestTimeout         … it does not arrive
     │   └── UnsupportedWebSocketVersion
     ├── Unauthorized               no key, or a wrong one
+    │   └── InvalidToken           … a token that cannot be accepted
     ├── Forbidden                  the caller is known, and may not do this
     │   ├── PathNotAllowed         … ALLOWED_PATHS or his key keeps him out
     │   └── ScopeMissing           … his key is not for this
     ├── JobNotFound
     ├── KeyNotFound
     ├── JobEnded                   the job has ended, nothing is left to cancel
+    ├── KeyInUse                   a request with the same idempotency key is being answered
+    ├── KeyReused                  the idempotency key was another request's
     ├── RateLimited                the caller's token bucket is empty
     └── Unavailable                try again later
         ├── Starting               migrations are not done yet
@@ -124,6 +127,10 @@ class Unauthorized(GatewayError):
     default_message = "Invalid or missing API key"
 
 
+class InvalidToken(Unauthorized):
+    """A bearer token proves nothing. The message says why, but nothing that the token says."""
+
+
 class Forbidden(GatewayError):
     """The caller is known, and may not do this."""
 
@@ -148,6 +155,18 @@ class KeyNotFound(GatewayError):
 
 class JobEnded(GatewayError):
     """The job has ended, so it cannot be cancelled any more. ``details["status"]`` says how."""
+
+
+class KeyInUse(GatewayError):
+    """Another request with the same idempotency key is being answered."""
+
+    default_message = "A request with this Idempotency-Key is still being answered"
+
+
+class KeyReused(GatewayError):
+    """The idempotency key was sent before, with something else in the request."""
+
+    default_message = "This Idempotency-Key was used for another request"
 
 
 class RateLimited(GatewayError):

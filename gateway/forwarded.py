@@ -37,13 +37,15 @@ def is_local(request: web.Request) -> bool:
     """
     transport = request.transport
     connection = transport.get_extra_info("socket") if transport is not None else None
-    if transport is None or connection is None or not _is_said_to_be_local(request):
+    if transport is None or connection is None:
         return False
+    remote, peer = request.remote or "", transport.get_extra_info("peername")
     if connection.family == getattr(socket, "AF_UNIX", None):
-        return not request.remote or is_loopback(request.remote)
-    # A connection that is reset by now has no peer any more: it may have come from anywhere.
-    peer = transport.get_extra_info("peername")
-    return bool(peer) and is_loopback(peer[0]) and is_loopback(request.remote or "")
+        is_near = not remote or is_loopback(remote)
+    else:
+        # A connection that is reset by now has no peer any more: it may have come from anywhere.
+        is_near = bool(peer) and is_loopback(peer[0]) and is_loopback(remote)
+    return is_near and _is_said_to_be_local(request)
 
 
 def _is_said_to_be_local(request: web.Request) -> bool:

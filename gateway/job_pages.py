@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
 from gateway.job_store import JobStore, id_of
 from gateway.jobs import JobStatus
+from gateway.shared_reads import SharedReads
 from gateway.wire import job_in_brief
 
 REMEMBERED_JOBS: Final = 2000
 REMEMBERED_BYTES: Final = 4096
 """What a job may have to be remembered: an error may be as long as a worker likes."""
+
+
+class PageOfJobs(NamedTuple):
+    """Which jobs are meant. ``submitted_by`` is the name of a key; None: everybody's."""
+
+    status: JobStatus | None = None
+    limit: int = 50
+    offset: int = 0
+    submitted_by: str | None = None
 
 
 class JobPages:
@@ -23,26 +33,21 @@ class JobPages:
     def __init__(self, store: JobStore) -> None:
         self._store = store
         self._shown: OrderedDict[str, bytes] = OrderedDict()
+        self._reads = SharedReads(self._make)
 
-    async def get(
-        self,
-        status: JobStatus | None = None,
-        limit: int = 50,
-        offset: int = 0,
-        submitted_by: str | None = None,
-    ) -> tuple[Sequence[bytes], int]:
-        """A page of jobs, newest first, each in brief as JSON; and how many match in all.
+    async def get(self, wanted: PageOfJobs) -> bytes:
+        """A page of jobs, newest first, as JSON of the shape `JobsListed`."""
+        return await self._reads.get(wanted)
 
-        ``submitted_by`` is the name of the key whose jobs are meant; None: everybody's.
-        """
-        versions, total = await self._store.page(status, limit, offset, submitted_by)
-        missing = [version for version in versions if version not in self._shown]
-        if not missing:
-            return [self._shown[version] for version in versions], total
+    async def _make(self, wanted: PageOfJobs) -> bytes:
+        versions, total = await self._store.page(*wanted)
+        missing = [id_of(version) for version in versions if version not in self._shown]
         # By id: what is read now may be newer than what the page told of, or be gone.
         shown = {id_of(version): self._shown.get(version) for version in versions}
-        shown |= await self._read([id_of(version) for version in missing])
-        return [text for text in shown.values() if text is not None], total
+        if missing:
+            shown |= await self._read(missing)
+        jobs = b",".join(text for text in shown.values() if text is not None)
+        return b'{"success":true,"jobs":[%b],"total":%d}' % (jobs, total)
 
     async def _read(self, job_ids: Sequence[str]) -> dict[str, bytes]:
         shown: dict[str, bytes] = {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from gateway.aside import compute
-from gateway.database import Database, array_literal
+from gateway.database import Database, Session, array_literal
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
 from gateway.jobs import Job, JobStatus, Progress
 from gateway.size_tally import SizeTally
@@ -55,6 +55,17 @@ class CreatedJob:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the transaction that creates a job does besides, before and after.
+
+    What is raised there leaves nothing of the job.
+    """
+
+    before: Callable[[Session], Awaitable[None]]
+    after: Callable[[Session, CreatedJob], Awaitable[None]]
+
+
 class JobStore:
     """The jobs in the database."""
 
@@ -65,7 +76,7 @@ class JobStore:
         self._tally = SizeTally(self._sum_item_sizes)
         self._sums = asyncio.Semaphore(SUMS_AT_ONCE)
 
-    async def create(self, request: JobRequest) -> CreatedJob:
+    async def create(self, request: JobRequest, beside: Beside | None = None) -> CreatedJob:
         """Write the job and its items, visible together or not at all.
 
         The files of a directory never leave the database. Raises `NoFilesFound` and writes
@@ -77,16 +88,15 @@ class JobStore:
             self._database.slow_turn(),
             self._database.transaction(self._submit_seconds) as session,
         ):
+            if beside is not None:
+                await beside.before(session)
             row = await session.fetch_one(self._queries["create"], parameters)
-        if row is None:
-            raise NoFilesFound
-        return CreatedJob(
-            row.id,
-            JobStatus(row.status),
-            row.total_files,
-            int(row.total_size_bytes),
-            row.created_at,
-        )
+            if row is None:
+                raise NoFilesFound
+            job = _build_created(row)
+            if beside is not None:
+                await beside.after(session, job)
+        return job
 
     async def get(self, job_id: str) -> Job:
         """The job with this canonical id. Raises `JobNotFound`."""
@@ -219,6 +229,12 @@ def _parameters(request: JobRequest) -> Mapping[str, str | None]:
         "directory_paths": array_literal(request.listed_directories),
         "submitted_by": request.submitted_by,
     }
+
+
+def _build_created(row: Any) -> CreatedJob:
+    return CreatedJob(
+        row.id, JobStatus(row.status), row.total_files, int(row.total_size_bytes), row.created_at
+    )
 
 
 def _build_job(row: Any) -> Job:

@@ -13,6 +13,7 @@ from gateway.database import Database, array_literal
 from gateway.errors import InvalidRequest, KeyNotFound, Unavailable
 from gateway.key_secret import make_secret
 from gateway.sql import load_queries
+from gateway.tokens import NAMES_BEGIN
 
 KEYS_CHANNEL: Final = "teamcache_gateway_keys"
 LONGEST_NAME: Final = 100
@@ -116,6 +117,8 @@ def check_name(name: str) -> None:
     """Raise `InvalidRequest` for a name that is no fit name of a key."""
     if not name.strip() or name != name.strip():
         raise InvalidRequest("A key's name must not be empty, nor begin or end with a space")
+    if name.startswith(NAMES_BEGIN):
+        raise InvalidRequest(f"A key's name must not begin with {NAMES_BEGIN}, as tokens' names do")
     if len(name) > LONGEST_NAME:
         raise InvalidRequest(f"A key's name has at most {LONGEST_NAME} letters")
     if not name.isprintable():

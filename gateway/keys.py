@@ -13,6 +13,7 @@ from gateway.auth import ApiKeys, Caller, Demand
 from gateway.client_address import TrustedProxies
 from gateway.database import Database
 from gateway.events import Hub
+from gateway.idempotency import Idempotency
 from gateway.index_state import IndexState
 from gateway.job_cache import JobCache
 from gateway.job_counts import JobCounts
@@ -30,8 +31,10 @@ from gateway.paths import Filespaces
 from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.settings import Settings
+from gateway.signing_keys import SigningKeys
 from gateway.submission import Submission
 from gateway.token_bucket import Decision
+from gateway.tokens import Tokens
 from gateway.web import WebFile
 
 EventTable = Mapping[Callable[..., Any], str]
@@ -55,6 +58,7 @@ SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CACHE: Final = web.AppKey("JOB_CACHE", JobCache)
 WEB_FILES: Final = web.AppKey[Mapping[str, WebFile]]("WEB_FILES", Mapping)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
+IDEMPOTENCY: Final = web.AppKey("IDEMPOTENCY", Idempotency)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 METRICS: Final = web.AppKey("METRICS", Metrics)
 HUB: Final = web.AppKey("HUB", Hub)
@@ -66,6 +70,8 @@ JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
 TRUSTED_PROXIES: Final = web.AppKey("TRUSTED_PROXIES", TrustedProxies)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 KEY_STORE: Final = web.AppKey("KEY_STORE", KeyStore)
+SIGNING_KEYS: Final = web.AppKey("SIGNING_KEYS", SigningKeys)
+TOKENS: Final = web.AppKey("TOKENS", Tokens)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)
 AUDIT_LOG: Final = web.AppKey("AUDIT_LOG", AuditLog)

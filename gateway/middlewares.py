@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway import errors
-from gateway.admission import authenticate, draw
+from gateway.admission import authenticate, draw, identify
 from gateway.audit import Outcome
 from gateway.auth import Access
 from gateway.forwarded import note_client_address
@@ -33,6 +33,7 @@ from gateway.keys import (
     PROMETHEUS,
     READINESS,
     REQUEST_ID,
+    TOKENS,
 )
 
 log = logging.getLogger(__name__)
@@ -48,11 +49,14 @@ STATUS_OF_ERROR: Final[Mapping[type[errors.GatewayError], int]] = {
     errors.Forbidden: 403,
     errors.JobNotFound: 404,
     errors.JobEnded: 409,
+    errors.KeyInUse: 409,
+    errors.KeyReused: 422,
     errors.RateLimited: 429,
     errors.Unavailable: 503,
 }
 
 
+CHALLENGE: Final = 'Bearer realm="teamcache-gateway"'
 NO_RIGHT: Final = frozenset({401, 403})
 HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
 
@@ -65,7 +69,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[NOTES] = {}
     started = time.perf_counter()
     try:
-        _admit(request)
+        await _admit(request)
         response = await handler(request)
     except asyncio.CancelledError:
         # What has become of it nobody has found out.
@@ -86,11 +90,12 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-def _admit(request: web.Request) -> None:
+async def _admit(request: web.Request) -> None:
     demand = request.app[ACCESS].get(request.match_info.handler)
     if demand is None or demand.access is Access.PUBLIC:
         return
-    caller = request[CALLER] = authenticate(request, request.headers.get("X-API-Key"))
+    caller = await identify(request) or authenticate(request, None)
+    request[CALLER] = caller
     draw(request, demand.access, caller)
     if demand.scope is not None:
         caller.require(demand.scope)
@@ -142,11 +147,22 @@ def _answer_error(request: web.Request, error: errors.GatewayError) -> web.Respo
             headers = {}
             if isinstance(error, errors.RateLimited | errors.Unavailable):
                 headers["Retry-After"] = str(error.retry_after)
+            if status in NO_RIGHT and TOKENS in request.app:
+                headers[hdrs.WWW_AUTHENTICATE] = _challenge(error)
             if isinstance(error, errors.UnsupportedWebSocketVersion):
                 headers[hdrs.SEC_WEBSOCKET_VERSION] = "13"
             return error_response(error.message, status, error.details, headers)
     log.error("request %s failed: %s", request[REQUEST_ID], error, exc_info=error)
     return error_response("Internal server error", 500)
+
+
+def _challenge(error: errors.GatewayError) -> str:
+    """What is missing or wrong, for programs: RFC 6750, section 3."""
+    if isinstance(error, errors.InvalidToken):
+        return f'{CHALLENGE}, error="invalid_token", error_description="{error.message}"'
+    if isinstance(error, errors.ScopeMissing):
+        return f'{CHALLENGE}, error="insufficient_scope"'
+    return CHALLENGE
 
 
 def _answer_http(error: web.HTTPException) -> web.StreamResponse:

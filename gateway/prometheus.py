@@ -5,11 +5,12 @@ Requests are counted as they happen; everything else is looked up when somebody 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
@@ -41,6 +42,7 @@ class PrometheusMetrics:
         self._outboxes = outboxes
         self._jobs: Mapping[JobStatus, int] | None = None
         self._registry = CollectorRegistry()
+        ProcessCollector(PREFIX, registry=self._registry)
         self._registry.register(self)
 
     def render(self, accept: str, jobs: Mapping[JobStatus, int] | None) -> tuple[bytes, str]:
@@ -77,6 +79,7 @@ class PrometheusMetrics:
             "Events that slow WebSocket clients were never told of",
             self._outboxes.dropped,
         )
+        yield _value("tasks", "What the event loop has under way", len(asyncio.all_tasks()))
         yield _value("database_connections", "Connections in use", self._database.in_use)
         yield _value("database_connections_limit", "Connections at most", self._database.size)
 

@@ -19,6 +19,7 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.access_log import AccessLogger
+from gateway.descriptors import raise_descriptor_limit
 from gateway.errors import GatewayError
 from gateway.http_connection import HEAD_SECONDS, connection_factory
 from gateway.https import keep_to_https
@@ -34,9 +35,10 @@ Result = TypeVar("Result")
 
 # Longer than proxies keep their connections: else one is closed as a request comes along it.
 KEEPALIVE_SECONDS: Final = 75.0
-BACKLOG: Final = 128
 # What a client gets to answer the goodbye of TLS, in seconds; asyncio alone would wait for 30.
 GOODBYE_SECONDS: Final = 2.0
+# Thousands of clients may come back at once after a restart.
+BACKLOG: Final = 1024
 
 # Where a server that listens on all addresses is reached from this machine.
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -102,6 +104,7 @@ async def _listen(
     host, port = settings.listen_host, settings.api_gateway_port
     connect = connection_factory(
         cast(web.Server, runner.server),  # there is one since the runner's setup
+        settings,
         access_log_class=AccessLogger,
         keepalive_timeout=KEEPALIVE_SECONDS,
     )
@@ -168,7 +171,8 @@ def _end_after(seconds: float) -> None:
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end, on uvloop where there is one."""
+    """Run a coroutine to its end, on uvloop where there is one, with all descriptors there are."""
+    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
 

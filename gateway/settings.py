@@ -11,10 +11,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -29,28 +28,18 @@ from pydantic import (
 from gateway.client_address import TrustedProxies
 from gateway.errors import SettingsError
 from gateway.filespace_settings import FilespaceList, MountPoint
+from gateway.settings_sources import (
+    Source,
+    find_config_file,
+    read_config_file,
+    read_environment,
+)
+from gateway.token_algorithms import DEFAULT_ALGORITHMS, Algorithm
 
 ONE_DAY: Final = 86_400
+MOST_BYTES_PER_SECOND: Final = 10**15
 DEMO_KEY: Final = "demo-api-key-2024"
 ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone narrows it to loopback
-
-# A name in one of these families that is no setting is a typing error, not another program's.
-OWN_FAMILIES: Final = ("API_GATEWAY_", "CACHE_PROGRESS_")
-# These families are shared with other programs: only a near miss of a name of ours is refused.
-SHARED_FAMILIES: Final = (
-    "ALLOWED_", "ALLOW_", "AUDIT_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "FILESPACE", "HSTS_",
-    "INDEX_", "ISOLATE_", "JWT_", "LOG_", "POLL_", "PUBLIC_", "RATE_", "S3_", "SHUTDOWN_", "TLS_",
-    "TRUSTED_", "WORKER_",
-)  # fmt: skip
-# Kubernetes describes a service called "api-gateway" (or "worker", …) to every container by these.
-# Its "<SERVICE>_PORT" may be the very name of a setting; the value tells them apart.
-KUBERNETES_URL: Final = re.compile(r"(tcp|udp|sctp)://")
-KUBERNETES_LINK: Final = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
-# What people call the key who guess its name; other programs may mean something else by these.
-GUESSED_KEY_NAMES: Final = ("API_KEY", "GATEWAY_KEY", "GATEWAY_API_KEY")
-CONFIG_FILE_VARIABLE: Final = "API_GATEWAY_CONFIG"
-
-Source = Mapping[str, Any]
 
 
 class Settings(BaseModel):
@@ -94,6 +83,31 @@ class Settings(BaseModel):
     trusted_proxies: tuple[str, ...] = Field(
         (), description="addresses and networks whose X-Forwarded-For counts; empty: nobody's"
     )
+    jwt_issuer: str = Field(
+        "", description="issuer (iss) whose tokens are taken beside API keys; empty: no tokens"
+    )
+    jwt_audience: str = Field(
+        "", description="audience (aud) that a token must be for", validate_default=True
+    )
+    jwt_jwks_url: str = Field("", description="URL of the issuer's public keys (JWKS)")
+    jwt_jwks_file: str = Field(
+        "", description="file with these keys, instead of the URL", validate_default=True
+    )
+    jwt_algorithms: tuple[Algorithm, ...] = Field(
+        DEFAULT_ALGORITHMS, min_length=1, description="signatures that are accepted"
+    )
+    jwt_leeway: float = Field(
+        30.0, ge=0, le=600, description="seconds that the issuer's clock may be off"
+    )
+    jwt_scope_claim: str = Field(
+        "scope", min_length=1, description="claim with the scopes, in one text or a list"
+    )
+    jwt_scope_prefix: str = Field(
+        "", description="what our scopes begin with in that claim; others are ignored"
+    )
+    jwt_name_claim: str = Field(
+        "sub", min_length=1, description="claim that names the caller, who is then jwt:NAME"
+    )
     cors_origins: tuple[str, ...] = Field(
         ("*",), description="origins whose pages may call the API; * for any"
     )
@@ -111,6 +125,12 @@ class Settings(BaseModel):
     )
     isolate_callers: bool = Field(
         False, description="let a key without the scope admin see and cancel its own jobs only"
+    )
+    max_connections: int = Field(
+        16_384,
+        ge=1,
+        le=1_000_000,
+        description="connections served at once; fewer where ulimit -n does not allow as many",
     )
     shutdown_timeout: float = Field(
         10.0, gt=0, le=300, description="seconds that requests and reads in flight get at the end"
@@ -168,10 +188,16 @@ class Settings(BaseModel):
         2000, ge=100, le=60_000, description="milliseconds after which it does so at the latest"
     )
     worker_concurrency: int = Field(
-        16, ge=1, le=128, description="files read at once from each filespace"
+        64, ge=1, le=128, description="reads at once from each filespace"
     )
     worker_chunk_size: int = Field(
         4 * 1024 * 1024, ge=4096, le=1 << 30, description="bytes per read"
+    )
+    worker_max_bytes_per_second: int = Field(
+        0,
+        ge=0,
+        le=MOST_BYTES_PER_SECOND,
+        description="bytes a worker reads per second; 0: no limit",
     )
     worker_lease: float = Field(
         30.0, ge=1, le=3600, description="seconds after which a silent worker's files go back"
@@ -204,7 +230,9 @@ class Settings(BaseModel):
             raise ValueError("must not be true or false")
         return value
 
-    @field_validator("cors_origins", "trusted_proxies", "allowed_paths", mode="before")
+    @field_validator(
+        "cors_origins", "trusted_proxies", "allowed_paths", "jwt_algorithms", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -222,6 +250,28 @@ class Settings(BaseModel):
     def _refuse_half_a_pair(cls, value: str, info: ValidationInfo) -> str:
         if bool(value) != bool(info.data.get("tls_certificate")):
             raise ValueError("tls_certificate and tls_key must be given together")
+        return value
+
+    @field_validator("jwt_audience")
+    @classmethod
+    def _refuse_tokens_for_nobody(cls, value: str, info: ValidationInfo) -> str:
+        if bool(value) != bool(info.data.get("jwt_issuer")):
+            raise ValueError("jwt_issuer and jwt_audience must be given together")
+        return value
+
+    @field_validator("jwt_jwks_url")
+    @classmethod
+    def _refuse_what_is_no_url(cls, value: str) -> str:
+        if value and not re.match(r"https?://[^/\s]+(/\S*)?$", value):
+            raise ValueError("must be a URL that begins with https:// or http://")
+        return value
+
+    @field_validator("jwt_jwks_file")
+    @classmethod
+    def _refuse_other_than_one_place(cls, value: str, info: ValidationInfo) -> str:
+        given = bool(value) + bool(info.data.get("jwt_jwks_url"))
+        if given != bool(info.data.get("jwt_issuer")):
+            raise ValueError("jwt_issuer needs one of jwt_jwks_url and jwt_jwks_file, and they it")
         return value
 
     @field_validator("api_gateway_key")
@@ -245,10 +295,10 @@ class Settings(BaseModel):
         as not given. Raises `SettingsError`, one line for each setting that is wrong.
         """
         environ = os.environ if environ is None else environ
-        config_file = config_file or _find_config_file(environ)
+        config_file = config_file or find_config_file(environ)
         layers: dict[str, Source] = {
-            f"in {config_file}": _read_config_file(config_file) if config_file else {},
-            "in the environment": _read_environment(environ, cls.model_fields),
+            f"in {config_file}": read_config_file(config_file) if config_file else {},
+            "in the environment": read_environment(environ, cls.model_fields),
             "on the command line": {k: v for k, v in (overrides or {}).items() if v is not None},
         }
         origins = {name: origin for origin, layer in layers.items() for name in layer}
@@ -274,59 +324,6 @@ class Settings(BaseModel):
         if self.uses_demo_key and not self.allow_demo_key:
             return "127.0.0.1"
         return self.api_gateway_host or ALL_ADDRESSES
-
-
-def guessed_key_name(environ: Mapping[str, str]) -> str | None:
-    """A variable that may have been meant to be API_GATEWAY_KEY, where that is not set."""
-    if environ.get("API_GATEWAY_KEY"):
-        return None
-    return next((name for name in GUESSED_KEY_NAMES if environ.get(name)), None)
-
-
-def _find_config_file(environ: Mapping[str, str]) -> Path | None:
-    if named := environ.get(CONFIG_FILE_VARIABLE):
-        return Path(named)
-    local = Path("config.toml")
-    return local if local.is_file() else None
-
-
-def _read_config_file(path: Path) -> Source:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"Cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from None
-
-
-def _read_environment(environ: Mapping[str, str], known: Mapping[str, Any]) -> Source:
-    """The settings among the environment's variables; an empty one counts as not given.
-
-    The key is the exception: whoever empties it wants no key, which we do not offer.
-    """
-    environ = {name: value for name, value in environ.items() if not _is_link(name, value)}
-    for variable in environ:
-        _refuse_typing_error(variable, known)
-    return {
-        name: environ[name.upper()]
-        for name in known
-        if environ.get(name.upper()) or (name == "api_gateway_key" and name.upper() in environ)
-    }
-
-
-def _is_link(variable: str, value: str) -> bool:
-    if variable.endswith("_PORT") and KUBERNETES_URL.match(value):
-        return True
-    return KUBERNETES_LINK.search(variable) is not None
-
-
-def _refuse_typing_error(variable: str, known: Mapping[str, Any]) -> None:
-    if variable == CONFIG_FILE_VARIABLE or variable.lower() in known:
-        return
-    near = difflib.get_close_matches(variable.lower(), known, n=1, cutoff=0.88)
-    if variable.startswith(OWN_FAMILIES) or (near and variable.startswith(SHARED_FAMILIES)):
-        hint = f", did you mean {near[0].upper()}?" if near else ""
-        raise SettingsError(f"Unknown environment variable {variable}{hint}")
 
 
 def _describe(error: ValidationError, origins: Mapping[str, str]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gateway.aside import compute
 from gateway.errors import InvalidPath, NoFilesFound
-from gateway.job_store import CreatedJob, JobRequest, JobStore
+from gateway.job_store import Beside, CreatedJob, JobRequest, JobStore
 from gateway.mount import Kind, Mount
 from gateway.path_lookup import Entry, Findings, PathLookup
 from gateway.paths import Filespaces, quote
@@ -19,6 +19,8 @@ from gateway.paths.refusal import to_error
 Sizes = Mapping[str, int]
 Typed = dict[str, str]
 Entries = Mapping[str, Entry]
+# Names as typed, and as the index spells them.
+Matched = Sequence[tuple[str, str]]
 
 
 class _Listed(NamedTuple):
@@ -59,6 +61,7 @@ class Submission:
         recursive: bool,
         submitted_by: str | None = None,
         own_prefixes: tuple[str, ...] = (),
+        keep: Callable[[Sequence[str], Matched], Beside] | None = None,
     ) -> Submitted:
         """Create a job for ``files`` and for what lies in ``directories``, in the name of a key.
 
@@ -67,6 +70,8 @@ class Submission:
         among the files or the reverse and for a name that is ambiguous, `PathNotAllowed` for what
         the index has outside of the allowed prefixes only, `NoFilesFound` for a directory in which
         nothing is indexed, `Unavailable` if too many are being submitted; nothing is created then.
+        ``keep`` says, given what is ``unindexed`` and ``matched``, what the job's transaction does
+        besides.
         """
         found = await self._find(files, directories, own_prefixes)
         trees = await self._check_directories(directories, found.entries, recursive)
@@ -77,9 +82,11 @@ class Submission:
             len(files) + len(trees),
             _job_request, listed.indexed, sizes, trees, recursive, submitted_by,
         )  # fmt: skip
-        job = await self._job_store.create(request)
+        as_typed = [files[path] for path in sizes]
         matched = await compute(len(files), self._matched, files | directories, found.entries)
-        return Submitted(job, [files[path] for path in sizes], matched)
+        beside = keep(as_typed, matched) if keep is not None else None
+        job = await self._job_store.create(request, beside)
+        return Submitted(job, as_typed, matched)
 
     async def _find(
         self, files: Typed, directories: Typed, own_prefixes: tuple[str, ...]

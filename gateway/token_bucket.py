@@ -84,8 +84,8 @@ class TokenBuckets:
     def take(self, caller: Hashable, per_minute: int | None = None) -> Decision | None:
         """Take a token from the caller's bucket. None: there is no limit.
 
-        ``per_minute`` is the caller's own limit, in place of everybody's. A bucket of another
-        limit than before is full again.
+        ``per_minute`` is the caller's own limit, in place of everybody's; of each limit that he
+        ever shows he has a bucket.
         """
         most = self._per_minute if per_minute is None else per_minute
         if not most:
@@ -94,12 +94,14 @@ class TokenBuckets:
         return self._bucket(caller, most, now).take(now)
 
     def _bucket(self, caller: Hashable, most: int, now: float) -> TokenBucket:
-        bucket = self._buckets.get(caller)
-        if bucket is None or bucket.capacity != most:
+        # Known by the limit as well: taking turns with two of them must not fill a bucket.
+        owner = (caller, most)
+        bucket = self._buckets.get(owner)
+        if bucket is None:
             bucket = TokenBucket(self._policy, most, most / 60, float(most), now)
-            self._buckets[caller] = bucket
+            self._buckets[owner] = bucket
             if len(self._buckets) > REMEMBERED_CALLERS:
                 self._buckets.popitem(last=False)
         else:
-            self._buckets.move_to_end(caller)
+            self._buckets.move_to_end(owner)
         return bucket

@@ -28,7 +28,8 @@ from strict_skips import pytest_runtest_makereport  # noqa: F401 - a hook
 from gateway.app import create_app
 from gateway.database import Database
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
-from gateway.settings import CONFIG_FILE_VARIABLE, Settings
+from gateway.settings import Settings
+from gateway.settings_sources import CONFIG_FILE_VARIABLE
 
 pytest_plugins = ("reader_kit", "plans_kit", "described_responses", "dashboard_kit")
 

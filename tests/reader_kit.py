@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.worker.file_source import FileSource, PosixFiles
-from gateway.worker.reader import ReadOutcome, ReadTask
+from gateway.worker.read_task import ReadOutcome, ReadTask
 from gateway.worker.reader_pool import ReaderPool
 
 CHUNK = 64 * 1024
@@ -64,10 +64,10 @@ class GatedFiles(PosixFiles):
         self._names[descriptor] = name
         return descriptor, size
 
-    def read(self, descriptor, buffers, /) -> int:  # type: ignore[no-untyped-def, override]
+    def read(self, descriptor, buffers, offset, /) -> int:  # type: ignore[no-untyped-def, override]
         if gate := self.gates.get(self._names[descriptor]):
             gate.wait()
-        return os.readv(descriptor, buffers)
+        return os.preadv(descriptor, buffers, offset)
 
 
 class Bench:

@@ -20,7 +20,8 @@ from certificates import make_pair, serving, tls_settings
 from optional_programs import require_program
 
 from gateway.cli import COMMANDS
-from gateway.settings import CONFIG_FILE_VARIABLE, DEMO_KEY, Settings
+from gateway.settings import DEMO_KEY, Settings
+from gateway.settings_sources import CONFIG_FILE_VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEPLOY = REPOSITORY / "deploy"

@@ -208,7 +208,7 @@ async def test_a_websocket_that_is_cut_off_while_pinged_is_no_fault(
 def test_few_descriptors_left_are_told_once_a_minute(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(descriptors, "_descriptor_limit", lambda: 64)
+    monkeypatch.setattr(descriptors, "descriptor_limit", lambda: 64)
     now = 1000.0
     watch = DescriptorWatch(lambda: now)
     watch.look_at(40)
@@ -225,7 +225,36 @@ def test_few_descriptors_left_are_told_once_a_minute(
 async def test_a_connection_near_the_limit_of_descriptors_is_told(
     port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(descriptors, "_descriptor_limit", lambda: 1)
+    monkeypatch.setattr(descriptors, "descriptor_limit", lambda: 1)
     await ask(port, LIVE + b"Expect: x\r\n\r\n")
     await ask(port, LIVE + b"Expect: x\r\n\r\n")
     assert caplog.text.count("raise its limit of open files") == 1
+
+
+async def test_a_body_that_is_under_way_at_the_end_is_read_to_its_end() -> None:
+    """And what follows it on the same connection is not begun."""
+    settings = Settings(db_host="/nowhere", api_gateway_port=0, rate_limit_per_minute=0)
+    app = create_app(settings)
+    app[keys.READINESS].check = lambda: None  # type: ignore[method-assign]
+    stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve(app, settings, stop, listening.set_result))
+    port = int((await listening).rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = b'{"files": ["../x"]}'
+    head = JOBS + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with asyncio.timeout(PATIENCE):
+        writer.write(head)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(body[:5])
+        stop.set()
+        while True:
+            try:
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+            except OSError:
+                break
+        writer.write(body[5:] + LIVE + b"\r\n")
+        answer = await reader.read()
+        await serving
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    writer.close()

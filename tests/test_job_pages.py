@@ -11,7 +11,7 @@ from test_job_store import Query, create_listed, listed
 
 from gateway import job_pages
 from gateway.database import Database
-from gateway.job_pages import REMEMBERED_BYTES, JobPages
+from gateway.job_pages import REMEMBERED_BYTES, JobPages, PageOfJobs
 from gateway.job_store import JobStore
 from gateway.jobs import Job, JobStatus
 from gateway.settings import Settings
@@ -44,8 +44,8 @@ async def counting(database_settings: Settings) -> AsyncIterator[CountingStore]:
 
 
 async def seen(pages: JobPages, **wanted: Any) -> list[dict[str, Any]]:
-    shown, _total = await pages.get(**wanted)
-    return [orjson.loads(text) for text in shown]
+    jobs: list[dict[str, Any]] = orjson.loads(await pages.get(PageOfJobs(**wanted)))["jobs"]
+    return jobs
 
 
 def insert_jobs(query: Query, statuses: Sequence[str]) -> None:
@@ -124,7 +124,8 @@ async def test_a_deleted_job_is_on_no_page_any_more(counting: CountingStore, que
     pages = JobPages(counting)
     before = await seen(pages)
     query(f"DELETE FROM cache_jobs WHERE id = '{before[1]['id']}'")
-    assert await pages.get() == ([orjson.dumps(before[0]), orjson.dumps(before[2])], 2)
+    left = {"success": True, "jobs": [before[0], before[2]], "total": 2}
+    assert orjson.loads(await pages.get(PageOfJobs())) == left
 
 
 async def test_a_job_that_goes_while_a_page_is_made_is_left_out(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
-from reader_kit import PATIENCE, Bench, GatedFiles
+from reader_kit import PATIENCE, Bench, GatedFiles, reading_threads
 
 from gateway.worker import lane
 from gateway.worker.file_source import PosixFiles
@@ -20,7 +21,7 @@ def test_reads_that_are_soon_over_have_one_place_each(monkeypatch) -> None:  # t
     late = threading.Thread(target=lambda: narrow.enter() and entered.set())
     late.start()
     assert not entered.is_set()
-    narrow.leave()
+    narrow.leave(time.monotonic())
     assert entered.wait(PATIENCE)
     late.join()
 
@@ -31,20 +32,46 @@ def test_reads_that_wait_hold_up_no_other(bench: Bench) -> None:
     pool = bench.pool(GatedFiles(str(bench.root), dict.fromkeys(names, gate)), 3 * WIDTH)
     for name in names:
         pool.submit(bench.file(name))
-    for _ in names:
+    for arrived in range(len(names)):
         gate.wait_for_arrival()
+        if arrived == WIDTH:
+            # The first without a place came in, since those who have one do not come out.
+            pool.check_stalled()
     gate.let_pass(10_000)
     assert {outcome.error for outcome in bench.outcomes(pool, len(names))} == {None}
 
 
 def test_a_read_that_fails_gives_its_place_back(bench: Bench) -> None:
     class TornFiles(PosixFiles):
-        def read(self, descriptor, buffers, /) -> int:  # type: ignore[no-untyped-def, override]
+        def read(self, descriptor, buffers, offset, /) -> int:  # type: ignore[no-untyped-def, override]
             raise PermissionError(1, os.strerror(1))
 
     pool = bench.pool(TornFiles(str(bench.root)), WIDTH + 1)
     for number in range(2 * WIDTH):
         pool.submit(bench.file(f"{number}.mov"))
     bench.outcomes(pool, 2 * WIDTH)
-    assert pool._lane is not None
-    assert all(pool._lane._places.acquire(blocking=False) for _ in range(WIDTH))
+    assert pool._common.lane._places.qsize() == WIDTH
+
+
+def test_a_read_that_took_long_lets_all_in() -> None:
+    narrow = Lane()
+    soon = narrow.enter()
+    narrow.leave(soon)
+    assert not narrow.is_open
+    narrow.leave(narrow.enter() - lane.PATIENCE)
+    assert narrow.is_open
+    assert narrow.enter() == 0.0
+
+
+def test_a_lane_with_a_place_for_each_is_always_open() -> None:
+    assert Lane.for_readers(WIDTH).is_open
+    assert not Lane.for_readers(WIDTH + 1).is_open
+
+
+def test_no_more_readers_are_started_than_can_copy_at_once(bench: Bench) -> None:
+    pool = bench.pool(concurrency=4 * WIDTH)
+    for number in range(100):
+        pool.submit(bench.file(f"{number}.mov"))
+        if not pool._common.lane.is_open:  # a machine that is busy may open it
+            assert len(reading_threads()) <= WIDTH + 1
+    bench.outcomes(pool, 100)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.worker.ledger import ItemReport, Ledger
-from gateway.worker.reader import ReadOutcome, ReadTask
+from gateway.worker.read_task import ReadOutcome, ReadTask
 
 
 def make_task(item_id: int = 1, job_id: str = "job", size: int = 100) -> ReadTask:

@@ -23,6 +23,7 @@ from plans_kit import (
 )
 
 from gateway.database import array_literal
+from gateway.sql import load_queries
 
 
 def create_parameters(**given: Sequence[str] | Sequence[int]) -> Parameters:
@@ -33,6 +34,23 @@ def create_parameters(**given: Sequence[str] | Sequence[int]) -> Parameters:
     arrays = {name: array_literal(given.get(name, ())) for name in names}
     job = {"id": "7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10", "submitted_by": "default"}
     return {**job, **arrays}
+
+
+ANSWERED = """
+INSERT INTO teamcache_gateway.idempotency_keys
+SELECT 'default', n, '', gen_random_uuid(), '', now() - n * interval '15 seconds'
+FROM generate_series(1, 5000) AS n;
+ANALYZE teamcache_gateway.idempotency_keys;
+"""
+KEYS = load_queries("idempotency")
+
+
+def test_an_answered_key_is_looked_up_in_its_index(plans: Plans) -> None:
+    key = {"caller": "default", "key": "77"}
+    nodes = plans.explain(KEYS["find"], key, first=ANSWERED)
+    assert indexes(nodes) == {"idempotency_keys_pkey"}
+    nodes = plans.explain(KEYS["forget"], {"limit": 100}, first=ANSWERED)
+    assert "idempotency_keys_created_at" in indexes(nodes)
 
 
 def test_the_database_is_in_the_locale_that_we_make(plans: Plans) -> None:
@@ -98,23 +116,31 @@ def test_directories_are_looked_up_one_by_one(plans: Plans, count: int, recursiv
 def test_a_list_of_jobs_reads_as_many_rows_as_it_shows_and_no_paths(
     plans: Plans, status: str | None
 ) -> None:
-    nodes = plans.explain(JOBS["list"], {"status": status, "limit": 50, "offset": 0}, run=True)
+    asked = {"status": status, "limit": 50, "offset": 0, "submitted_by": None}
+    nodes = plans.explain(JOBS["list"], asked, run=True)
     assert scanned(nodes) == set()
     # The paths of the large job alone fill more.
     assert blocks(nodes) < 60
     assert paths_blocks(plans) > 100
 
 
+def test_a_page_of_versions_reads_no_paths_though_it_counts_all_jobs(plans: Plans) -> None:
+    wanted = {"status": None, "limit": 50, "offset": 0, "submitted_by": None}
+    nodes = plans.explain(JOBS["page"], wanted, run=True)
+    assert blocks(nodes) < paths_blocks(plans)
+
+
 def test_a_job_is_read_without_its_paths(plans: Plans) -> None:
     for name in ("get", "status"):
-        nodes = plans.explain(JOBS[name], {"id": plans.large_job}, run=True)
+        asked = {"id": plans.large_job, "submitted_by": None}
+        nodes = plans.explain(JOBS[name], asked, run=True)
         assert indexes(nodes) == {"cache_jobs_pkey"}
         assert blocks(nodes) < 10
 
 
 def test_a_change_of_a_large_job_does_not_read_its_paths(plans: Plans) -> None:
     """The triggers' conditions name their columns."""
-    parameters = {"id": plans.large_job}
+    parameters = {"id": plans.large_job, "submitted_by": None}
     for statement in (
         JOBS["cancel"],
         "UPDATE cache_jobs SET completed_files = 7 WHERE id = %(id)s",

@@ -17,7 +17,7 @@ from reader_kit import (
 
 from gateway.worker import file_source
 from gateway.worker.file_source import PosixFiles
-from gateway.worker.reader import ReadOutcome
+from gateway.worker.read_task import ReadOutcome
 from gateway.worker.reader_pool import ReaderPool
 
 
@@ -38,9 +38,9 @@ def test_chunks_of_any_size_read_every_byte(bench: Bench, chunk_size: int) -> No
     counted: list[int] = []
 
     class CountingFiles(PosixFiles):
-        def read(self, descriptor, buffers, /) -> int:  # type: ignore[no-untyped-def, override]
+        def read(self, descriptor, buffers, offset, /) -> int:  # type: ignore[no-untyped-def, override]
             assert sum(len(buffer) for buffer in buffers) <= chunk_size
-            counted.append(os.readv(descriptor, buffers))
+            counted.append(os.preadv(descriptor, buffers, offset))
             return counted[-1]
 
     pool = ReaderPool(

@@ -54,10 +54,10 @@ def test_a_refusal_of_the_filesystem_is_told_in_its_words(bench: Bench) -> None:
 
 def test_a_read_error_half_way_fails_and_closes_the_file(bench: Bench) -> None:
     class TornFiles(PosixFiles):
-        def read(self, descriptor, buffers, /) -> int:  # type: ignore[no-untyped-def, override]
-            if os.lseek(descriptor, 0, os.SEEK_CUR):
+        def read(self, descriptor, buffers, offset, /) -> int:  # type: ignore[no-untyped-def, override]
+            if offset:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
-            return os.readv(descriptor, buffers)
+            return os.preadv(descriptor, buffers, offset)
 
     pool = bench.pool(TornFiles(str(bench.root)))
     before = open_descriptors()

@@ -15,7 +15,7 @@ from reader_kit import (
     reading_threads,
 )
 
-from gateway.worker.reader import ReadOutcome
+from gateway.worker.read_task import ReadOutcome
 
 
 def test_a_cancelled_file_stops_at_its_next_chunk(bench: Bench) -> None:
@@ -116,7 +116,7 @@ def test_what_a_hung_read_says_late_is_not_heard(bench: Bench) -> None:
 
 def test_a_slow_read_that_gets_on_is_left_alone(bench: Bench) -> None:
     gate = bench.gate()
-    pool = bench.pool(GatedFiles(str(bench.root), {"a.mov": gate}))
+    pool = bench.pool(GatedFiles(str(bench.root), {"a.mov": gate}), concurrency=1)
     pool.submit(bench.file("a.mov", 5 * CHUNK))
     for _ in range(5):
         gate.wait_for_arrival()

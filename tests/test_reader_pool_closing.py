@@ -16,7 +16,7 @@ from reader_kit import (
     wait_until,
 )
 
-from gateway.worker.reader import ReadTask
+from gateway.worker.read_task import ReadTask
 
 
 def test_closing_gives_back_what_waits_and_what_is_being_read(bench: Bench) -> None:
@@ -119,13 +119,13 @@ def test_every_task_comes_out_exactly_once_however_closing_falls(bench: Bench) -
 HUNG_PROCESS = """
 import os, sys, threading
 from gateway.worker.file_source import PosixFiles
-from gateway.worker.reader import ReadTask
+from gateway.worker.read_task import ReadTask
 from gateway.worker.reader_pool import ReaderPool
 
 hanging = threading.Event()
 
 class HungFiles(PosixFiles):
-    def read(self, descriptor, buffers, /):
+    def read(self, descriptor, buffers, offset, /):
         hanging.set()
         threading.Event().wait()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.settings import Settings
+from gateway.worker.reader_pool import LARGE_AT_ONCE
 from gateway.worker.schedule import (
     LEAST_AHEAD,
     MOST_AHEAD,
@@ -135,3 +136,12 @@ def test_files_are_reported_before_that_limit_whatever_the_settings_say(clock: C
     schedule = Schedule(settings, clock)
     clock.now += REPORT_SECONDS
     assert schedule.is_report_due(MOST_AHEAD, is_idle=False)
+
+
+def test_not_all_readers_are_given_files_before_it_is_known_how_large_they_are(
+    clock: Clock,
+) -> None:
+    schedule = Schedule(Settings(worker_concurrency=64), clock)
+    assert schedule.room(0, 0) == LARGE_AT_ONCE + LEAST_AHEAD
+    assert schedule.room(40, 0) == LARGE_AT_ONCE + LEAST_AHEAD
+    assert schedule.room(60, 0) == 4 + LEAST_AHEAD

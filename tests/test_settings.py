@@ -11,7 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.errors import SettingsError
-from gateway.settings import CONFIG_FILE_VARIABLE, DEMO_KEY, Settings
+from gateway.settings import DEMO_KEY, Settings
+from gateway.settings_sources import CONFIG_FILE_VARIABLE
 
 ROOT = Path(__file__).parent.parent
 SECRET = "hunter2-hunter2"

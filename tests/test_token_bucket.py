@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.auth import EVERYTHING, Access, Caller
+from gateway.auth import EVERYTHING, Access, Caller, Rights
 from gateway.limits import Limits
 from gateway.settings import Settings
 from gateway.token_bucket import REMEMBERED_CALLERS, Decision, TokenBuckets
@@ -132,3 +132,22 @@ def test_machines_that_share_a_key_do_not_share_a_bucket(clock: Clock) -> None:
         decision = limits.draw(Access.REQUEST, Caller("default", address, EVERYTHING))
         assert decision is not None
         assert decision.allowed
+
+
+def test_a_key_with_limits_of_its_own_is_not_limited_by_the_settings(clock: Clock) -> None:
+    limits = Limits(Settings(rate_limit_per_minute=1, poll_limit_per_minute=1), clock)
+    rights = Rights(EVERYTHING.scopes, rate_limit_per_minute=2, poll_limit_per_minute=0)
+    caller = Caller("render", "10.0.0.1", rights)
+    answers = [limits.draw(Access.REQUEST, caller) for _ in range(3)]
+    assert [it and it.allowed for it in answers] == [True, True, False]
+    assert limits.draw(Access.POLL, caller) is None
+
+
+def test_taking_turns_with_two_limits_fills_no_bucket(clock: Clock) -> None:
+    buckets = TokenBuckets("requests", 10, clock)
+    passed = 0
+    for _ in range(20):
+        for limit in (1, 2):
+            decision = buckets.take("a", limit)
+            passed += decision is not None and decision.allowed
+    assert passed == 3

@@ -188,11 +188,11 @@ async def test_a_read_that_fails_half_way_takes_its_bytes_back_without_a_fall(
     bench: Bench,
 ) -> None:
     class Breaking(GatedFiles):
-        def read(self, descriptor, buffers, /):  # type: ignore[no-untyped-def]
+        def read(self, descriptor, buffers, offset, /):  # type: ignore[no-untyped-def]
             if self.gate.is_set():
                 raise OSError(5, "Input/output error")
             self.waiting.wait(0.02)
-            return os.readv(descriptor, buffers)
+            return os.preadv(descriptor, buffers, offset)
 
     await bench.index({"a/large": 4096 * 1000})
     source = Breaking(bench.mount)

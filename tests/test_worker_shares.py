@@ -23,9 +23,9 @@ class OneByOne(GatedFiles):
         self.passes = threading.Semaphore(0)
         self.ended = threading.Semaphore(0)
 
-    def read(self, descriptor: int, buffers: Sequence[memoryview], /) -> int:  # type: ignore[override]
+    def read(self, descriptor: int, buffers: Sequence[memoryview], offset: int, /) -> int:  # type: ignore[override]
         assert self.passes.acquire(timeout=PATIENCE)
-        return super().read(descriptor, buffers)
+        return super().read(descriptor, buffers, offset)
 
     def close(self, descriptor: int, /) -> None:
         super().close(descriptor)

@@ -48,10 +48,10 @@ async def test_a_cancelled_job_is_read_no_further(bench: Bench) -> None:
     """Reads go on chunk by chunk for minutes, unless they are told to stop."""
 
     class Slow(GatedFiles):
-        def read(self, descriptor, buffers, /):  # type: ignore[no-untyped-def]
+        def read(self, descriptor, buffers, offset, /):  # type: ignore[no-untyped-def]
             self.waiting.set()
             self.gate.wait(0.05)
-            return super().read(descriptor, buffers)
+            return super().read(descriptor, buffers, offset)
 
     await bench.index({f"a/{number}": 64 * MIB for number in range(4)})
     source = Slow(bench.mount, held="nothing")

@@ -153,12 +153,12 @@ class GatedFiles(PosixFiles):
         return descriptor, size
 
     # A method here, the bare builtin there: what matters is how it is called.
-    def read(self, descriptor: int, buffers: Sequence[memoryview], /) -> int:  # type: ignore[override]
+    def read(self, descriptor: int, buffers: Sequence[memoryview], offset: int, /) -> int:  # type: ignore[override]
         held = self._held in self._paths[descriptor]
-        if held and os.lseek(descriptor, 0, os.SEEK_CUR) >= self._after:
+        if held and offset >= self._after:
             self.waiting.set()
             self.gate.wait(PATIENCE)
-        return os.readv(descriptor, buffers)
+        return os.preadv(descriptor, buffers, offset)
 
     def close(self, descriptor: int, /) -> None:
         self.closed.append(self._paths.pop(descriptor))

@@ -18,6 +18,7 @@ RUNNING = {
     "worker": "Read the files of cache jobs through the mount.",
     "index": "Bring the index of files up to date with a folder.",
     "keys": "Make, list and revoke API keys.",
+    "throttle": "Limit how fast workers read, while they run.",
     "migrate": "Bring the database schema up to date.",
     "standalone": "Run everything on one machine: PostgreSQL, index, worker, API.",
     "demo": "Watch a cache job run on a small sample, with nothing installed.",

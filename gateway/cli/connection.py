@@ -110,7 +110,7 @@ def _cancel_on_sigterm() -> None:
 
 
 def _tell_wait(seconds: float) -> None:
-    say(f"The gateway has had many requests: it is asked again in {seconds:.0f} s.")
+    say(f"The gateway is busy or has had many requests: it is asked again in {seconds:.0f} s.")
 
 
 def _end_of(run: Callable[[], ExitCode]) -> ExitCode:

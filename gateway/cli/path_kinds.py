@@ -22,9 +22,13 @@ class Sorted:
 
 
 async def submit_paths(
-    client: GatewayClient, paths: Sequence[str], as_directories: bool, recursive: bool
+    client: GatewayClient,
+    paths: Sequence[str],
+    as_directories: bool,
+    recursive: bool,
+    key: str | None = None,
 ) -> SubmittedJob:
-    """Create a job from paths, files and directories alike.
+    """Create a job from paths, files and directories alike; ``key`` is the idempotency key.
 
     What the gateway does not know is a file, or a directory if it ends with a slash or
     ``as_directories``.
@@ -32,15 +36,20 @@ async def submit_paths(
     wanted = await sort_paths(client, paths, as_directories)
     for _ in range(MOVES):
         try:
-            return await _submit(client, wanted, recursive)
+            return await _submit(client, wanted, recursive, key)
         except GatewayClientError as error:
             wanted = _moved(wanted, error)
-    return await _submit(client, wanted, recursive)
+    return await _submit(client, wanted, recursive, key)
 
 
-async def _submit(client: GatewayClient, wanted: Sorted, recursive: bool) -> SubmittedJob:
+async def _submit(
+    client: GatewayClient, wanted: Sorted, recursive: bool, key: str | None
+) -> SubmittedJob:
     return await client.submit(
-        files=wanted.files, directories=wanted.directories, recursive=recursive
+        files=wanted.files,
+        directories=wanted.directories,
+        recursive=recursive,
+        idempotency_key=key,
     )
 
 

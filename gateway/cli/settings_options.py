@@ -17,7 +17,7 @@ from gateway.settings import Settings
 
 API = (
     *("api_gateway_", "tls_", "hsts_", "api_key_file", "allow_demo_key", "cors_", "rate_", "poll_"),
-    *("public_metrics", "isolate_callers", "trusted_", "shutdown_"),
+    *("public_metrics", "isolate_callers", "trusted_", "jwt_", "max_connections", "shutdown_"),
 )
 DATABASE = ("db_",)
 FILESPACE = ("container_", "filespaces", "allowed_paths")

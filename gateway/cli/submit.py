@@ -22,6 +22,11 @@ from gateway.wire import readable_size
 @click.option("--watch", is_flag=True, help="watch the job to its end")
 @click.option("--no-recursive", is_flag=True, help="leave out folders within the directories")
 @click.option("--directory", is_flag=True, help="take paths that nobody knows for directories")
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="name this submit: the same key gives the same job again for 24 hours",
+)
 @files_option
 @patience_option
 @client_command
@@ -31,6 +36,7 @@ async def command(
     watch: bool,
     no_recursive: bool,
     directory: bool,
+    idempotency_key: str | None,
     files: bool,
     patience: float,
 ) -> ExitCode | None:
@@ -40,6 +46,9 @@ async def command(
     are directories. With - paths are read from standard input. With --watch the exit code says how
     the job ended: 0 completed, 6 completed with failed files, 1 failed, 3 cancelled.
 
+    A submit that got no answer is sent again, and makes no second job. A script that may itself be
+    run again names its submit with --idempotency-key.
+
     \b
     Examples:
       teamcache-gateway submit 01_VFX/SEQ_010 --watch
@@ -48,7 +57,9 @@ async def command(
       JOB=$(teamcache-gateway submit 00_Media --json | jq -r .id)
     """
     try:
-        job = await submit_paths(connection.client, paths, directory, not no_recursive)
+        job = await submit_paths(
+            connection.client, paths, directory, not no_recursive, idempotency_key
+        )
     except asyncio.CancelledError:
         say("Stopped while submitting. Whether there is a job, say: teamcache-gateway jobs")
         raise

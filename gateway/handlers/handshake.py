@@ -25,3 +25,6 @@ async def shake_hands(request: web.Request, socket: web.WebSocketResponse) -> No
         await socket.prepare(request)
     except (web.HTTPBadRequest, ValueError):
         raise InvalidRequest("The WebSocket handshake is not valid") from None
+    except ConnectionError:
+        # Nobody hears this, and it is nothing that a log should tell with a traceback.
+        raise InvalidRequest("The client hung up during the handshake") from None

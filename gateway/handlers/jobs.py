@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
@@ -14,13 +15,18 @@ from pydantic.config import JsonDict
 from gateway.admission import check_visible, sees_only
 from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
+from gateway.handlers.idempotency_key import identify, read_idempotency_key
 from gateway.handlers.requests import Names, read_json
 from gateway.handlers.responses import is_known, json_response
+from gateway.idempotency import FirstAnswer
 from gateway.index_state import IndexState
+from gateway.job_pages import PageOfJobs
+from gateway.job_store import Beside, CreatedJob
 from gateway.jobs import JobStatus, parse_job_id
 from gateway.keys import (
     CALLER,
     FILESPACES,
+    IDEMPOTENCY,
     INDEX_STATE,
     JOB_CACHE,
     JOB_CANCELLED,
@@ -33,7 +39,7 @@ from gateway.keys import (
 from gateway.openapi.parameters import QueryChoice, QueryInteger, offset
 from gateway.paths import Filespaces, resolve_all
 from gateway.shapes.answers import JobCancelled, JobCreated
-from gateway.submission import Submitted
+from gateway.submission import Matched
 from gateway.wire import iso_time, readable_size
 
 LISTED_NAMES_LIMIT = 100_000
@@ -68,10 +74,36 @@ class NewJob(BaseModel):
 
 
 async def create(request: web.Request) -> web.Response:
-    """Create a cache job: 201 with its id and totals."""
+    """Create a cache job: 201 with its id and totals.
+
+    With an `Idempotency-Key` it may be sent again when no answer came, also to another gateway on
+    the same database: there is one job, and within 24 hours each 201 is the first answer. While
+    one is still being answered the others get 409, the same key with another body gets 422. A
+    submit that was refused may be sent again with its key, changed or not.
+    """
+    key = read_idempotency_key(request)
     wanted = await read_json(request, NewJob)
     _note(wanted, request[NOTES])
-    _check_amount(wanted)
+    amount = _check_amount(wanted)
+    if key is None:
+        return _answer_created(request, await _submit(request, wanted))
+    idempotency = request.app[IDEMPOTENCY]
+    attempt = await identify(request, key, amount, wanted.model_dump())
+    async with idempotency.alone(attempt) as first:
+        if first is not None:
+            return _answer_created(request, first, is_replay=True)
+
+        def keep(unindexed: Sequence[str], matched: Matched) -> Beside:
+            return idempotency.beside(attempt, lambda job: _body(job, unindexed, matched))
+
+        return _answer_created(request, await _submit(request, wanted, keep))
+
+
+async def _submit(
+    request: web.Request,
+    wanted: NewJob,
+    keep: Callable[[Sequence[str], Matched], Beside] | None = None,
+) -> FirstAnswer:
     caller = request[CALLER]
     filespaces = request.app[FILESPACES].narrowed(caller.rights.path_prefixes)
     with _index_remembered(request.app.get(INDEX_STATE)):
@@ -81,10 +113,23 @@ async def create(request: web.Request) -> web.Response:
             recursive=wanted.recursive,
             submitted_by=caller.key_name,
             own_prefixes=caller.rights.path_prefixes,
+            keep=keep,
         )
-    request[NOTES]["jobId"] = submitted.job.id
-    location = request.app.router["job"].url_for(job_id=submitted.job.id)
-    return json_response(_created(submitted), 201, {"Location": str(location)})
+    return FirstAnswer(
+        submitted.job.id, _body(submitted.job, submitted.unindexed, submitted.matched)
+    )
+
+
+def _answer_created(
+    request: web.Request, answer: FirstAnswer, *, is_replay: bool = False
+) -> web.Response:
+    request[NOTES]["jobId"] = answer.job_id
+    headers = {"Location": str(request.app.router["job"].url_for(job_id=answer.job_id))}
+    if is_replay:
+        headers["Idempotency-Replayed"] = "true"
+    return web.Response(
+        body=answer.body, status=201, headers=headers, content_type="application/json"
+    )
 
 
 async def get(request: web.Request) -> web.Response:
@@ -99,14 +144,13 @@ async def get(request: web.Request) -> web.Response:
 
 async def list_(request: web.Request) -> web.Response:
     """A page of jobs, newest first."""
-    jobs, total = await request.app[JOB_PAGES].get(
+    wanted = PageOfJobs(
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),
         offset=OFFSET.read(request.query),
         submitted_by=sees_only(request, request[CALLER]),
     )
-    # The shape of `JobsListed`, around jobs that are JSON already.
-    return json_response(b'{"success":true,"jobs":[%b],"total":%d}' % (b",".join(jobs), total))
+    return json_response(await request.app[JOB_PAGES].get(wanted))
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -143,12 +187,14 @@ def _note(wanted: NewJob, notes: dict[str, Any]) -> None:
     }
 
 
-def _check_amount(wanted: NewJob) -> None:
+def _check_amount(wanted: NewJob) -> int:
+    """How many names are listed. Raises `InvalidRequest`, `PayloadTooLarge`."""
     listed = len(wanted.files) + len(wanted.directories)
     if not listed:
         raise InvalidRequest("At least one file or directory is required")
     if listed > LISTED_NAMES_LIMIT:
         raise PayloadTooLarge(f"At most {LISTED_NAMES_LIMIT:,} names may be listed in a request")
+    return listed
 
 
 async def _resolve(typed: Sequence[str], filespaces: Filespaces) -> dict[str, str]:
@@ -157,16 +203,16 @@ async def _resolve(typed: Sequence[str], filespaces: Filespaces) -> dict[str, st
     return dict(zip(resolved, typed, strict=True))
 
 
-def _created(submitted: Submitted) -> JobCreated:
-    job = submitted.job
-    return {
+def _body(job: CreatedJob, unindexed: Sequence[str], matched: Matched) -> bytes:
+    answer: JobCreated = {
         "success": True,
         "jobId": job.id,
         "status": job.status,
         "totalFiles": job.total_files,
         "totalSize": {"bytes": job.total_bytes, "readable": readable_size(job.total_bytes)},
-        "unindexed": submitted.unindexed,
-        "matched": [{"path": path, "resolved": other} for path, other in submitted.matched],
+        "unindexed": unindexed,
+        "matched": [{"path": path, "resolved": other} for path, other in matched],
         "message": "Cache job created successfully",
         "createdAt": iso_time(job.created_at),
     }
+    return orjson.dumps(answer)

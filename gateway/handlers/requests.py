@@ -20,8 +20,10 @@ from gateway.handlers.responses import error_response, request_id
 
 OFFSET_LIMIT = 1_000_000_000
 BODY_LIMIT = 10 * 1024 * 1024
-# Without a byte. Whoever sends a body ever so slowly would keep a connection for ever.
+# Without a byte, and in all, with one more second for each so many bytes that came: whoever sends
+# a body ever so slowly would keep a connection for ever.
 BODY_SECONDS = 30.0
+BODY_RATE = 4096
 ENCODINGS = ("identity", "gzip", "deflate")
 ENCODINGS_SENTENCE = "Content-Encoding must be identity, gzip or deflate"
 UNKNOWN_SHOWN = 20
@@ -90,9 +92,9 @@ async def _read_limited(request: web.Request) -> bytes:
     """Read the body ourselves: a host that embeds us sets a limit of its own on its requests."""
     if (request.content_length or 0) > BODY_LIMIT:
         raise PayloadTooLarge
-    body = bytearray()
+    body, started = bytearray(), asyncio.get_running_loop().time()
     try:
-        while chunk := await _read_chunk(request):
+        while chunk := await _read_chunk(request, started + len(body) / BODY_RATE):
             body += chunk
             if len(body) > BODY_LIMIT:
                 raise PayloadTooLarge
@@ -101,9 +103,11 @@ async def _read_limited(request: web.Request) -> bytes:
     return bytes(body)
 
 
-async def _read_chunk(request: web.Request) -> bytes:
+async def _read_chunk(request: web.Request, since: float) -> bytes:
+    """What has come, waiting for half a minute, and not beyond half a minute after ``since``."""
+    since = min(since, asyncio.get_running_loop().time())
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout_at(since + BODY_SECONDS):
             return await request.content.readany()
     except TimeoutError:
         raise RequestTimeout from None

@@ -12,7 +12,14 @@ from typing import Any, Final, NamedTuple
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from gateway.admission import authenticate, check_visible, draw, sees_only
+from gateway.admission import (
+    authenticate,
+    authenticate_token,
+    check_visible,
+    draw,
+    identify,
+    sees_only,
+)
 from gateway.auth import Access, Caller, Scope
 from gateway.errors import (
     Forbidden,
@@ -39,6 +46,7 @@ from gateway.keys import (
     REQUEST_ID,
     SETTINGS,
     SOCKETS,
+    TOKENS,
 )
 from gateway.outbox import Outbox
 from gateway.shapes.messages import (
@@ -59,6 +67,7 @@ SNAPSHOT_JOBS: Final = 1000
 SUBSCRIPTIONS_LIMIT: Final = 1000
 NEWS_SECONDS: Final = 5.0
 KEY_HOLDS_NO_MORE: Final = b"API key holds no more"
+TOKEN_HOLDS_NO_MORE: Final = b"Token has expired"
 # Whoever looks exactly at the end of a key might be early by the grain of a clock.
 EXPIRY_GRAIN: Final = 0.01
 EXPIRY_CHECK_SECONDS: Final = 600.0
@@ -71,13 +80,12 @@ log = logging.getLogger(__name__)
 async def stream(request: web.Request) -> web.StreamResponse:
     """A WebSocket: metrics for everybody, and events of jobs for those who show a key.
 
-    Messages are JSON texts. A key may be shown in `X-API-Key` or in an `auth` message; who has
-    shown one may subscribe to all jobs or to one. A subscription begins with a `snapshot`, so
-    nothing is missed between looking and listening. Of each kind of event a slow client gets the
-    newest.
+    Messages are JSON texts. A key may be shown in `X-API-Key`, a token in `Authorization`, and
+    either in an `auth` message; who has shown one may subscribe to all jobs or to one. A
+    subscription begins with a `snapshot`, so nothing is missed between looking and listening. Of
+    each kind of event a slow client gets the newest.
     """
-    key = request.headers.get("X-API-Key")
-    caller = authenticate(request, key) if key is not None else None
+    caller = await identify(request)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
         max_msg_size=MESSAGE_LIMIT,
@@ -169,10 +177,11 @@ class _Connection:
             self._expect_end(caller.expires_at)
             return
         self._caller = None
+        reason = KEY_HOLDS_NO_MORE if caller.proof else TOKEN_HOLDS_NO_MORE
         # After the closing frame nothing may follow.
         self._outbox.stop()
         self._closing = asyncio.create_task(
-            self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=KEY_HOLDS_NO_MORE)
+            self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=reason)
         )
 
     def _expect_end(self, expires_at: float | None) -> None:
@@ -208,13 +217,13 @@ class _Connection:
         self._outbox.send(pong)
 
     async def _authenticate(self, message: Message) -> None:
-        if "apiKey" not in message:
-            raise InvalidRequest("auth needs the field apiKey")
-        key = message["apiKey"]
+        if len({"apiKey", "token"} & message.keys()) != 1:
+            other = ", or token" if TOKENS in self._app else ""
+            raise InvalidRequest(f"auth needs the field apiKey{other}")
         # Whoever fails is nobody, also if somebody was here before.
         before, self._caller = self._caller, None
         try:
-            self._caller = authenticate(self._request, key if isinstance(key, str) else None)
+            self._caller = await self._identify(message)
         except GatewayError as error:
             self._leave_all()
             if isinstance(error, Unauthorized):
@@ -226,6 +235,16 @@ class _Connection:
         authenticated: Authenticated = {"type": "authenticated"}
         self._outbox.send(authenticated)
         self._show_metrics()
+
+    async def _identify(self, message: Message) -> Caller:
+        proof = message.get("token", message.get("apiKey"))
+        shown = proof if isinstance(proof, str) else None
+        if "token" not in message:
+            return authenticate(self._request, shown)
+        tokens = self._app.get(TOKENS)
+        if tokens is None:
+            raise InvalidRequest("This gateway takes no tokens")
+        return await authenticate_token(self._request, tokens, shown or "")
 
     async def _subscribe(self, message: Message) -> None:
         if self._caller is None:

@@ -24,11 +24,22 @@ Schema = dict[str, Any]
 References = Mapping[Any, Schema]
 
 KEY: Final = "ApiKey"
+BEARER: Final = "Token"
+SECURITY_SCHEMES: Final[Mapping[str, Mapping[str, str]]] = {
+    KEY: {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    BEARER: {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token of the issuer that the gateway was told of, if it was.",
+    },
+}
 ABOUT: Final = """\
 Get files into a shared cache *before* people need them: submit a cache job, and watch it finish, in
 files and in bytes.
 
-What needs the key wants it in `X-API-Key`. Every error, whatever its status, has one shape, see
+What needs the key wants it in `X-API-Key`, or, where the gateway was told of an issuer of tokens,
+one of those in `Authorization: Bearer …`. Every error, whatever its status, has one shape, see
 `Refusal`; whatever belongs to no route is answered so, too. Every answer has an `X-Request-ID`:
 the caller's own, if it sent a fit one. KB, MB and GB are powers of 1024 everywhere. A request's
 body may be packed (`Content-Encoding: gzip` or `deflate`).
@@ -74,7 +85,7 @@ def describe(routes: Sequence[Route]) -> Schema:
         "components": {
             "schemas": schemas,
             "headers": dict(HEADERS),
-            "securitySchemes": {KEY: {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
+            "securitySchemes": SECURITY_SCHEMES,
         },
     }
 
@@ -116,11 +127,11 @@ def _operation(route: Route, references: References) -> Schema:
             str(answer.status): _response(route, answer, references)
             for answer in route.every_answer
         },
-        "security": [{KEY: []}],
+        "security": [{KEY: []}, {BEARER: []}],
     }
     if route.access in (Access.PUBLIC, Access.METRICS):
         # A public route may still know who calls: it looks at the key where one is sent.
-        operation["security"] = [{}, {KEY: []}] if route.may_ask_for_key else []
+        operation["security"] = [{}, {KEY: []}, {BEARER: []}] if route.may_ask_for_key else []
     if route.body is not None:
         operation["requestBody"] = {
             "required": True,

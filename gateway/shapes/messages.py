@@ -27,10 +27,11 @@ class Channel(TypedDict):
 
 @shape
 class Auth(TypedDict):
-    """Sent by a client: shows the API key, if the handshake did not."""
+    """Sent by a client: shows an API key or else a token, if the handshake did not."""
 
     type: Literal["auth"]
-    apiKey: str
+    apiKey: NotRequired[str]
+    token: NotRequired[str]
 
 
 @shape

@@ -47,6 +47,8 @@ FROM (VALUES
     ('SELECT, INSERT, UPDATE', 'cache_jobs', 'cache_jobs'),
     ('SELECT, INSERT, UPDATE', 'cache_job_items', 'cache_job_items'),
     ('SELECT, INSERT, UPDATE, DELETE', 'teamcache_gateway.workers', 'workers'),
+    ('SELECT, INSERT, UPDATE, DELETE', 'teamcache_gateway.throttle', 'throttle'),
+    ('SELECT, INSERT, UPDATE, DELETE', 'teamcache_gateway.idempotency_keys', 'idempotency_keys'),
     ('SELECT', 'teamcache_gateway.migrations', 'migrations'),
     ('SELECT, INSERT, UPDATE', 'teamcache_gateway.api_keys', 'api_keys')
 ) AS needed (rights, object, name)

@@ -26,8 +26,11 @@ class FileSource(Protocol):
     def open(self, path: str, /) -> tuple[int, int]:
         """Open ``path``; returns a descriptor and the file's size in bytes."""
 
-    def read(self, descriptor: int, buffers: Sequence[memoryview], /) -> int:
-        """Fill ``buffers`` with what comes next; returns the bytes read, 0 at the end."""
+    def read(self, descriptor: int, buffers: Sequence[memoryview], offset: int, /) -> int:
+        """Fill ``buffers`` from ``offset`` on; returns the bytes read, 0 at the end.
+
+        Several threads may read one descriptor.
+        """
 
     def forget(self, descriptor: int, offset: int, length: int, /) -> None:
         """Nobody here needs these bytes again: the kernel may drop them."""
@@ -43,7 +46,7 @@ class PosixFiles:
     """
 
     # The bare builtin: between the reader's loop and the kernel lies no Python frame.
-    read = staticmethod(os.readv)
+    read = staticmethod(os.preadv)
 
     def __init__(self, root: str) -> None:
         self._root = root

@@ -11,7 +11,7 @@ from gateway.database import Database, Session, array_literal
 from gateway.jobs import JobStatus
 from gateway.sql import load_queries
 from gateway.worker.ledger import ItemReport
-from gateway.worker.reader import ReadTask
+from gateway.worker.read_task import ReadTask
 
 # Active jobs beyond so many wait until an older one has ended.
 JOBS_AT_ONCE = 256

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.worker.reader import ReadOutcome, ReadTask
+from gateway.worker.read_task import ReadOutcome, ReadTask
 
 ItemStatus = Literal["running", "completed", "failed", "cancelled"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 import sys
 import threading
@@ -13,132 +12,115 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Final
 
+from gateway.worker.buffers import Buffers
 from gateway.worker.file_source import FileSource
 from gateway.worker.lane import Lane
 from gateway.worker.obstacle import AWAY, FIRST_PAUSE, LONGEST_PAUSE, Obstacles
+from gateway.worker.read_task import ReadOutcome, ReadState, ReadTask
+from gateway.worker.shared_read import SLOW_SECONDS, Board, Chunk, SharedRead
+from gateway.worker.throttle import Throttle
 
-# A chunk is read into one small buffer over and over: nobody looks at the bytes, and a buffer
-# that stays in the processor's cache is faster and keeps hundreds of readers small.
-BUFFER_SIZE: Final = 256 * 1024
-# Far below every system's IOV_MAX.
-MAX_BUFFERS: Final = 256
 # Hundreds of threads that copy from memory would leave the event loop no processor.
 NICENESS: Final = 10
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class ReadTask:
-    """A file to be read. Compared by identity: the same file may be read twice."""
-
-    item_id: int
-    job_id: str  # canonical UUID
-    path: str  # absolute, below the pool's root
-    size: int  # planned bytes, 0 if unknown
-    # Written by the reading thread alone, after each chunk; storing a reference is atomic, so
-    # that the loop may look at any time.
-    bytes_read: int = 0
-    # Set by the loop alone; the reading thread looks before it opens and around each chunk.
-    cancelled: bool = False
-
-
 @dataclass(frozen=True, slots=True)
-class ReadOutcome:
-    """How reading a file ended.
+class Common:
+    """What the readers of a pool share.
 
-    ``error`` is None when it was read to its end or cancelled, else a short reason fit for
-    people. ``seconds`` is the time since the thread took the task.
+    ``queue`` holds what to do: a task, or the board, which calls for help with large files, or
+    None, which ends a thread. ``finish`` receives each outcome; it answers False when the task is
+    no longer the reader's (it hung for too long), which ends the thread. ``call_helpers`` asks
+    readers without work to look at the board.
     """
 
-    task: ReadTask
-    error: str | None
-    cancelled: bool
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ReadState:
-    """A read under way: how long it takes, and for how long no byte has come (seconds)."""
-
-    task: ReadTask
-    seconds: float
-    silence: float
+    source: FileSource
+    queue: SimpleQueue[ReadTask | Board[Reader] | None]
+    board: Board[Reader]
+    finish: Callable[[ReadOutcome], bool]
+    call_helpers: Callable[[], None]
+    chunk_size: int
+    clock: Callable[[], float]
+    obstacles: Obstacles
+    lane: Lane
+    throttle: Throttle
 
 
 class Reader(threading.Thread):
-    """Takes tasks from ``queue`` and reads them, one at a time, until told to stop.
+    """Takes tasks from the queue and reads them, one at a time, until told to stop.
 
-    ``finish`` receives each outcome; it answers False when the task is no longer this reader's
-    (it hung for too long), which ends the thread. None in the queue ends it too. A file that
-    ``obstacles`` keep from being read is tried again until they are gone.
+    A file of more than a chunk is shared with readers that have nothing else to do, as long as its
+    chunks have to be waited for. A file that obstacles keep from being read is tried again until
+    they are gone.
 
     A daemon: a read that hangs in the kernel must not hold up the end of the process.
     """
 
-    def __init__(
-        self,
-        source: FileSource,
-        queue: SimpleQueue[ReadTask | None],
-        finish: Callable[[ReadOutcome], bool],
-        chunk_size: int,
-        clock: Callable[[], float],
-        obstacles: Obstacles,
-        lane: Lane | None = None,
-    ) -> None:
+    def __init__(self, common: Common) -> None:
         super().__init__(name="teamcache-reader", daemon=True)
-        self._source = source
-        self._queue = queue
-        self._finish = finish
-        self._chunk_size = chunk_size
-        self._clock = clock
-        self._obstacles = obstacles
-        self._lane = lane
-        self._buffers = _Buffers(chunk_size)
-        # Set by others, looked at around each chunk.
+        self._common = common
+        self._clock = common.clock
+        self._source = common.source
+        self._buffers = Buffers(common.chunk_size)
+        # Set by others, looked at around each read.
         self.stopped = False
         # Written by this thread alone, looked at by others; each store is atomic.
         self.bytes_read = 0
         self.task: ReadTask | None = None
         self._tried_at = 0.0
+        self._helps = False
+        self._had_read = 0
         self._is_waiting = False
+        self._awaits_others = False
         # Used by the caller of look() alone.
-        self._seen: tuple[ReadTask | None, float, int] = (None, 0.0, 0)
+        self._seen: tuple[ReadTask | None, float, int, int] = (None, 0.0, 0, 0)
         self._seen_at = 0.0
 
     def run(self) -> None:
         """Read until stopped."""
         _give_way()
-        while (task := self._queue.get()) is not None and not self.stopped:
-            if not self._serve(task):
+        while (work := self._common.queue.get()) is not None and not self.stopped:
+            if not (self._serve(work) if isinstance(work, ReadTask) else self._help()):
                 return
 
     def look(self, now: float) -> ReadState | None:
         """What is being read, and since when without a byte, as of ``now``.
 
-        None while idle, or while obstacles are waited for: no read hangs then. Only as fine as it
-        is called often: the reader itself keeps no clock while it reads.
+        None while idle, or while obstacles or the throttle are waited for: no read hangs then. Only
+        as fine as it is called often: the reader itself keeps no clock while it reads.
         """
         # In this order: a time that is too new does no harm, one that is too old would.
-        task, is_waiting, tried_at = self.task, self._is_waiting, self._tried_at
+        task, is_waiting, helps = self.task, self._is_waiting, self._helps
+        tried_at = self._tried_at
         if task is None or is_waiting:
             return None
-        seen = (task, tried_at, task.bytes_read)
+        others = task.bytes_read if self._awaits_others else 0
+        seen = (task, tried_at, self.bytes_read, others)
         if self._seen != seen:
-            self._seen, self._seen_at = seen, now if task.bytes_read else tried_at
-        return ReadState(task, seconds=now - tried_at, silence=now - self._seen_at)
+            has_moved = others or self.bytes_read > self._had_read
+            self._seen, self._seen_at = seen, now if has_moved else tried_at
+        return ReadState(task, helps, seconds=now - tried_at, silence=now - self._seen_at)
+
+    def _begin(self, task: ReadTask, *, helps: bool) -> float:
+        """Show what is read from now on; returns the time."""
+        # The task last: whoever sees it sees a time that is not older.
+        self._had_read = self.bytes_read
+        self._tried_at = now = self._clock()
+        self._helps = helps
+        self.task = task
+        return now
 
     def _serve(self, task: ReadTask) -> bool:
-        # The time before the task: whoever sees the task sees a time that is not older.
-        self._tried_at = taken_at = self._clock()
         task.bytes_read = 0
-        self.task = task
+        taken_at = self._begin(task, helps=False)
         error, ended = self._persist(task)
-        self._obstacles.end(self)
+        self._common.obstacles.end(self)
         self.task = None
         if not ended and not task.cancelled:
             return False
-        return self._finish(ReadOutcome(task, error, not ended, self._clock() - taken_at))
+        return self._common.finish(ReadOutcome(task, error, not ended, self._clock() - taken_at))
 
     def _persist(self, task: ReadTask) -> tuple[str | None, bool]:
         """Try until no obstacle is to blame for how it ends, or nobody wants it any more."""
@@ -147,7 +129,7 @@ class Reader(threading.Thread):
             error, ended = self._attempt(task)
             if not isinstance(error, OSError):
                 return error, ended
-            if not self._obstacles.are_to_blame(error, self):
+            if not self._common.obstacles.are_to_blame(error, self):
                 # A mount may have come back between the file and the look at the mount.
                 if is_second or error.errno not in AWAY:
                     return error.strerror or type(error).__name__, True
@@ -158,14 +140,19 @@ class Reader(threading.Thread):
 
     def _wait(self, task: ReadTask, pause: float) -> float:
         """Sleep until it makes sense to try again; returns for how long to sleep next time."""
+        obstacles = self._common.obstacles
         while True:
             self._is_waiting = True
-            self._obstacles.wait(pause)
-            self._tried_at = self._clock()
-            self._is_waiting = False
+            obstacles.wait(pause)
+            self._read_on()
             pause = min(2 * pause, LONGEST_PAUSE)
-            if self._is_unwanted(task) or not self._obstacles.stand():
+            if self._is_unwanted(task) or not obstacles.stand():
                 return pause
+
+    def _read_on(self) -> None:
+        """End a wait that was none for bytes."""
+        self._tried_at = self._clock()
+        self._is_waiting = False
 
     def _is_unwanted(self, task: ReadTask) -> bool:
         return task.cancelled or self.stopped
@@ -186,33 +173,116 @@ class Reader(threading.Thread):
         A file that shrinks ends at its new end; one that grows (a live recording) would never
         end if it were followed.
         """
-        source = self._source
-        descriptor, size = source.open(task.path)
+        chunk_size, lane = self._common.chunk_size, self._common.lane
+        entered = lane.enter()
+        try:
+            descriptor, size = self._source.open(task.path)
+            if size <= chunk_size:
+                return self._read_small(task, descriptor, size)
+        finally:
+            lane.leave(entered)
+        return self._read_large(SharedRead(self._source, task, descriptor, size, chunk_size))
+
+    def _read_small(self, task: ReadTask, descriptor: int, size: int) -> bool:
         offset = 0
         try:
             while offset < size:
-                if self._is_unwanted(task):
-                    return False
-                count = self._read_chunk(descriptor, size - offset)
+                count = self._pay(task, size - offset)
                 if not count:
+                    return False
+                got = self._fetch(descriptor, offset, count)
+                if not got:
                     break
-                offset += count
+                offset += got
                 task.bytes_read = offset
-                self.bytes_read += count
-                if size > self._chunk_size:
-                    source.forget(descriptor, offset - count, count)
         finally:
-            source.close(descriptor)
+            self._source.close(descriptor)
         return True
 
-    def _read_chunk(self, descriptor: int, count: int) -> int:
-        buffers = self._buffers.for_bytes(count)
-        has_place = self._lane is not None and self._lane.enter()
+    def _read_large(self, shared: SharedRead[Reader]) -> bool:
+        """Read chunks until none is left, and see that all others are read."""
+        chunk = shared.join(self)
+        self._common.board.add(shared)
+        while chunk is not None:
+            self._read_chunk(shared, chunk)
+            if shared.wants_help:
+                self._common.call_helpers()
+            chunk = shared.take()
+        self._awaits_others = True
+        shared.wait_for_others()
+        self._awaits_others = False
+        self._common.board.remove(shared)
+        return shared.leave(self) and shared.is_whole()
+
+    def _help(self) -> bool:
+        """Read chunks of large files until a file waits; False if one was given up."""
+        common = self._common
+        while (shared := common.board.neediest()) is not None:
+            chunk = shared.join(self)
+            if chunk is not None and not self._help_with(shared, chunk):
+                return False
+            # Not before the first: another call in the queue is no file that waits.
+            if self.stopped or not common.queue.empty():
+                break
+        return True
+
+    def _help_with(self, shared: SharedRead[Reader], chunk: Chunk) -> bool:
+        self._begin(shared.task, helps=True)
+        self._read_chunk(shared, chunk)
+        self.task = None
+        return shared.leave(self)
+
+    def _read_chunk(self, shared: SharedRead[Reader], chunk: Chunk) -> None:
+        """Read a chunk, or see that no other is read for nothing."""
         try:
-            return self._source.read(descriptor, buffers)
+            if not self._read_pieces(shared, chunk):
+                shared.stop()
+        except Exception as error:  # noqa: BLE001 - the owner raises it
+            shared.fail(error)
+
+    def _read_pieces(self, shared: SharedRead[Reader], chunk: Chunk) -> bool:
+        offset, end = chunk.offset, chunk.offset + chunk.count
+        while offset < end:
+            count = self._pay(shared.task, end - offset)
+            if not count:
+                return False
+            started = self._clock()
+            got = self._fetch_in_lane(shared.descriptor, offset, count)
+            shared.is_slow = self._clock() - started >= SLOW_SECONDS
+            if not got:
+                shared.end_at(offset)
+                break
+            shared.came(got)
+            self._source.forget(shared.descriptor, offset, got)
+            offset += got
+        return True
+
+    def _pay(self, task: ReadTask, wanted: int) -> int:
+        """How many of the wanted bytes may be read now, after a wait; 0 if nobody wants them."""
+        if self._is_unwanted(task):
+            return 0
+        throttle = self._common.throttle
+        if not throttle.is_on:
+            return wanted
+        self._is_waiting = True
+        count = throttle.take(wanted, lambda: self._is_unwanted(task))
+        self._read_on()
+        return count
+
+    def _fetch_in_lane(self, descriptor: int, offset: int, count: int) -> int:
+        lane = self._common.lane
+        entered = lane.enter()
+        try:
+            return self._fetch(descriptor, offset, count)
         finally:
-            if has_place and self._lane is not None:
-                self._lane.leave()
+            lane.leave(entered)
+
+    def _fetch(self, descriptor: int, offset: int, count: int) -> int:
+        got = self._source.read(descriptor, self._buffers.for_bytes(count), offset)
+        self.bytes_read += got
+        if got < count:
+            self._common.throttle.give_back(count - got)
+        return got
 
 
 def _give_way() -> None:
@@ -220,28 +290,3 @@ def _give_way() -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-class _Buffers:
-    """One buffer, listed as often as a chunk needs it."""
-
-    def __init__(self, chunk_size: int) -> None:
-        wanted = max(BUFFER_SIZE, -(-chunk_size // MAX_BUFFERS))
-        self._size = min(chunk_size, wanted)
-        # Unlike a bytearray's, these pages take no memory before they are first read into.
-        self._view = memoryview(mmap.mmap(-1, self._size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-        self._chunk_size = chunk_size
-        self._chunk = self._listed(chunk_size)
-
-    def for_bytes(self, count: int) -> list[memoryview]:
-        """Buffers for ``count`` bytes, or for a whole chunk if that is less."""
-        if count >= self._chunk_size:
-            return self._chunk
-        return self._listed(count)
-
-    def _listed(self, count: int) -> list[memoryview]:
-        whole, rest = divmod(count, self._size)
-        listed = [self._view] * whole
-        if rest:
-            listed.append(self._view[:rest])
-        return listed

@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Final
 
 from gateway.worker.file_source import FileSource, PosixFiles
-from gateway.worker.lane import Lane
+from gateway.worker.lane import WIDTH, Lane
 from gateway.worker.obstacle import Obstacles
 from gateway.worker.outage import Outage
-from gateway.worker.reader import Reader, ReadOutcome, ReadTask
+from gateway.worker.read_task import ReadOutcome, ReadTask
+from gateway.worker.reader import Common, Reader
+from gateway.worker.shared_read import Board
+from gateway.worker.throttle import Throttle
 
 # A cancelled file is let go of after this many seconds without a byte, hung or merely slow.
 CANCEL_PATIENCE: Final = 0.5
+# So many large files keep all readers busy: more of them, all begun and none ended, would only
+# keep the files of other jobs waiting.
+LARGE_AT_ONCE: Final = 16
 # Readers that all wait for a byte for so many seconds have met a mount that hangs.
 STUCK_SECONDS: Final = 10.0
 
@@ -30,7 +36,7 @@ class ReaderPool:
     to `drain`: once, and not again before the next drain (a call that was under way may come
     just after one, and finds nothing new). It must not block. A read without a byte for
     ``read_timeout`` seconds has failed, see `check_stalled`. ``source`` stands in for the real
-    files below ``root``, ``lane`` for one of its own.
+    files below ``root``, ``lane`` and ``throttle`` for its own.
 
     All methods are for one thread, the event loop's; only `close` may also run in another.
     """
@@ -50,19 +56,32 @@ class ReaderPool:
         clock: Callable[[], float] = time.monotonic,
         source: FileSource | None = None,
         lane: Lane | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
-        self._source = source or PosixFiles(root)
         self._obstacles = Obstacles(root)
-        self._lane = lane or Lane.for_readers(concurrency)
         self._lack = Outage(logger, "All threads to read files with could be started")
         self._concurrency = concurrency
-        self._chunk_size = chunk_size
+        self._large = max(1, concurrency // LARGE_AT_ONCE)
         self._read_timeout = read_timeout
         self._on_outcomes = on_outcomes
         self._clock = clock
         self._lock = threading.Lock()
-        self._queue: SimpleQueue[ReadTask | None] = SimpleQueue()
-        self._unfinished: dict[ReadTask, None] = {}  # a set that keeps its order
+        self._queue: SimpleQueue[ReadTask | Board[Reader] | None] = SimpleQueue()
+        self._board: Board[Reader] = Board()
+        self._common = Common(
+            source=source or PosixFiles(root),
+            queue=self._queue,
+            board=self._board,
+            finish=self._settle,
+            call_helpers=self._call_helpers,
+            chunk_size=chunk_size,
+            clock=clock,
+            obstacles=self._obstacles,
+            lane=lane or Lane.for_readers(concurrency),
+            throttle=throttle or Throttle(),
+        )
+        self._unfinished: dict[ReadTask, int] = {}  # the places of each, in their order
+        self._places = 0
         self._outcomes: list[ReadOutcome] = []
         self._told = False
         self._closed = False
@@ -77,6 +96,11 @@ class ReaderPool:
         return len(self._unfinished)
 
     @property
+    def places(self) -> int:
+        """Readers that these tasks are worth: a large file is read by several."""
+        return self._places
+
+    @property
     def pending(self) -> int:
         """Tasks that wait for a thread."""
         return min(self._queue.qsize(), len(self._unfinished))
@@ -84,7 +108,7 @@ class ReaderPool:
     @property
     def in_flight(self) -> int:
         """Tasks being read."""
-        return sum(reader.task is not None for reader in self._readers)
+        return len({reader.task for reader in self._readers} - {None})
 
     @property
     def hung(self) -> int:
@@ -113,7 +137,9 @@ class ReaderPool:
                 raise RuntimeError("The reader pool is closed")
             if task in self._unfinished:
                 raise RuntimeError("The task is already being read")
-            self._unfinished[task] = None
+            places = self._large if task.size > self._common.chunk_size else 1
+            self._unfinished[task] = places
+            self._places += places
         self._queue.put(task)
         self._staff()
 
@@ -133,6 +159,7 @@ class ReaderPool:
         """
         now = self._clock()
         given_up = sum(self._give_up_if_stalled(reader, now) for reader in tuple(self._readers))
+        self._dismiss([reader for reader in self._readers if not reader.is_alive()])
         self._staff()
         busy = len(self._readers) == self._concurrency
         self._is_stuck = busy and all(_is_silent(reader, now) for reader in self._readers)
@@ -161,11 +188,12 @@ class ReaderPool:
         with self._lock:
             unfinished = list(self._unfinished)
             self._unfinished.clear()
+            self._places = 0
         return unfinished
 
     def _staff(self) -> None:
         """Start the threads that the unfinished tasks can use."""
-        wanted = min(self._concurrency, len(self._unfinished))
+        wanted = self._wanted()
         while len(self._readers) < wanted and not self._closed:
             try:
                 self._start_reader()
@@ -175,16 +203,16 @@ class ReaderPool:
                 return
         self._lack.end(self)
 
+    def _wanted(self) -> int:
+        if self._board.neediest() is not None:
+            return self._concurrency
+        # While files come from memory more would stand in each other's way; one more than the lane
+        # holds finds out when others hang in it.
+        useful = self._concurrency if self._common.lane.is_open else WIDTH + 1
+        return min(self._concurrency, useful, len(self._unfinished))
+
     def _start_reader(self) -> None:
-        reader = Reader(
-            self._source,
-            self._queue,
-            self._settle,
-            self._chunk_size,
-            self._clock,
-            self._obstacles,
-            self._lane,
-        )
+        reader = Reader(self._common)
         with self._lock:
             if self._closed:
                 return
@@ -196,7 +224,7 @@ class ReaderPool:
         with self._lock:
             if outcome.task not in self._unfinished:
                 return False
-            del self._unfinished[outcome.task]
+            self._places -= self._unfinished.pop(outcome.task)
             self._outcomes.append(outcome)
             tell, self._told = not self._told, True
         if tell:
@@ -211,27 +239,45 @@ class ReaderPool:
             if not self._closed:
                 logger.exception("Telling of files that were read failed")
 
+    def _call_helpers(self) -> None:
+        """Have readers without work look at the board. From any thread."""
+        idle = sum(reader.task is None for reader in tuple(self._readers))
+        for _ in range(idle - self._queue.qsize()):
+            self._queue.put(self._board)
+
     def _give_up_if_stalled(self, reader: Reader, now: float) -> bool:
-        progress = reader.look(now)
+        progress = None if reader.stopped else reader.look(now)
         if progress is None or progress.silence < self._patience(progress.task):
             return False
         task, cancelled = progress.task, progress.task.cancelled
         error = None if cancelled else f"No data for {_seconds(self._read_timeout)}"
         if not self._settle(ReadOutcome(task, error, cancelled, progress.seconds)):
             return False
-        # Not before: a reader that ended the task this very moment goes on with another one.
-        self._abandon(reader)
+        # Not before: a reader that ended the task this very moment goes on with another one. So
+        # may one that only helped; then whoever owns the file ends its thread by itself.
+        shared = self._board.find(task)
+        if shared is not None:
+            self._abandon(shared.give_up())
+        elif not progress.helps:
+            self._abandon((reader,))
         logger.warning("A read hangs and was given up: %r", task.path)
         return True
 
     def _patience(self, task: ReadTask) -> float:
         return min(CANCEL_PATIENCE, self._read_timeout) if task.cancelled else self._read_timeout
 
-    def _abandon(self, reader: Reader) -> None:
-        reader.stopped = True
-        self._readers.remove(reader)
-        self._abandoned = [*filter(Reader.is_alive, self._abandoned), reader]
-        self._abandoned_bytes += reader.bytes_read
+    def _abandon(self, readers: Sequence[Reader]) -> None:
+        """Let go of those that hang, and of those that read the same file."""
+        for reader in readers:
+            reader.stopped = True
+        self._abandoned = [*filter(Reader.is_alive, self._abandoned), *readers]
+        self._dismiss(readers)
+
+    def _dismiss(self, readers: Sequence[Reader]) -> None:
+        """Have others take their places, but keep count of what they read."""
+        for reader in readers:
+            self._readers.remove(reader)
+            self._abandoned_bytes += reader.bytes_read
 
 
 def _seconds(seconds: float) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from gateway.worker.file_source import FileSource
 from gateway.worker.lane import Lane
-from gateway.worker.reader import ReadOutcome, ReadTask
+from gateway.worker.read_task import ReadOutcome, ReadTask
 from gateway.worker.reader_pool import ReaderPool
+from gateway.worker.throttle import Throttle
 
 
 class ReaderPools:
@@ -29,6 +30,7 @@ class ReaderPools:
         read_timeout: float,
         on_outcomes: Callable[[], None],
         source: FileSource | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         lane = Lane.for_readers(concurrency * len(roots))
         self._pools = {
@@ -40,6 +42,7 @@ class ReaderPools:
                 on_outcomes=on_outcomes,
                 source=source,
                 lane=lane,
+                throttle=throttle,
             )
             for root in roots
         }
@@ -55,6 +58,11 @@ class ReaderPools:
     def moving(self) -> int:
         """Those of them whose filespace is not held up."""
         return sum(pool.unfinished for pool in self._pools.values() if not pool.is_held_up)
+
+    @property
+    def moving_places(self) -> int:
+        """Readers that those are worth: a large file is read by several."""
+        return sum(pool.places for pool in self._pools.values() if not pool.is_held_up)
 
     @property
     def bytes_read(self) -> int:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from gateway.settings import Settings
+from gateway.worker.reader_pool import LARGE_AT_ONCE
 
 # Reports are at least this far apart, in seconds, however many files end meanwhile: each notifies
 # the gateways, and NOTIFY takes a lock at commit that every other writer waits for.
@@ -58,9 +59,10 @@ class Schedule:
         self._items_per_second += SMOOTHING * (rate - self._items_per_second)
         self._reported_at = now
 
-    def room(self, unfinished: int, ended: int) -> int:
+    def room(self, places: int, ended: int) -> int:
         """How many items to claim now; 0 while there is enough in stock.
 
+        ``places``: readers that the unfinished items are worth.
         ``ended``: items whose end is not reported. There is a limit to what is kept of them
         while reports fail.
         """
@@ -69,8 +71,11 @@ class Schedule:
         ahead = int(self._items_per_second * AHEAD_SECONDS)
         ahead = min(MOST_AHEAD, max(LEAST_AHEAD, ahead))
         # Half a stock at a time: a claim for each item that ends would be a statement each.
-        waiting = unfinished - self._concurrency
-        return ahead - waiting if waiting <= ahead // 2 else 0
+        waiting = places - self._concurrency
+        if waiting > ahead // 2:
+            return 0
+        # Not all at once: when they are large, fewer are enough.
+        return min(ahead - waiting, LARGE_AT_ONCE + ahead)
 
     def found_nothing(self) -> None:
         """There was nothing to claim: wait a little, unless something is announced."""

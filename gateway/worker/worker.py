@@ -22,9 +22,10 @@ from gateway.worker.file_source import FileSource
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport, Ledger
 from gateway.worker.outage import Outage
-from gateway.worker.reader import ReadTask
+from gateway.worker.read_task import ReadTask
 from gateway.worker.reader_pools import ReaderPools
 from gateway.worker.schedule import Schedule
+from gateway.worker.throttle_store import THROTTLE_CHANNEL, ThrottleStore, Throttling
 from gateway.worker.turns import Turns, share
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Worker:
         self._is_alone = is_alone
         self._source = source
         self._items = ItemStore(database, settings.worker_lease)
+        limit = settings.worker_max_bytes_per_second
+        self._throttling = Throttling(ThrottleStore(database), limit)
         self._ledger = Ledger()
         self._schedule = Schedule(settings)
         self._marks = CacheMarks(self._items)
@@ -129,6 +132,7 @@ class Worker:
             read_timeout=self._settings.worker_read_timeout,
             on_outcomes=partial(_set_from_thread, loop, self._awake),
             source=self._source,
+            throttle=self._throttling.throttle,
         )
 
     async def _turn(self, pool: ReaderPools) -> None:
@@ -136,14 +140,16 @@ class Worker:
         self._collect(pool)
         if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.moving):
             await self._report()
-        if self._items.has_lease:
+        if self._items.has_lease and self._throttling.is_known:
             if self._schedule.is_tidying_due():
                 await self._tidy()
             # What cannot be read here may be read by others.
-            room = self._schedule.room(pool.moving, self._ledger.ended)
-            if room and pool.readable:
+            if (room := self._room(pool)) and pool.readable:
                 await self._claim(pool, room)
         self._raise_failure()
+
+    def _room(self, pool: ReaderPools) -> int:
+        return self._schedule.room(pool.moving_places, self._ledger.ended)
 
     async def _attempt(self, work: Coroutine[None, None, Result]) -> Result | None:
         """Put an error off to the end of the round: one job that is locked holds up no other."""
@@ -233,10 +239,10 @@ class Worker:
         finally:
             for task in _taking_turns(batches):
                 pool.submit(task)
-        if self._claims.has_more:
-            self._awake.set()
-        elif not any(batches):
+        if not any(batches) and not self._claims.has_more:
             self._schedule.found_nothing()
+        elif self._claims.has_more or self._room(pool):
+            self._awake.set()
 
     def _held(self, pool: ReaderPools) -> Mapping[str, int]:
         """How many items of each job we hold; what is held up takes nothing from its share."""
@@ -287,8 +293,11 @@ class Worker:
             await self._survive(self._follow_announcements())
 
     async def _follow_announcements(self) -> None:
-        async with aclosing(self._database.listen(JOBS_CHANNEL)) as announcements:
-            async for _channel, payload in announcements:
+        channels = (JOBS_CHANNEL, THROTTLE_CHANNEL)
+        async with aclosing(self._database.listen(*channels)) as announcements:
+            async for channel, payload in announcements:
+                if channel != JOBS_CHANNEL:
+                    await self._throttling.refresh()
                 self._outage.end(self._follow_announcements.__name__)
                 # Progress is announced too, mostly our own: a job means work if it is pending, or
                 # is or was paused.
