@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.app import create_app
-    from gateway.client import GatewayClient
+    from gateway.client import GatewayClient, GatewayClientError, GatewayUnreachable
     from gateway.settings import Settings
 
-__all__ = ["GatewayClient", "Settings", "create_app"]
+__all__ = ["GatewayClient", "GatewayClientError", "GatewayUnreachable", "Settings", "create_app"]
 
 
 def __getattr__(name: str) -> Any:
     # Imported when it is used: the client needs nothing of the server.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = {"GatewayClient": "client", "Settings": "settings", "create_app": "app"}[name]
+    room = {"Settings": "settings", "create_app": "app"}.get(name, "client")
     return getattr(importlib.import_module(f"{__name__}.{room}"), name)
 
 

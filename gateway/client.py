@@ -37,6 +37,7 @@ from gateway.client_views import (
     MetricsView,
     ResolvedPathView,
     SubmittedJob,
+    listed,
     read_brief_job,
     read_job,
     read_job_file,
@@ -60,6 +61,7 @@ __all__ = [
 ]
 
 RATE_LIMITED: Final = 429
+EXAMPLE: Final = "http://localhost:8095"
 REFUSALS: Final = (401, 403, 404)
 LONGEST_WAIT: Final = 60.0
 HEARTBEAT_SECONDS: Final = 20.0
@@ -140,7 +142,7 @@ class GatewayClient:
         seconds, and makes no second job: it bears ``idempotency_key``, by default a new one. The
         same key (up to 255 printable ASCII characters) gives the same job again for 24 hours.
         """
-        body = {"files": list(files), "directories": list(directories), "recursive": recursive}
+        body = {"files": listed(files), "directories": listed(directories), "recursive": recursive}
         key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
         headers = {"Idempotency-Key": _quoted(key)}
         arguments = {"json": body, "headers": headers, "timeout": self._submit_timeout}
@@ -179,9 +181,9 @@ class GatewayClient:
 
     async def resolve(self, paths: Sequence[str]) -> Sequence[ResolvedPathView]:
         """What each path means to the gateway, in the order given; nothing is created."""
-        resolved: list[ResolvedPathView] = []
+        paths, resolved = listed(paths), list[ResolvedPathView]()
         for first in range(0, len(paths), RESOLVED_AT_ONCE):
-            some = list(paths[first : first + RESOLVED_AT_ONCE])
+            some = paths[first : first + RESOLVED_AT_ONCE]
             answer = await self._request("POST", "api/v1/paths/resolve", json={"paths": some})
             with _understanding():
                 found = [read_resolved(path) for path in answer["paths"]]
@@ -204,10 +206,10 @@ class GatewayClient:
     ) -> AsyncGenerator[JobChange, None]:
         """Yield the job as it is, then each change, until it has ended.
 
-        With ``files`` also each file that ended. A lost connection is made again, and the job is
-        told as it is then; ``on_lost`` is called when one is lost. Raises `GatewayClientError`
-        when the gateway refuses (no such job), `GatewayUnreachable` when it cannot be reached for
-        ``patience`` seconds.
+        With ``files`` also each file that ends from then on (`files` lists those before). A lost
+        connection is made again, and the job is told as it is then; ``on_lost`` is called when
+        one is lost. Raises `GatewayClientError` when the gateway refuses (no such job),
+        `GatewayUnreachable` when it cannot be reached for ``patience`` seconds.
         """
         failures, given_up_at = 0, _now() + patience
         while True:
@@ -374,8 +376,11 @@ def _read_url(text: str) -> URL:
         url = URL(f"{text}/")
     except ValueError:
         url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise GatewayClientError(f"{text} is no URL like http://localhost:8095")
+    # What stands before an @ may be a password, which nobody is to read in a message.
+    if "@" in text.rpartition("://")[2].partition("/")[0]:
+        raise GatewayClientError("A URL with a name or a password before an @ is not taken")
+    if url.scheme not in ("http", "https") or not url.host or any(map(str.isspace, text)):
+        raise GatewayClientError(f"{'It' if '@' in text else text} is no URL like {EXAMPLE}")
     return url
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 Json = Mapping[str, Any]
+# What a field is called in the gateway's answers, where a program's own name differs.
+WIRE_NAME: Final = "wire"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +23,15 @@ class SubmittedJob:
     id: str
     status: str
     total_files: int
-    total_bytes: int
+    total_bytes: int = field(metadata={WIRE_NAME: "totalSizeBytes"})
     unindexed: Sequence[str]
     matched: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job's state and progress. Sizes are in bytes, ``percentage`` is 0 to 100.
+    """A job's state and progress. Sizes are in bytes, ``percentage`` is 0 to 100: the mean of
+    ``file_percentage`` and ``size_percentage``, which a list of jobs does not tell.
 
     ``seconds_left`` and ``mbps`` (MiB/s) are None where the gateway does not know them, and so
     is ``submitted_by``, the name of the API key.
@@ -39,8 +42,8 @@ class JobView:
     total_files: int
     completed_files: int
     failed_files: int
-    total_bytes: int
-    completed_bytes: int
+    total_bytes: int = field(metadata={WIRE_NAME: "totalSizeBytes"})
+    completed_bytes: int = field(metadata={WIRE_NAME: "completedSizeBytes"})
     percentage: int
     error: str | None
     created_at: datetime | None = None
@@ -49,6 +52,8 @@ class JobView:
     seconds_left: int | None = None
     mbps: float | None = None
     submitted_by: str | None = None
+    file_percentage: int | None = None
+    size_percentage: int | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -63,8 +68,8 @@ class FileView:
     ``size`` is in bytes, None if unknown; ``error`` is None if the file was read.
     """
 
-    path: str
-    size: int | None
+    path: str = field(metadata={WIRE_NAME: "filePath"})
+    size: int | None = field(metadata={WIRE_NAME: "sizeBytes"})
     error: str | None
 
 
@@ -74,7 +79,7 @@ class JobFileView:
 
     path: str
     status: str
-    size: int
+    size: int = field(metadata={WIRE_NAME: "sizeBytes"})
     bytes_read: int
     seconds: float | None
     started_at: datetime | None
@@ -86,9 +91,9 @@ class JobFileView:
 class ResolvedPathView:
     """What a path means to the gateway.
 
-    ``resolved`` is relative to ``filespace``; both are None where the path is refused, and
-    ``error`` says why. ``kind`` is ``file``, ``directory``, or None if that is not known;
-    ``size`` is in bytes.
+    ``resolved`` is relative to ``filespace``; ``sendable`` asks for the same when it is sent, and
+    is what to keep. They are None where the path is refused, and ``error`` says why. ``kind`` is
+    ``file``, ``directory``, or None if that is not known; ``size`` is in bytes.
     """
 
     path: str
@@ -96,9 +101,10 @@ class ResolvedPathView:
     filespace: str | None
     rule: str | None
     indexed: bool
-    kind: str | None
+    kind: str | None = field(metadata={WIRE_NAME: "type"})
     size: int | None
     error: str | None
+    sendable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,7 @@ class JobChange:
     ``kind`` is the message's type: ``snapshot``, ``job-progress``, ``file-failed``, ….
     """
 
-    kind: str
+    kind: str = field(metadata={WIRE_NAME: "type"})
     job: JobView
     file: FileView | None = None
 
@@ -126,6 +132,13 @@ class MetricsView:
     s3_average_latency: int | None
     s3_error: str | None = None
     measured_at: datetime | None = None
+
+
+def listed(paths: Sequence[str]) -> list[str]:
+    """The paths as a list. Raises TypeError for one text, whose letters are no paths."""
+    if isinstance(paths, str | bytes):
+        raise TypeError(f"Paths are given as a list, not as one text: {paths!r}")
+    return list(paths)
 
 
 def read_submitted(answer: Json) -> SubmittedJob:
@@ -179,6 +192,8 @@ def read_resolved(path: Json) -> ResolvedPathView:
         kind=path["type"],
         size=path["size"],
         error=path["error"],
+        # Older gateways do not say; what they say in its stead serves where there is one filespace.
+        sendable=path.get("sendable", path["resolved"] or None),
     )
 
 
@@ -230,6 +245,8 @@ def _read_progress(progress: Json) -> dict[str, Any]:
         "total_bytes": size["totalBytes"],
         "completed_bytes": size["completedBytes"],
         "percentage": progress["percentage"],
+        "file_percentage": files.get("percentage"),
+        "size_percentage": size.get("percentage"),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.aside import compute
@@ -21,12 +21,14 @@ class Explained:
     """One path: as it was typed, and what it means.
 
     ``resolved`` is relative to ``filespace``, as the index spells it; empty for all of it, None if
-    the path is refused, for the reason ``error``. ``kind`` is `Kind.FILE` or `Kind.DIRECTORY`, else
+    the path is refused, for the reason ``error``. ``sendable`` asks for the same when it is sent:
+    of several filespaces it begins with the name. ``kind`` is `Kind.FILE` or `Kind.DIRECTORY`, else
     nothing is known of it. ``size`` is a file's, in bytes.
     """
 
     typed: str
     resolved: str | None = None
+    sendable: str | None = None
     filespace: str | None = None
     rule: Rule | None = None
     is_indexed: bool = False
@@ -57,7 +59,7 @@ class PathExplainer:
         found = await self._lookup.find(named, own_prefixes)
         unknown = [it for it in named if it not in found.entries and it not in found.problems]
         seen = dict(zip(unknown, await self._mount.look_at(unknown), strict=True))
-        return await compute(len(typed), _explain_all, typed, places, found, seen)
+        return await compute(len(typed), _explain_all, typed, places, found, seen, filespaces)
 
 
 def _explain_all(
@@ -65,38 +67,45 @@ def _explain_all(
     places: Sequence[Place | Problem],
     found: Findings,
     seen: Mapping[str, Seen],
+    filespaces: Filespaces,
 ) -> Sequence[Explained]:
-    return [_explain(path, place, found, seen) for path, place in zip(typed, places, strict=True)]
+    return [
+        _explain(path, place, found, seen, filespaces)
+        for path, place in zip(typed, places, strict=True)
+    ]
 
 
 def _explain(
-    typed: str, place: Place | Problem, found: Findings, seen: Mapping[str, Seen]
+    typed: str,
+    place: Place | Problem,
+    found: Findings,
+    seen: Mapping[str, Seen],
+    filespaces: Filespaces,
 ) -> Explained:
     typed = echo(typed)
     if isinstance(place, Problem):
         return Explained(typed, error=place.reason)
     if problem := found.problems.get(place.path):
-        return Explained(typed, None, place.filespace.name, place.rule, error=_reason(problem))
-    if entry := found.entries.get(place.path):
-        return _known(typed, place, entry)
-    return _unknown(typed, place, seen.get(place.path, NOTHING))
-
-
-def _known(typed: str, place: Place, entry: Entry) -> Explained:
-    kind, size = (Kind.DIRECTORY, None) if entry.is_directory else (Kind.FILE, entry.size)
-    return Explained(
-        typed, _relative(entry.path, place), place.filespace.name, place.rule, True, kind, size
+        return Explained(
+            typed, None, None, place.filespace.name, place.rule, error=_reason(problem)
+        )
+    entry = found.entries.get(place.path)
+    path = entry.path if entry else place.path
+    led = Explained(
+        typed, _relative(path, place), filespaces.relative(path), place.filespace.name, place.rule
     )
+    return _known(led, entry) if entry else _unknown(led, seen.get(place.path, NOTHING))
 
 
-def _unknown(typed: str, place: Place, seen: Seen) -> Explained:
+def _known(led: Explained, entry: Entry) -> Explained:
+    kind, size = (Kind.DIRECTORY, None) if entry.is_directory else (Kind.FILE, entry.size)
+    return replace(led, is_indexed=True, kind=kind, size=size)
+
+
+def _unknown(led: Explained, seen: Seen) -> Explained:
     if seen.kind is Kind.OUTSIDE:
-        return Explained(typed, None, place.filespace.name, place.rule, error=LEADS_OUT)
-    size = seen.size if seen.kind is Kind.FILE else None
-    resolved = _relative(place.path, place)
-    return Explained(
-        typed, resolved, place.filespace.name, place.rule, kind=seen.kind, size=size
-    )  # fmt: skip
+        return replace(led, resolved=None, sendable=None, error=LEADS_OUT)
+    return replace(led, kind=seen.kind, size=seen.size if seen.kind is Kind.FILE else None)
 
 
 def _relative(path: str, place: Place) -> str:

@@ -54,6 +54,11 @@ def readable_size(size: int) -> str:
     return f"{text[:-1] if text.endswith('0') else text} {unit}"
 
 
+def readable_rate(mbps: float) -> str:
+    """A rate in MiB/s for people: ``25.5 MB/s``, ``9.24 GB/s``."""
+    return f"{readable_size(round(mbps * 1024 * 1024))}/s"
+
+
 def job_in_full(job: Job, throughput: Throughput | None, now: datetime) -> JobInFull:
     """A job as reading it shows it. ``now`` is naive, in UTC."""
     is_running = job.status is JobStatus.RUNNING

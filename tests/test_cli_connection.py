@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from cli_kit import Answering, User, write_client_file
+from cli_kit import PROGRAM, Answering, User, write_client_file
 from test_client import KEY, Server, server, start_server  # noqa: F401
 
 from gateway.cli.client_settings import Choice, load_client_settings
@@ -126,6 +127,7 @@ async def test_a_key_is_no_option_as_everybody_could_read_it(tmp_path: Path) -> 
         ("localhost:8095", 2, "localhost:8095 is no URL like http://localhost:8095"),
         ("ftp://x", 2, "it is from the environment's TEAMCACHE_URL"),
         ("http://x:99999999", 2, "is no URL like"),
+        ("http://u:secret@x", 2, "a password before an @ is not taken"),
     ],
 )
 async def test_nobody_at_the_url_is_told_with_the_url(
@@ -160,6 +162,34 @@ async def test_whatever_answers_one_sentence_says_what_is_wrong(
     assert (done.code, done.output) == (code, "")
     assert "\x1b" not in done.errors
     assert re.search(says, done.errors), done.errors
+
+
+async def test_a_url_too_far_in_is_told_where_it_should_end(
+    server: Server,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    url = f"{server.url}/api/v1"
+    done = await User(url, tmp_path).run("jobs")
+    assert done.code == 5
+    assert done.errors.startswith(
+        f"Error: No gateway's routes begin at {url}: Not found\nIt is what"
+    )
+    assert "before /api/v1" in (await User(url, tmp_path).run("resolve", "x")).errors
+
+
+async def test_output_that_cannot_be_written_is_told_in_a_sentence(
+    server: Server,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    for arguments in (("jobs", "--json"), ("--help",)):
+        with Path("/dev/full").open("wb") as full:
+            process = await asyncio.create_subprocess_exec(
+                *PROGRAM, *arguments, env=User(server.url, tmp_path).env, stdout=full,
+                stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            _, errors = await process.communicate()
+        assert errors == b"Error: Standard output cannot be written: No space left on device\n"
+        assert process.returncode == 1
 
 
 async def test_being_told_to_wait_is_told(aiohttp_server: Any, tmp_path: Path) -> None:

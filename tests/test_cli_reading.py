@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ async def test_jobs_are_listed_newest_first(user: User, database_settings: Setti
     shown = (await user.run("jobs", "--json")).json()
     assert shown["total"] == 2
     assert [job["id"] for job in shown["jobs"]] == [new, old]
-    assert shown["jobs"][1]["completedBytes"] == GIB
+    assert shown["jobs"][1]["completedSizeBytes"] == GIB
     only = await user.run("jobs", "--status", "running", "--json")
     assert [job["id"] for job in only.json()["jobs"]] == [old]
 
@@ -78,6 +79,44 @@ async def test_a_list_fits_a_terminal_and_identifiers_are_whole(
     assert "completed" in terminal.text
 
 
+@pytest.mark.parametrize(
+    ("columns", "head"),
+    [(100, "JOB STATE FILES DONE BYTES AGE BY"), (60, "JOB STATE FILES"), (36, "JOB"), (20, "JOB")],
+)
+async def test_a_narrow_terminal_is_shown_fewer_columns_and_those_whole(
+    answering: tuple[Answering, User], tmp_path: Path, columns: int, head: str
+) -> None:
+    answers, user = answering[0].answers, answering[1]
+    job = brief_job() | {"failedFiles": 1, "submittedBy": "the whole render farm of the east"}
+    answers[LIST] = (200, {"success": True, "jobs": [job], "total": 1})
+    env = {**user.env, "COLUMNS": str(columns), "TERM": "xterm"}
+    async with on_terminal("jobs", cwd=tmp_path, env=env) as terminal:
+        assert await terminal.end() == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.text)
+    first, *lines = text.splitlines()
+    assert first.split() == head.split()
+    assert "".join(lines).startswith(UNKNOWN_ID)
+    assert ("0/3, 1 failed" in text) == (columns >= 60)
+
+
+async def test_a_name_that_all_jobs_have_for_want_of_others_is_not_shown(
+    answering: tuple[Answering, User],
+) -> None:
+    answers, user = answering[0].answers, answering[1]
+    jobs = [brief_job() | {"submittedBy": "default"}, brief_job() | {"id": "2"}]
+    answers[LIST] = (200, {"success": True, "jobs": jobs, "total": 2})
+    assert (await user.run("jobs")).output.splitlines()[0].endswith(" AGE")
+
+
+async def test_a_rate_is_written_in_the_unit_that_suits_it(
+    answering: tuple[Answering, User],
+) -> None:
+    answers, user = answering[0].answers, answering[1]
+    job = full_job() | {"throughput": {"mbps": 10912.3}}
+    answers[JOB] = (200, {"success": True, "job": job})
+    assert "\nThroughput  10.66 GB/s\n" in (await user.run("job", UNKNOWN_ID)).output
+
+
 async def test_who_submitted_a_job_is_shown_where_it_is_known(
     answering: tuple[Answering, User],
 ) -> None:
@@ -102,7 +141,8 @@ async def test_a_job_is_shown_in_words_and_as_json(user: User, database_settings
     assert done.code == 0
     rows = dict(line.split(maxsplit=1) for line in done.output.splitlines())
     assert rows["State"] == "failed"
-    assert rows["Files"] == "1 of 1 file, 1 failed"
+    assert rows["Files"] == "0 of 1 file, 1 failed"
+    assert rows["Done"] == "100 % (mean of files 100 %, bytes 100 %)"
     assert rows["Bytes"] == "0 B of 3.0 GB"
     assert rows["Error"] == "x\\x1b[1m: gone"
     shown = (await user.run("job", job_id, "--json")).json()
@@ -117,18 +157,21 @@ async def test_the_files_of_a_job_are_listed(answering: tuple[Answering, User]) 
         job_file("a/1.exr", "completed", 5, seconds=0.4),
         job_file("a/2.exr", "running", 2 * GIB, seconds=130.0) | {"bytesRead": GIB},
         job_file("a/\n3.exr", "failed", 0) | {"error": "gone"},
+        job_file("a/4.exr ", "cancelled", 2 * GIB, seconds=25.0) | {"bytesRead": GIB},
     ]
     answers[f"{JOB}/files"] = (
-        200, {"success": True, "jobId": UNKNOWN_ID, "files": files, "total": 3},
+        200, {"success": True, "jobId": UNKNOWN_ID, "files": files, "total": 4},
     )  # fmt: skip
     done = await user.run("job", UNKNOWN_ID, "--files")
     assert done.output.splitlines() == [
         "completed  a/1.exr (5 B in 0 s)",
         "running    a/2.exr (1.0 GB of 2.0 GB in 2 min)",
         "failed     a/\\n3.exr (0 B): gone",
+        "cancelled  'a/4.exr ' (1.0 GB of 2.0 GB read in 25 s)",
     ]
     shown = (await user.run("job", UNKNOWN_ID, "--files", "--json")).json()
-    assert [file["bytesRead"] for file in shown["files"]] == [5, GIB, 0]
+    assert [file["bytesRead"] for file in shown["files"]] == [5, GIB, 0, GIB]
+    assert [file["sizeBytes"] for file in shown["files"]] == [5, 2 * GIB, 0, 2 * GIB]
     assert (await user.run("job", UNKNOWN_ID, "--files", "--limit", "2", "--json")).code == 0
 
 
@@ -140,6 +183,28 @@ async def test_an_older_gateway_does_not_list_files_and_that_is_said(
     done = await user.run("job", UNKNOWN_ID, "--files")
     assert (done.code, done.output) == (5, "")
     assert "does not list the files of a job: it is older" in done.errors
+
+
+async def test_the_beginning_of_an_id_is_enough(user: User, database_settings: Settings) -> None:
+    job_id = make_job(database_settings)
+    assert job_id in (await user.run("job", job_id[:8])).output
+    assert (await user.run("cancel", job_id[:13].upper())).output == f"Job {job_id} is cancelled.\n"
+    assert (await user.run("watch", job_id[:35])).code == 3
+    other = "0" if job_id[0] != "0" else "1"
+    done = await user.run("job", other + job_id[1:8])
+    assert (done.code, done.output) == (5, "")
+    assert "of an older one the whole id is needed" in done.errors
+
+
+async def test_the_beginning_of_several_ids_is_refused_with_what_they_are(
+    answering: tuple[Answering, User],
+) -> None:
+    answers, user = answering[0].answers, answering[1]
+    ids = [f"{UNKNOWN_ID[:-1]}{n}" for n in "ab"]
+    answers[LIST] = (200, {"jobs": [brief_job() | {"id": one} for one in ids], "total": 2})
+    done = await user.run("cancel", UNKNOWN_ID[:8])
+    assert done.code == 5
+    assert all(one in done.errors for one in ids)
 
 
 async def test_cancelling_says_so_once(user: User, database_settings: Settings) -> None:

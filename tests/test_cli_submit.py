@@ -92,7 +92,7 @@ async def test_directories_are_told_from_files_by_the_gateway(user: User, bench:
     done = await user.run("submit", "a", "c/", "c/Café 100%.exr", "--json")
     assert done.code == 0, done.errors
     job = done.json()
-    assert (job["totalFiles"], job["totalBytes"], job["unindexed"]) == (3, 3 * MIB + 9, [])
+    assert (job["totalFiles"], job["totalSizeBytes"], job["unindexed"]) == (3, 3 * MIB + 9, [])
     assert sum(item_states(bench.settings, job["id"]).values()) == 3
     empty = await user.run("submit", "a", "empty")
     assert empty.code == 5
@@ -116,7 +116,7 @@ async def test_paths_are_read_from_standard_input_and_files(user: User, tmp_path
     for arguments, told in lists:
         done = await user.run("submit", *arguments, "--json", told=told)
         assert done.code == 0, done.errors
-        assert done.json()["totalBytes"] == 3 * MIB + 4
+        assert done.json()["totalSizeBytes"] == 3 * MIB + 4
 
 
 async def test_long_lists_are_taken_and_longer_ones_refused(user: User) -> None:
@@ -187,7 +187,8 @@ async def answering(aiohttp_server: Any, tmp_path: Path) -> tuple[Answering, Use
 
 def meaning(path: str, kind: str | None) -> dict[str, Any]:
     return {
-        "path": path, "resolved": path.rstrip("/"), "filespace": "tc-east-1", "rule": "relative",
+        "path": path, "resolved": path.rstrip("/"), "sendable": f"tc-east-1/{path.rstrip('/')}",
+        "filespace": "tc-east-1", "rule": "relative",
         "indexed": kind is not None, "type": kind, "size": 5 if kind == "file" else None,
         "error": None,
     }  # fmt: skip
@@ -277,15 +278,37 @@ async def test_resolve_says_what_paths_mean(answering: tuple[Answering, User]) -
     done = await user.run("resolve", "d/", "f", "n")
     assert done.code == 0, done.errors
     assert done.output.splitlines() == [
-        "d/", "  → d of tc-east-1: directory, in the index, by the rule relative",
-        "f", "  → f of tc-east-1: file, 5 B, in the index, by the rule relative",
-        "n", "  → n of tc-east-1: unknown, not in the index, by the rule relative",
+        "d/", "  → tc-east-1/d: directory, in the index, by the rule relative",
+        "f", "  → tc-east-1/f: file, 5 B, in the index, by the rule relative",
+        "n", "  → tc-east-1/n: unknown, not in the index, by the rule relative",
     ]  # fmt: skip
-    assert (await user.run("resolve", "f", "--json")).json()["paths"][0]["kind"] == "file"
+    [shown] = (await user.run("resolve", "f", "--json")).json()["paths"]
+    assert (shown["type"], shown["sendable"]) == ("file", "tc-east-1/f")
     refused = {**meaning("/etc", None), "resolved": None, "error": "it is outside"}
     server.answers[RESOLVE] = (200, {"success": True, "paths": [refused]})
     done = await user.run("resolve", "/etc")
     assert (done.code, done.output) == (5, "/etc\n  ✗ refused: it is outside\n")
+
+
+async def test_a_blank_at_the_end_of_a_path_is_seen(answering: tuple[Answering, User]) -> None:
+    server, user = answering
+    server.answers[RESOLVE] = (200, tell_kinds({}))
+    done = await user.run("resolve", "a .mov ", " it's", "'q'", "👩‍🚀‍.mov")
+    assert done.output.splitlines()[::2] == ["'a .mov '", '" it\'s"', "\"'q'\"", "👩‍🚀\\u200d.mov"]
+    assert done.output.splitlines()[1].startswith("  → 'tc-east-1/a .mov ': unknown")
+
+
+async def test_an_older_gateway_says_at_least_where_in_its_filespace_a_path_is(
+    answering: tuple[Answering, User],
+) -> None:
+    server, user = answering
+    older = {name: told for name, told in meaning("d", None).items() if name != "sendable"}
+    whole = older | {"path": "/m", "resolved": ""}
+    server.answers[RESOLVE] = (200, {"success": True, "paths": [older, whole]})
+    assert (await user.run("resolve", "d", "/m")).output.splitlines()[1::2] == [
+        "  → d: unknown, not in the index, by the rule relative",
+        "  → all of tc-east-1: the whole filespace, not in the index, by the rule relative",
+    ]
 
 
 async def test_a_gateway_that_cannot_resolve_is_told_of(answering: tuple[Answering, User]) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from cli_kit import PROGRAM, User, ended, line_with
+from index_rows import run
 from terminals import on_terminal
 from test_client import Server, server, start_server  # noqa: F401
 from test_job_api import UNKNOWN_ID, change_job, make_job
+from test_job_files import add_item
 
 from gateway.cli.job_view import Lines, Rate, fitting
 from gateway.client import JobChange, JobView
@@ -63,6 +65,42 @@ async def test_without_a_terminal_each_change_is_a_line(
     assert done.output == "completed 100 %, 2 of 2 files, 3.0 MB of 3.0 MB\n"
 
 
+async def test_files_that_ended_before_are_told_of_too_and_each_once(
+    user: User, database_settings: Settings
+) -> None:
+    job_id = make_job(database_settings, total_files=3, completed_files=1, status="running")
+    add_item(database_settings, job_id, "a.exr", status="completed", file_size_bytes=MIB)
+    add_item(database_settings, job_id, "b.exr")
+    add_item(database_settings, job_id, "c.exr")
+    process = await user.start("watch", job_id, "--files")
+    assert await line_with(process, "read") == "read    a.exr (1.0 MB)\n"
+    await line_with(process, "running")
+    run(
+        database_settings,
+        "UPDATE cache_job_items SET status = 'failed', error_message = 'gone'"
+        " WHERE job_id = %s AND status = 'pending'",
+        job_id,
+    )
+    change_job(
+        database_settings, job_id, status="completed", failed_files=2, error_message="b: gone"
+    )
+    done = await ended(process)
+    assert done.code == 6
+    lines = done.output.splitlines()
+    assert sorted(lines[:2]) == ["failed  b.exr: gone", "failed  c.exr: gone"]
+    assert lines[2:] == ["completed 100 %, 1 of 3 files, 2 failed"]
+    # Once it has ended, all that is there to tell is told.
+    again = (await user.run("watch", job_id, "--files", "--json")).lines()
+    assert [one["type"] for one in again] == ["file-completed", *["file-failed"] * 2, "snapshot"]
+    assert [one["file"]["filePath"] for one in again[:3]] == ["a.exr", "b.exr", "c.exr"]
+
+
+async def test_patience_below_nothing_is_wrong_usage(user: User) -> None:
+    done = await user.run("watch", UNKNOWN_ID, "--patience", "-1")
+    assert done.code == 2
+    assert "--patience" in done.errors
+
+
 async def test_with_json_each_change_is_a_document_on_a_line(
     user: User, database_settings: Settings
 ) -> None:
@@ -74,7 +112,7 @@ async def test_with_json_each_change_is_a_document_on_a_line(
     assert done.code == 3
     assert f'"id": "{job_id}"' in first
     [last] = done.lines()
-    assert (last["kind"], last["job"]["status"], last["file"]) == (
+    assert (last["type"], last["job"]["status"], last["file"]) == (
         "job-cancelled", "cancelled", None,
     )  # fmt: skip
 

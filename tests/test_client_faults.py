@@ -15,9 +15,10 @@ from stream_kit import PATIENCE
 from test_client import KEY, Server, StartServer, Watching, start_server  # noqa: F401
 from test_job_api import UNKNOWN_ID, make_job
 
+import gateway
 from gateway import client as client_module
 from gateway import client_views
-from gateway.client import GatewayClient, GatewayClientError, JobChange
+from gateway.client import GatewayClient, GatewayClientError, GatewayUnreachable, JobChange
 from gateway.settings import Settings
 
 Answer = Callable[[], web.Response]
@@ -66,9 +67,43 @@ async def test_whatever_is_answered_raises_the_clients_own_error(
             assert refused.value.status == status
 
 
+@pytest.mark.parametrize("url", ["http://u:secret@host", "u:secret@host", "http://u:se/cret@host["])
+async def test_a_password_in_a_url_is_not_taken_and_not_repeated(url: str) -> None:
+    with pytest.raises(GatewayClientError) as refused:
+        GatewayClient(url, "key")
+    assert "cret" not in str(refused.value)
+
+
+async def test_one_path_in_place_of_a_list_is_refused() -> None:
+    async with GatewayClient("http://127.0.0.1:1", "key") as client:
+        for asked in (
+            client.submit(files="L:/x"),
+            client.submit(directories="L:/x"),
+            client.resolve("L:/x"),
+        ):
+            with pytest.raises(TypeError, match="given as a list, not as one text: 'L:/x'"):
+                await asked
+
+
+def test_the_errors_are_where_the_client_is() -> None:
+    assert gateway.GatewayUnreachable is GatewayUnreachable
+    assert gateway.GatewayClientError is GatewayClientError
+
+
 @pytest.mark.parametrize(
     "url",
-    ["localhost:8095", "gateway", "", "ftp://x", "http://", "http://x:99999", "//x", "http://[::"],
+    [
+        "localhost:8095",
+        "gateway",
+        "",
+        "ftp://x",
+        "http://",
+        "http://x:99999",
+        "//x",
+        "http://[::",
+        "http://local host",
+        "http://a\tb",
+    ],
 )
 async def test_what_is_no_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(GatewayClientError, match="is no URL like"):

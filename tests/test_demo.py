@@ -10,7 +10,9 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
+from cli_kit import line_with
 from processes import environment, run_command, running_command
 from terminals import on_terminal
 
@@ -94,6 +96,20 @@ async def test_on_a_terminal_it_serves_until_ctrl_c_and_says_that_it_has_stopped
         await demo.shows("The gateway has stopped.")
         assert await demo.process.wait() == 0
     assert not find_servers(folder / "data" / "postgres")
+
+
+async def test_without_a_terminal_it_serves_on_too_and_names_the_dashboard(
+    public_folder: Path,
+) -> None:
+    arguments = ("demo", "--data-dir", public_folder / "demo")
+    async with running_command(*arguments, env=environment(), cwd=public_folder) as demo:
+        line = await line_with(demo.process, "Dashboard: ")
+        [url] = re.findall(r"http://127\.0\.0\.1:\d+/", line)
+        async with aiohttp.ClientSession() as session, session.get(url) as page:
+            assert page.status == 200
+        await line_with(demo.process, "Serving until Ctrl-C.")
+        demo.send(signal.SIGTERM)
+        assert await demo.end() == 0
 
 
 @contextlib.asynccontextmanager

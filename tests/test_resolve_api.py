@@ -24,6 +24,7 @@ TREE = {"00_Média/Shot.mov": 70, "01_VFX/a.exr": 5, "Twins/x": 1, "twins/X": 2}
 ANSWER = {"filespace": "lucidlink-1", "rule": "relative", "size": None, "error": None}
 REFUSED = {
     "resolved": None,
+    "sendable": None,
     "filespace": None,
     "rule": None,
     "indexed": False,
@@ -54,6 +55,7 @@ async def test_a_file_of_the_index_is_told_in_full(api: Any) -> None:
     assert answer == {
         "path": "01_VFX/a.exr",
         "resolved": "01_VFX/a.exr",
+        "sendable": "01_VFX/a.exr",
         "filespace": "lucidlink-1",
         "rule": "relative",
         "indexed": True,
@@ -67,7 +69,7 @@ async def test_a_file_of_the_index_is_told_in_full(api: Any) -> None:
     ("typed", "expected"),
     [
         ("01_VFX", {"resolved": "01_VFX", "type": "directory"}),
-        (MOUNT, {"resolved": "", "type": "directory", "rule": "mount-point"}),
+        (MOUNT, {"resolved": "", "sendable": MOUNT, "type": "directory", "rule": "mount-point"}),
         (
             "C:\\dmpfs\\tc-east-1\\00_média\\SHOT.MOV",
             {"resolved": "00_Média/Shot.mov", "type": "file", "size": 70, "rule": "known-root"},
@@ -82,7 +84,8 @@ async def test_what_is_indexed_is_told_as_the_index_spells_it(
     api: Any, typed: str, expected: dict[str, Any]
 ) -> None:
     [answer] = await resolve(api, typed)
-    assert answer == {"path": typed, "indexed": True} | ANSWER | expected
+    sendable = {"sendable": expected["resolved"]}
+    assert answer == {"path": typed, "indexed": True} | ANSWER | sendable | expected
 
 
 async def test_a_directory_without_a_row_is_known_by_what_is_inside(
@@ -95,6 +98,7 @@ async def test_a_directory_without_a_row_is_known_by_what_is_inside(
         == {
             "path": "01_VFX",
             "resolved": "01_VFX",
+            "sendable": "01_VFX",
             "indexed": True,
             "type": "directory",
         }

@@ -95,3 +95,4 @@ async def test_https_where_there_is_http_is_told(tmp_path: Path) -> None:
         done = await User(url.replace("http:", "https:"), tmp_path).run("health")
     assert done.code == 4
     assert "does not speak TLS" in done.errors
+    assert f"If it speaks HTTP, it is {url}\n" in done.errors

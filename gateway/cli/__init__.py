@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -83,6 +84,11 @@ def main() -> None:
     try:
         # However it was called: help and completion speak of the program.
         cli(prog_name="teamcache-gateway")
+    except OSError as error:
+        if not _is_of_output():
+            raise
+        print(f"Error: Standard output cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     except MigrationRequired as error:
         print(f"Error: {error.message}:\n", file=sys.stderr)
         print("\n".join(error.statements), file=sys.stderr)
@@ -90,6 +96,16 @@ def main() -> None:
     except GatewayError as error:
         print(f"Error: {_sentence(error)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+def _is_of_output() -> bool:
+    """Whether standard output is what fails: it does so again. What it holds is then let go."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _sentence(error: GatewayError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from gateway.cli.connection import Connection, client_command
+from gateway.cli.job_ids import whole_id
 from gateway.cli.texts import print_json
 
 
@@ -20,6 +21,7 @@ async def command(connection: Connection, job_id: str) -> None:
     Example:
       teamcache-gateway cancel 6bb4629b-1487-477c-96fe-b762d82a099b
     """
+    job_id = await whole_id(connection.client, job_id)
     await connection.client.cancel(job_id)
     if connection.as_json:
         print_json({"id": job_id, "status": "cancelled"})

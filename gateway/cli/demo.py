@@ -41,7 +41,7 @@ class DemoStopped(click.ClickException):
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="end when the job has; also without a terminal")
+@click.option("--once", is_flag=True, help="end when the job has")
 @click.option("--port", type=click.IntRange(1, 65535), help="port to serve on  [default: 8095]")
 @click.option(
     "--data-dir",
@@ -52,12 +52,12 @@ def command(*, once: bool, port: int | None, data_dir: Path | None) -> None:
     """Watch a cache job run on a small sample, with nothing installed.
 
     It makes a few hundred files as a film has them, starts the standalone gateway on them,
-    submits a directory through the API, shows the progress, and goes on serving until Ctrl-C.
+    submits a directory through the API, shows the progress, and goes on serving until Ctrl-C
+    (--once: ends with the job).
     Everything is kept, also the jobs of earlier runs. Ends with code 0 if the job completed.
     """
     folder = (data_dir or default_data_dir() / "demo").absolute()
-    keep_serving = not once and sys.stdout.isatty()
-    run(_demo(folder, port or _free_port(), keep_serving))
+    run(_demo(folder, port or _free_port(), keep_serving=not once))
 
 
 async def _demo(folder: Path, port: int, keep_serving: bool) -> None:
@@ -76,7 +76,8 @@ async def _demo(folder: Path, port: int, keep_serving: bool) -> None:
         if keep_serving:
             # Not wrapped: the lines are to be copied.
             click.echo(_how_to_go_on(port))
-            console.print("Serving until Ctrl-C.")
+            click.echo(f"Dashboard:     http://127.0.0.1:{port}/ (its key is {DEMO_KEY})")
+            click.echo("Serving until Ctrl-C.")
             await _serve(process, log, stop)
     click.echo("The gateway has stopped.")
 

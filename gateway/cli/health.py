@@ -13,6 +13,7 @@ from gateway.cli.refusals import tell
 from gateway.cli.texts import age, jsonable, print_json, print_rows
 from gateway.client import GatewayClientError, MetricsView
 from gateway.client_views import Json
+from gateway.wire import readable_rate
 
 
 @click.command()
@@ -86,4 +87,4 @@ def _s3(metrics: MetricsView) -> str:
 def _throughput(metrics: MetricsView) -> str:
     if metrics.measured_at is None and not metrics.mbps:
         return "not measured yet"
-    return f"{metrics.mbps:g} MB/s"
+    return readable_rate(metrics.mbps)

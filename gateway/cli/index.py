@@ -80,7 +80,7 @@ async def _index_each(settings: Settings, directories: Sequence[str], allow_empt
         if result is None:
             click.echo("Stopped: nothing was changed.", err=True)
             return
-        _report(result)
+        _report(result, _named(settings, directory))
     if refusals:
         raise IndexRefused("; ".join(error.message for error in refusals))
 
@@ -115,9 +115,15 @@ async def _show(progress: IndexProgress) -> None:
             await asyncio.sleep(REFRESH_SECONDS)
 
 
-def _report(result: IndexResult) -> None:
+def _named(settings: Settings, directory: str) -> str:
+    """Which filespace it is, where there are several."""
+    names = {it.mount_point: it.name for it in settings.filespaces}
+    return f"{names.get(directory, directory)}: " if len(names) > 1 else ""
+
+
+def _report(result: IndexResult, name: str) -> None:
     click.echo(
-        f"{result.files:,} files in {result.directories:,} directories: "
+        f"{name}{result.files:,} files in {result.directories:,} directories: "
         f"{result.added:,} added, {result.changed:,} changed, {result.removed:,} removed "
         f"in {result.seconds:.1f} s"
     )

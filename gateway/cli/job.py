@@ -7,11 +7,20 @@ from collections.abc import Sequence
 import click
 
 from gateway.cli.connection import Connection, client_command
+from gateway.cli.job_ids import whole_id
 from gateway.cli.job_view import files_of, size_of
 from gateway.cli.path_kinds import NOT_FOUND
-from gateway.cli.texts import moment_and_age, print_json, print_rows, printable, say, span
+from gateway.cli.texts import (
+    moment_and_age,
+    print_json,
+    print_rows,
+    printable,
+    printable_path,
+    say,
+    span,
+)
 from gateway.client import GatewayClientError, JobFileView, JobView
-from gateway.wire import readable_size
+from gateway.wire import readable_rate, readable_size
 
 FILE_STATES = ("pending", "running", "completed", "failed", "cancelled")
 PAGE = 1000
@@ -35,13 +44,15 @@ async def command(
 ) -> None:
     """Show a job, or with --files what became of its files.
 
+    Done is the mean of the files and the bytes that ended; a file that failed counts as ended.
+
     \b
     Examples:
       teamcache-gateway job 6bb4629b-1487-477c-96fe-b762d82a099b
       teamcache-gateway job "$JOB" --files --status failed --all
       teamcache-gateway job "$JOB" --json | jq .percentage
     """
-    job = await connection.client.status(job_id)
+    job = await connection.client.status(await whole_id(connection.client, job_id))
     if files or status is not None:
         await _show_files(connection, job, status, None if all_ else limit)
     elif connection.as_json:
@@ -54,10 +65,10 @@ def _rows(job: JobView) -> dict[str, str]:
     return {
         "Job": job.id,
         "State": job.status,
-        "Done": f"{job.percentage} %",
+        "Done": _done(job),
         "Files": files_of(job, " of "),
         "Bytes": size_of(job, " of "),
-        "Throughput": "" if job.mbps is None else f"{job.mbps:g} MB/s",
+        "Throughput": "" if job.mbps is None else readable_rate(job.mbps),
         "Left": "" if job.seconds_left is None else f"about {span(job.seconds_left)}",
         "By": job.submitted_by or "",
         "Created": moment_and_age(job.created_at),
@@ -65,6 +76,14 @@ def _rows(job: JobView) -> dict[str, str]:
         "Ended": moment_and_age(job.completed_at),
         "Error": job.error or "",
     }
+
+
+def _done(job: JobView) -> str:
+    """The percentage, and what it is the mean of."""
+    if job.file_percentage is None or job.size_percentage is None:
+        return f"{job.percentage} %"
+    parts = f"files {job.file_percentage} %, bytes {job.size_percentage} %"
+    return f"{job.percentage} % (mean of {parts})"
 
 
 async def _show_files(
@@ -109,6 +128,8 @@ def _line(file: JobFileView) -> str:
     read = readable_size(file.size)
     if file.status == "running":
         read = f"{readable_size(file.bytes_read)} of {read}"
+    elif file.status in ("cancelled", "failed") and file.size:
+        read = f"{readable_size(file.bytes_read)} of {read} read"
     took = "" if file.seconds is None else f" in {span(file.seconds)}"
     error = "" if file.error is None else f": {printable(file.error)}"
-    return f"{file.status:<9}  {printable(file.path)} ({read}{took}){error}"
+    return f"{file.status:<9}  {printable_path(file.path)} ({read}{took}){error}"

@@ -68,9 +68,9 @@ class Rate:
 
 
 def files_of(job: JobView, between: str = "/") -> str:
-    """``120/258 files``, with those that failed."""
-    ended = f"{job.completed_files + job.failed_files:,}{between}{counted(job.total_files, 'file')}"
-    return f"{ended}, {job.failed_files:,} failed" if job.failed_files else ended
+    """``120/258 files``: those that were read, of all; and how many failed."""
+    read = f"{job.completed_files:,}{between}{counted(job.total_files, 'file')}"
+    return f"{read}, {job.failed_files:,} failed" if job.failed_files else read
 
 
 def size_of(job: JobView, between: str = "/") -> str:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
+from rich.console import JustifyMethod, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.connection import Connection, client_command
 from gateway.cli.job_view import STYLES
-from gateway.cli.tables import print_table
+from gateway.cli.tables import print_table, terminal_width
 from gateway.cli.texts import age, print_json, printable, say
 from gateway.client import GatewayClient, JobView
 from gateway.wire import readable_size
 
 PAGE = 100
+GAP = 1
+# Names of keys are cut before a column is left out for them.
+LONGEST_NAME = 16
+# What a narrow terminal is not shown, the least wanted first.
+LEAST_WANTED = ("BYTES", "AGE", "BY", "DONE", "FILES", "STATE")
+# The key that the gateway was started with; a name that says nothing where there is no other.
+ONLY_KEY = "default"
 
 
 @click.command()
@@ -37,7 +45,7 @@ async def command(connection: Connection, status: str | None, limit: int, all_: 
     if connection.as_json:
         print_json({"jobs": found, "total": total})
     elif found:
-        print_table(_table(found))
+        print_table(_table(found, terminal_width()))
         if total > len(found):
             say(f"{len(found):,} of {total:,}; more with --limit or --all.")
     else:
@@ -59,29 +67,52 @@ async def _list(
             return list(found.values()), total
 
 
-def _table(jobs: Sequence[JobView]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("JOB", no_wrap=True, min_width=36)
-    table.add_column("STATE", no_wrap=True)
-    for name in ("FILES", "DONE", "BYTES", "AGE"):
-        table.add_column(name, justify="right", no_wrap=True)
-    has_names = any(job.submitted_by for job in jobs)
-    if has_names:
-        table.add_column("BY", no_wrap=True, overflow="ellipsis")
-    for job in jobs:
-        by = [Text(printable(job.submitted_by or ""))] if has_names else []
-        table.add_row(*_cells(job), *by)
+def _table(jobs: Sequence[JobView], width: int) -> Table:
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    columns = _fitting(_columns(jobs), width)
+    for name, cells in columns.items():
+        justify: JustifyMethod = "right" if name in ("FILES", "DONE", "BYTES", "AGE") else "left"
+        # The last that is left is folded: an identifier that is cut is none.
+        is_alone = len(columns) == 1
+        how: OverflowMethod = "fold" if is_alone else "ellipsis"
+        least = min(width, _width(name, cells))
+        table.add_column(name, justify=justify, no_wrap=not is_alone, overflow=how, min_width=least)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     return table
 
 
-def _cells(job: JobView) -> Sequence[Text]:
-    done = job.completed_files
-    files = f"{done:,}/{job.total_files:,}" if done != job.total_files else f"{done:,}"
-    return (
-        Text(job.id),
-        Text(printable(job.status), STYLES.get(job.status, "")),
-        Text(files),
-        Text(f"{job.percentage} %"),
-        Text(readable_size(job.total_bytes) if job.total_bytes else ""),
-        Text(age(job.created_at)),
-    )
+def _fitting(columns: Mapping[str, Sequence[Text]], width: int) -> Mapping[str, Sequence[Text]]:
+    """The columns that a line has room for."""
+    shown = dict(columns)
+    for name in LEAST_WANTED:
+        if sum(_width(name, cells) + GAP for name, cells in shown.items()) - GAP > width:
+            shown.pop(name, None)
+    return shown
+
+
+def _width(name: str, cells: Sequence[Text]) -> int:
+    widest = max(len(name), *(cell.cell_len for cell in cells))
+    return min(widest, LONGEST_NAME) if name == "BY" else widest
+
+
+def _columns(jobs: Sequence[JobView]) -> Mapping[str, Sequence[Text]]:
+    columns = {
+        "JOB": [Text(printable(job.id)) for job in jobs],
+        "STATE": [Text(printable(job.status), STYLES.get(job.status, "")) for job in jobs],
+        "FILES": [Text(_files(job)) for job in jobs],
+        "DONE": [Text(f"{job.percentage} %") for job in jobs],
+        "BYTES": [Text(readable_size(job.total_bytes) if job.total_bytes else "") for job in jobs],
+        "AGE": [Text(age(job.created_at)) for job in jobs],
+    }
+    if any((job.submitted_by or ONLY_KEY) != ONLY_KEY for job in jobs):
+        columns["BY"] = [Text(printable(job.submitted_by or "")) for job in jobs]
+    return columns
+
+
+def _files(job: JobView) -> str:
+    """Those that were read, of all; and how many failed."""
+    read = f"{job.completed_files:,}"
+    if job.completed_files != job.total_files:
+        read += f"/{job.total_files:,}"
+    return f"{read}, {job.failed_files:,} failed" if job.failed_files else read

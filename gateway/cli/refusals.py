@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 
-from gateway.cli.client_settings import ClientSettings
+from gateway.cli.client_settings import DEFAULT_URL, ClientSettings
 from gateway.cli.exit_codes import ExitCode
+from gateway.cli.path_kinds import NOT_FOUND
 from gateway.cli.texts import printable, say, say_some
 from gateway.client import GatewayClientError, GatewayUnreachable
 
@@ -43,7 +45,14 @@ def _sentence(error: GatewayClientError, settings: ClientSettings) -> str:
         return f"The gateway at {url} cannot do its work now: {reason}"
     if _is_no_gateway(error):
         return f"What answers at {url} is no gateway: {error}"
+    if _is_elsewhere(error):
+        return f"No gateway's routes begin at {url}: {error}"
     return str(error)
+
+
+def _is_elsewhere(error: GatewayClientError) -> bool:
+    """Whether there is no such route, where of a job it would be said that there is none."""
+    return error.status == NOT_FOUND and str(error) == "Not found"
 
 
 def _is_no_gateway(error: GatewayClientError) -> bool:
@@ -58,17 +67,28 @@ def _hint(error: GatewayClientError, settings: ClientSettings) -> str:
         return f"The key {source}. Set it with {where}"
     if isinstance(error.__cause__, aiohttp.ClientConnectorCertificateError):
         return "The authority that has signed it can be named with --ca-file or TEAMCACHE_CA_FILE"
+    if _is_elsewhere(error):
+        return (
+            f"It is what stands before /api/v1, like {DEFAULT_URL}.\n{_where_the_url_is(settings)}"
+        )
+    if isinstance(error, GatewayUnreachable) and _speaks_no_tls(error):
+        plain = settings.url.value.replace("https:", "http:", 1)
+        return f"If it speaks HTTP, it is {plain}\n{_where_the_url_is(settings)}"
     if isinstance(error, GatewayUnreachable) or _is_no_gateway(error):
-        where = f"--url, TEAMCACHE_URL, or as url in\n{settings.file}"
-        return f"The URL is {settings.url.source}. Set it with {where}"
+        return _where_the_url_is(settings)
     return ""
+
+
+def _where_the_url_is(settings: ClientSettings) -> str:
+    where = f"--url, TEAMCACHE_URL, or as url in\n{settings.file}"
+    return f"The URL is {settings.url.source}. Set it with {where}"
 
 
 def _reason(error: GatewayClientError) -> str:
     cause = error.__cause__
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not believed ({_verdict(cause)})"
-    if isinstance(cause, aiohttp.ClientConnectorSSLError):
+    if _speaks_no_tls(error):
         return "what answers there does not speak TLS as it should (https)"
     if isinstance(cause, aiohttp.ClientConnectorError):
         cause = cause.os_error
@@ -77,6 +97,15 @@ def _reason(error: GatewayClientError) -> str:
     if isinstance(cause, OSError) and (number := _number(cause)):
         return os.strerror(number).lower()
     return str(cause or error)[:200]
+
+
+def _speaks_no_tls(error: BaseException) -> bool:
+    """Whether TLS is what failed, in whichever of the layers it was noticed."""
+    cause = error.__cause__
+    inner = getattr(cause, "os_error", None)
+    return isinstance(cause, ssl.SSLError) or isinstance(inner, ssl.SSLError) or (
+        cause is not None and _speaks_no_tls(cause)
+    )  # fmt: skip
 
 
 def _verdict(error: aiohttp.ClientConnectorCertificateError) -> str:

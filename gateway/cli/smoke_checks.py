@@ -106,7 +106,7 @@ async def _files(trial: Trial) -> str:
 
 async def _resolve(trial: Trial) -> str:
     [path] = await _offered(trial.client.resolve([trial.path or "smoke-test"]))
-    return path.error or f"{path.path!r} is {path.resolved!r}"
+    return path.error or f"{path.path!r} is {path.sendable!r}"
 
 
 async def _first_message(trial: Trial) -> str:

@@ -9,12 +9,18 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from typing import Any
+from unicodedata import category
 
 import click
 
+from gateway.client_views import WIRE_NAME
 from gateway.wire import iso_time
 
 LISTED = 20
+QUOTES = tuple("'\"")
+JOINER = "\u200d"
+# The variation selector that asks for an emoji's picture.
+COLOURED = "\ufe0f"
 
 
 def write_what_can_be_shown() -> None:
@@ -26,7 +32,31 @@ def write_what_can_be_shown() -> None:
 
 def printable(text: str) -> str:
     """``text`` on one line, without what would command the terminal: names of files hold all."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    if text.isprintable():
+        return text
+    around = zip(["", *text], text, [*text[1:], ""], strict=False)
+    return "".join(
+        c if c.isprintable() or (c == JOINER and _joins(left, right)) else repr(c)[1:-1]
+        for left, c, right in around
+    )
+
+
+def printable_path(path: str) -> str:
+    """`printable`, and in quotes where it could not be seen where the path begins and ends."""
+    text = printable(path)
+    has_edge = path != path.strip() or path[:1] in QUOTES or path[-1:] in QUOTES
+    mark = '"' if "'" in text else "'"
+    return f"{mark}{text}{mark}" if has_edge else text
+
+
+def _joins(left: str, right: str) -> bool:
+    """Whether it makes one picture of two; elsewhere it would only hide in a name."""
+    return is_pictured(left) and is_pictured(right)
+
+
+def is_pictured(character: str) -> bool:
+    """Whether it is an emoji, or what colours one."""
+    return character == COLOURED or category(character or " ") in ("So", "Sk")
 
 
 def say(text: str) -> None:
@@ -56,9 +86,12 @@ def print_json(value: Any) -> None:
 
 
 def jsonable(value: Any) -> Any:
-    """A view as the API would write it: names in camelCase, times in ISO 8601."""
+    """A view as the API would write it: its names, in camelCase, and times in ISO 8601."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {_camel(f.name): jsonable(getattr(value, f.name)) for f in fields(value)}
+        return {
+            f.metadata.get(WIRE_NAME) or _camel(f.name): jsonable(getattr(value, f.name))
+            for f in fields(value)
+        }
     if isinstance(value, Mapping):
         return {key: jsonable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

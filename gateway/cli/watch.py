@@ -11,17 +11,19 @@ from rich.console import Console
 
 from gateway.cli.connection import Connection, client_command
 from gateway.cli.exit_codes import ExitCode, code_of
+from gateway.cli.file_ends import FileEnds
+from gateway.cli.job_ids import whole_id
 from gateway.cli.job_view import JobDisplay, JsonLines, displaying, why
 from gateway.cli.texts import say
 from gateway.client import GatewayClient, JobView
 
 files_option = click.option(
-    "--files", is_flag=True, help="tell of each file too, as it is read or fails"
+    "--files", is_flag=True, help="tell of each file too that is read or fails, or was by now"
 )
 patience_option = click.option(
     "--patience",
     metavar="SECONDS",
-    type=float,
+    type=click.FloatRange(min=0),
     default=300.0,
     help="how long to try again when the gateway goes away  [default: 300]",
 )
@@ -45,7 +47,7 @@ async def command(connection: Connection, job_id: str, files: bool, patience: fl
       teamcache-gateway watch "$JOB" --json | jq .job.percentage
     """
     # Whatever is wrong is told at once: a watch tries again for long.
-    job = await connection.client.status(job_id)
+    job = await connection.client.status(await whole_id(connection.client, job_id))
     return await follow(connection, job, files, patience)
 
 
@@ -71,10 +73,14 @@ async def _show(
         display.tell("The connection is lost; trying again.")
 
     changes = client.watch(job.id, files=files, patience=patience, on_lost=lost)
+    ends = FileEnds(client, files)
     async with aclosing(changes):
         async for change in changes:
             job = change.job
-            display.show(change)
+            async for missed in ends.missed_before(change):
+                display.show(missed)
+            if ends.is_new(change.file):
+                display.show(change)
     return job
 
 

@@ -53,6 +53,7 @@ def _shown(it: Explained) -> ResolvedPath:
     return {
         "path": it.typed,
         "resolved": it.resolved,
+        "sendable": it.sendable,
         "filespace": it.filespace,
         "rule": it.rule,
         "indexed": it.is_indexed,

@@ -107,6 +107,8 @@ class ResolvedPath(TypedDict):
     """As it was given."""
     resolved: str | None
     """Relative to its filespace, as the index spells it; empty: all of it; null: refused."""
+    sendable: str | None
+    """What asks for the same when it is sent: of several filespaces it begins with the name."""
     filespace: str | None
     rule: Rule | None
     """What it was read by."""

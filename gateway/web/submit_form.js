@@ -125,13 +125,12 @@ function unchecked(path) {
   return { path, resolved: null, type: null, size: null, error: null, isUnchecked: true };
 }
 
-function resolvedItem({ path, resolved, filespace, type, size: bytes, indexed, error, isUnchecked }) {
+function resolvedItem({ path, resolved, sendable, filespace, type, size: bytes, indexed, error, isUnchecked }) {
   if (error) return item(path, error, 'refused');
   if (isUnchecked) return item(path, `sent as a ${looksLikeFolder(path) ? 'folder' : 'file'}`, 'unsure');
   const kind = { file: 'File', directory: 'Folder' }[type] ?? 'Not known to the index';
   const words = [kind, bytes === null ? '' : size(bytes), type && !indexed ? 'not in the index yet' : ''];
-  const where = resolved === '' ? 'the whole filespace' : resolved;
-  const place = filespace ? `${filespace}: ${where}` : where;
+  const place = resolved === '' ? `the whole filespace ${filespace}` : sendable;
   return item(path, `→ ${place} · ${words.filter(Boolean).join(' · ')}`, type ? 'good' : 'unsure');
 }
 
