@@ -38,7 +38,7 @@ export class Api {
   }
 
   async job(jobId) {
-    return this.json(`api/v1/cache/jobs/${encodeURIComponent(jobId)}`);
+    return (await this.json(`api/v1/cache/jobs/${encodeURIComponent(jobId)}`)).job;
   }
 
   // How many there are in all, however old.
