@@ -97,7 +97,10 @@ def test_a_completed_job_with_failed_files_says_so_in_full(
         assert box["x"] <= state["x"] and state["x"] + state["width"] <= box["x"] + box["width"]
         assert not any(words.evaluate(CUT) for words in row.locator(".words").all())
         page.get_by_role("button", name="With failures 1").click()
-        row.wait_for()
+        row.get_by_role("button", name="details").click()
+        detail_of(page).get_by_text("Completed, 7,500 failed · 100 %").wait_for()
+        assert not detail_of(page).evaluate(CUT)
+        detail_of(page).get_by_role("button", name="Copy id").click(trial=True)
 
 
 def test_the_only_key_is_not_named_until_there_is_another(

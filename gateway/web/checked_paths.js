@@ -48,12 +48,12 @@ function placeOf({ path, filespace, resolved }) {
 }
 
 // The details of a refusal by the path that each is of: names alone, names with reasons, or an
-// object of both. A name alone is refused for the reason in the sentence.
+// object of both. A name alone is refused for the reason in the sentence, which names the first.
 export function reasonsOf({ details, message }) {
   if (details === null || typeof details !== 'object') return new Map();
   if (!Array.isArray(details)) return new Map(Object.entries(details).map(([path, why]) => [path, String(why)]));
-  return new Map(details.map((one) => {
-    if (typeof one !== 'object' || one === null) return [String(one), message];
+  return new Map(details.map((one, at) => {
+    if (typeof one !== 'object' || one === null) return [String(one), at === 0 ? message : `For the same reason: ${message}`];
     const { path, error, reason, ...rest } = one;
     return [String(path ?? JSON.stringify(rest)), String(error ?? reason ?? message)];
   }));
@@ -61,7 +61,7 @@ export function reasonsOf({ details, message }) {
 
 export function checkedItem(it) {
   const { path, resolved, filespace, type, size: bytes, indexed, error, isUnchecked } = it;
-  if (error) return pathItem(path, error, 'refused');
+  if (error) return pathItem(path, [error, blanksOf(path)].filter(Boolean).join(' · '), 'refused');
   if (isUnchecked) return pathItem(path, `sent as a ${isFolder(it) ? 'folder' : 'file'}`, 'unsure');
   const kind = { file: 'File', directory: 'Folder' }[type] ?? `Not known to the index: tried as a ${isFolder(it) ? 'folder' : 'file'}`;
   const words = [kind, bytes === null ? '' : size(bytes), type && !indexed ? 'not in the index yet' : '', blanksOf(path)];

@@ -68,7 +68,7 @@ export class SubmitForm {
     this.showItems(checked.length > MOST_SHOWN ? checked.toSorted((a, b) => isGood(a) - isGood(b)) : checked, checkedItem);
     show(this.sendButton, good > 0);
     setText(this.sendButton, hasRefused ? `Cache the other ${count(good)}` : 'Cache these');
-    this.say(hasRefused ? 'problem' : 'fine', [note, sumUp(checked)].filter(Boolean).join(' '));
+    this.say(hasRefused ? 'problem' : 'fine', note, sumUp(checked));
   }
 
   showItems(items, make) {
@@ -130,7 +130,7 @@ export class SubmitForm {
     this.result.replaceChildren();
   }
 
-  say(kind, words) {
-    this.result.replaceChildren(el('p', { class: kind }, words));
+  say(kind, ...sentences) {
+    this.result.replaceChildren(...sentences.filter(Boolean).map((words) => el('p', { class: kind }, words)));
   }
 }
