@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from chromium import launch_chromium
-from live_gateway import LiveGateway, running_gateway
+from live_gateway import LiveGateway, free_port, running_gateway
 from optional_programs import require_package
+from programs import ROOT, started, variables
 
-from gateway.settings import DEMO_KEY
+from gateway.settings import DEMO_KEY, Settings
 
 PATIENCE = 20_000
 ENDLESS = "03_Endless"
@@ -44,6 +46,20 @@ def gateway(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with running_gateway(folder, **UNLIMITED) as live:
         (live.media / HOSTILE / HOSTILE_NAME).unlink()
         yield live
+
+
+@pytest.fixture
+def mounted(database_settings: Settings, tmp_path: Path) -> Iterator[str]:
+    """The URL of another application that has the gateway under a prefix."""
+    port = free_port()
+    example = ROOT / "examples" / "embed.py"
+    environ = variables(database_settings, PORT=str(port))
+    with started(example, environ=environ, folder=tmp_path) as service:
+        service.wait_for("Running on")
+        url = f"http://127.0.0.1:{port}/cache"
+        while requests.get(f"{url}/api/v1/health", timeout=30).status_code != 200:
+            pass
+        yield url
 
 
 def write_sparse(path: Path, size: int) -> None:

@@ -257,7 +257,7 @@ async def test_busy_connections_stay(caplog: pytest.LogCaptureFixture) -> None:
     room._sweeping.cancel()  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(("descriptors", "limit"), [(1024, 870), (100, 1), (10**6, 16_384)])
+@pytest.mark.parametrize(("descriptors", "limit"), [(1024, 822), (100, 1), (10**6, 16_384)])
 def test_there_are_never_more_connections_than_descriptors(
     monkeypatch: pytest.MonkeyPatch, descriptors: int, limit: int
 ) -> None:

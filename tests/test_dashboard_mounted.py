@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-import requests
 from dashboard_kit import give_key, watched_page
 from index_rows import run
-from live_gateway import free_port
-from programs import ROOT, started, variables
 
 from gateway.settings import Settings
 
@@ -25,20 +19,6 @@ NEW_JOB = """
 INSERT INTO cache_jobs (id, status, file_paths, directory_paths, total_files, total_size_bytes)
 VALUES (%s, 'paused', '{}', '{}', 77, 1000)
 """
-
-
-@pytest.fixture
-def mounted(database_settings: Settings, tmp_path: Path) -> Iterator[str]:
-    """The URL of another application that has the gateway under a prefix."""
-    port = free_port()
-    example = ROOT / "examples" / "embed.py"
-    environ = variables(database_settings, PORT=str(port))
-    with started(example, environ=environ, folder=tmp_path) as service:
-        service.wait_for("Running on")
-        url = f"http://127.0.0.1:{port}/cache"
-        while requests.get(f"{url}/api/v1/health", timeout=30).status_code != 200:
-            pass
-        yield url
 
 
 def test_under_a_prefix_without_a_slash_it_shows_a_thousand_jobs(

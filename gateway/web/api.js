@@ -37,6 +37,15 @@ export class Api {
     return new Map([...found].map(([, name, value]) => [name, Number(value) === 1]));
   }
 
+  async job(jobId) {
+    return (await this.json(`api/v1/cache/jobs/${encodeURIComponent(jobId)}`)).job;
+  }
+
+  // How many there are in all, however old.
+  async countJobs() {
+    return (await this.json('api/v1/cache/jobs?limit=1')).total;
+  }
+
   async files(jobId, status, limit) {
     return this.json(`api/v1/cache/jobs/${jobId}/files?status=${status}&limit=${limit}`);
   }

@@ -2,18 +2,19 @@
 // points with, by pointer or with the arrow keys.
 
 import { el, setAttribute, setText, svg } from './dom.js';
-import { clock } from './format.js';
+import { clock, count } from './format.js';
 import { WINDOW_MS } from './series.js';
 
-const MARGIN = { top: 0.625, right: 0.625, bottom: 1.375, left: 2.875 };
+const MARGIN = { top: 0.625, right: 0.625, bottom: 1.375, left: 3.375 };
 const MINUTES = [10, 8, 6, 4, 2, 0];
 const FEW_MINUTES = [10, 5, 0];
 const GAP_MS = 15_000;
 
 export class Chart {
-  // `write` makes a value into words; `summarise(series, now)` the sentence below the title.
-  constructor(figure, { title, name, write, least, summarise, gap = GAP_MS }) {
-    Object.assign(this, { write, least, summarise, gap });
+  // `write` makes a value into words, `writeShort` one of the axis; `unit(value)`: of what the axis
+  // counts round figures when it reaches to a value; `summarise(series, now)` the sentence below the title.
+  constructor(figure, { title, name, write, writeShort = count, unit = () => 1, least, summarise, gap = GAP_MS }) {
+    Object.assign(this, { write, writeShort, unit, least, summarise, gap });
     this.series = null;
     this.chosen = null;
     this.size = { width: 0, height: 0 };
@@ -57,10 +58,15 @@ export class Chart {
     setText(this.words, words);
     setAttribute(this.picture, 'aria-label', `${this.name}: ${value}. ${words}`);
     if (this.size.width < 80) return;
-    this.top = niceCeiling(Math.max(this.least, ...series.values));
+    this.top = this.ceiling(Math.max(this.least, ...series.values));
     this.drawGrid();
     this.drawLine();
     this.drawHand();
+  }
+
+  ceiling(value) {
+    const unit = this.unit(value);
+    return niceCeiling(value / unit) * unit;
   }
 
   drawGrid() {
@@ -77,7 +83,7 @@ export class Chart {
   drawLevel(level) {
     const y = Math.round(this.y(level)) + 0.5;
     const label = svg('text', { x: this.margin.left - 8, y: y + 4, 'text-anchor': 'end' });
-    label.textContent = this.write(level, true);
+    label.textContent = this.writeShort(level);
     const line = svg('line', { x1: this.margin.left, x2: this.size.width - this.margin.right, y1: y, y2: y });
     return [line, label];
   }

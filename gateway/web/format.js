@@ -31,8 +31,19 @@ export function speed(rate) {
   return rate === null ? NOTHING : `${size(Math.round(rate))}/s`;
 }
 
-export function megabytes(mibps) {
-  return `${mibps >= 100 ? count(Math.round(mibps)) : mibps.toFixed(1)} MB/s`;
+// MiB a second, as samples measure it.
+export function rate(mibps) {
+  return speed(mibps * MIB);
+}
+
+// The same on an axis, where there is little room.
+export function shortRate(mibps) {
+  return mibps === 0 ? '0' : size(Math.round(mibps * MIB)).replace('.0 ', ' ');
+}
+
+// The MiB of the unit that `shortRate` writes so much in.
+export function unitOfRate(mibps) {
+  return mibps > 1000 ? 1024 : 1;
 }
 
 export function milliseconds(value) {

@@ -2,11 +2,12 @@
 // the whole screen where there is no side.
 
 import { Chart } from './chart.js';
+import { copyButton } from './copy_button.js';
 import { button, byId, el, setClass, setText, show } from './dom.js';
 import { FileList } from './file_list.js';
-import { NOTHING, count, duration, megabytes, moment, shortId, speed } from './format.js';
+import { NOTHING, duration, moment, rate, shortId, shortRate, speed, unitOfRate } from './format.js';
 import { ACTIVE, rateOf, secondsLeft } from './jobs.js';
-import { CancelButton, STATES, bar, drawBars } from './job_row.js';
+import { CancelButton, bar, drawBars, stateOf } from './job_row.js';
 import { Series } from './series.js';
 
 const HAS_SIDE = matchMedia('(min-width: 70rem)');
@@ -21,6 +22,8 @@ export class JobDetail {
     this.failed = new FileList(api, 'failed', 'Failed files', 'None has failed.');
     this.running = new FileList(api, 'running', 'Files being read', 'None at the moment.');
     this.build();
+    this.form = byId('submit');
+    this.hasFolded = false;
     this.dialog.addEventListener('cancel', (event) => { event.preventDefault(); this.close(); });
     this.dialog.addEventListener('keydown', (event) => event.key === 'Escape' && this.close());
     HAS_SIDE.addEventListener('change', () => this.id !== null && this.present());
@@ -38,20 +41,22 @@ export class JobDetail {
     const figure = el('figure', { class: 'chart' });
     this.stop = el('div', { class: 'actions' });
     this.wholeId = el('code', { class: 'id' });
+    const named = el('p', { class: 'named' }, this.wholeId, copyButton('Copy id', this.wholeId));
     const close = button('Close', { class: 'quiet' }, () => this.close());
     const head = el('div', { class: 'detail-head' }, this.title, close);
     const bars = [this.files.whole, this.bytes.whole];
     const lists = [this.running.node, this.failed.node];
     const list = el('dl', { class: 'facts' }, ...facts);
-    this.dialog.append(head, this.wholeId, this.state, this.error, ...bars, list, figure, this.stop, ...lists);
+    this.dialog.append(head, named, this.state, this.error, ...bars, list, figure, this.stop, ...lists);
     this.chart = new Chart(figure, {
       title: 'Speed while watched', least: 1, gap: 30_000,
-      write: (value, isShort) => (isShort ? count(+value.toPrecision(3)) : megabytes(value)), summarise: summariseSpeed,
+      write: rate, writeShort: shortRate, unit: unitOfRate, summarise: summariseSpeed,
     });
   }
 
   open(id) {
-    if (this.id !== null) this.leave();
+    if (this.id === null) this.foldForm();
+    else this.leave();
     this.id = id;
     this.failed.show(id);
     this.running.show(id);
@@ -70,7 +75,14 @@ export class JobDetail {
     const { id } = this;
     this.leave();
     this.dialog.close();
+    if (this.hasFolded) this.form.open = true;
     this.act.closed(id);
+  }
+
+  // A job at the side stands below the form, which makes room.
+  foldForm() {
+    this.hasFolded = HAS_SIDE.matches && this.form.open;
+    if (this.hasFolded) this.form.open = false;
   }
 
   leave() {
@@ -123,11 +135,12 @@ export class JobDetail {
     const job = this.jobs.get(this.id);
     if (!job) return;
     const { now, server } = this.clock();
-    const { sign, word } = STATES[job.status] ?? { sign: '?', word: job.status };
+    const { sign, word, mood, trouble } = stateOf(job);
     setText(this.title, `Job ${shortId(job.id)}`);
     setText(this.wholeId, job.id);
-    setText(this.state, `${sign} ${word} · ${job.percentage} %`);
-    setClass(this.state, `state ${job.status}`);
+    const ended = trouble === '' ? word : `${word}, ${trouble}`;
+    setText(this.state, `${sign} ${ended} · ${job.percentage} % (mean of files and bytes)`);
+    setClass(this.state, `state ${mood}`);
     setText(this.error, job.error ?? '');
     show(this.error, Boolean(job.error));
     drawBars(this.files, this.bytes, job);
@@ -142,7 +155,7 @@ export class JobDetail {
     const left = secondsLeft(job, now, server);
     const end = job.completedAt ?? (ACTIVE.has(job.status) ? server : null);
     this.fact('Submitted', at(job.createdAt));
-    this.fact('By', job.who);
+    this.fact('By', this.jobs.hasNames ? job.who : null);
     this.fact('Started', at(job.startedAt));
     this.fact('Ended', at(job.completedAt));
     this.fact('Duration', job.startedAt && end ? duration((end - job.startedAt) / 1000) : null);
@@ -165,5 +178,5 @@ function meanSpeed({ startedAt, completedAt, bytes }) {
 function summariseSpeed(series) {
   const { values } = series;
   if (values.length === 0) return { value: '', words: 'Nothing was seen of it running yet' };
-  return { value: megabytes(values.at(-1)), words: `peak ${megabytes(Math.max(...values))}` };
+  return { value: rate(values.at(-1)), words: `peak ${rate(Math.max(...values))}` };
 }

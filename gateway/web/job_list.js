@@ -35,8 +35,10 @@ export class JobList {
     this.frames.ask(this.work);
   }
 
+  // Gives whether the job has a row to focus.
   focus(id) {
     this.rows.get(id)?.name.focus();
+    return this.rows.has(id);
   }
 
   // Once a second: ages, and speeds that fall while nothing comes. As many rows a frame as fit.
@@ -108,6 +110,7 @@ export class JobList {
 
   drawAround(shown) {
     const counts = this.jobs.counts();
+    setText(this.filters.get('all').label, this.jobs.total > counts.all ? 'Newest' : FILTERS.all.label);
     for (const [name, { number, option }] of this.filters) {
       setText(number, count(counts[name]));
       setAttribute(option, 'aria-pressed', name === this.filter);
@@ -117,7 +120,8 @@ export class JobList {
     show(byId('empty'), this.jobs.isKnown && shown === 0);
     setText(byId('empty'), counts.all === 0
       ? 'No jobs yet. Paste the paths of what people will need into “Cache files”.'
-      : `No job is ${FILTERS[this.filter].label.toLowerCase()} among the ${count(counts.all)} newest.`);
+      : `None of the ${count(counts.all)} newest jobs comes under “${FILTERS[this.filter].label}”.`);
+    this.list.classList.toggle('same-key', !this.jobs.hasNames);
     const active = [...this.jobs.byId.values()].filter((job) => ACTIVE.has(job.status)).length;
     document.title = active > 0 ? `(${active}) TeamCache gateway` : 'TeamCache gateway';
   }
@@ -128,8 +132,10 @@ export class JobList {
       this.filter = name;
       this.changed(null, true);
     });
-    option.append(FILTERS[name].label, ' ', number);
+    const label = el('span');
+    setText(label, FILTERS[name].label);
+    option.append(label, ' ', number);
     byId('filter').append(option);
-    return { option, number };
+    return { option, label, number };
   }
 }

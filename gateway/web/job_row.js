@@ -4,7 +4,7 @@ import { button, el, setAttribute, setClass, setText, show } from './dom.js';
 import { age, count, duration, moment, shortId, size, speed } from './format.js';
 import { ACTIVE, rateOf, secondsLeft } from './jobs.js';
 
-export const STATES = {
+const STATES = {
   pending: { sign: '○', word: 'Pending' },
   running: { sign: '▶', word: 'Running' },
   paused: { sign: 'Ⅱ', word: 'Paused' },
@@ -15,42 +15,47 @@ export const STATES = {
 
 const SURE_MS = 5000;
 
-// A bar with words above it: how far, of what, and what went wrong.
+// What a job's state is called, and how many of its files failed; `mood`: the class that colours it.
+export function stateOf({ status, failedFiles }) {
+  const { sign, word } = STATES[status] ?? { sign: '?', word: status };
+  const trouble = failedFiles > 0 ? `${count(failedFiles)} failed` : '';
+  if (status === 'completed' && trouble) return { sign: '⚠\ufe0e', word, mood: 'completed troubled', trouble };
+  return { sign, word, mood: status, trouble };
+}
+
+// A bar with words above it: how far, and of what.
 export function bar(label) {
   const parts = {
     fill: el('span', { class: 'fill' }),
     failed: el('span', { class: 'fill failed' }),
     done: el('span'),
     unit: el('span', { class: 'unit' }),
-    problem: el('span', { class: 'problem' }),
   };
   const range = { 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': 100 };
   const track = el('span', { class: 'track', role: 'progressbar', ...range }, parts.fill, parts.failed);
-  const words = el('span', { class: 'words' }, parts.done, parts.unit, parts.problem);
+  const words = el('span', { class: 'words' }, parts.done, parts.unit);
   const whole = el('span', { class: 'bar' }, words, track);
   return { whole, draw: (...what) => drawBar({ track, ...parts }, ...what) };
 }
 
-function drawBar({ track, fill, failed, done, unit, problem }, text, part, failedPart = 0, of = '', trouble = '') {
+function drawBar({ track, fill, failed, done, unit }, text, part, failedPart = 0, of = '') {
   setText(done, text);
   setText(unit, of);
-  setText(problem, trouble);
   const key = `${part.toFixed(4)} ${failedPart.toFixed(4)}`;
   if (track.drawn === key) return;
   track.drawn = key;
   fill.style.transform = `scaleX(${part})`;
   failed.style.transform = `translateX(${part * 100}%) scaleX(${failedPart})`;
   setAttribute(track, 'aria-valuenow', Math.floor((part + failedPart) * 100));
-  setAttribute(track, 'aria-valuetext', `${text}${of}${trouble}`);
+  setAttribute(track, 'aria-valuetext', `${text}${of}`);
 }
 
 // The bars of a job, in files and in bytes.
 export function drawBars(files, bytes, job) {
-  const failed = job.failedFiles > 0 ? `, ${count(job.failedFiles)} failed` : '';
   const ofFiles = Math.max(1, job.totalFiles);
   const unit = job.totalFiles === 1 ? ' file' : ' files';
   const filesDone = within(job.files / ofFiles);
-  files.draw(`${count(job.files)} of ${count(job.totalFiles)}`, filesDone, within(job.failedFiles / ofFiles), unit, failed);
+  files.draw(`${count(job.files)} of ${count(job.totalFiles)}`, filesDone, within(job.failedFiles / ofFiles), unit);
   // A job without known bytes goes by its files.
   const part = job.totalBytes > 0 ? job.bytes / job.totalBytes : job.files / ofFiles;
   bytes.draw(`${size(job.bytes)} of ${size(job.totalBytes)}`, within(part));
@@ -67,7 +72,9 @@ export class JobRow {
     const short = shortId(job.id);
     this.sign = el('span', { class: 'sign', 'aria-hidden': true });
     this.word = el('span');
-    this.state = el('span', { class: 'state' }, this.sign, this.word);
+    this.comma = el('span');
+    this.trouble = el('span', { class: 'trouble' });
+    this.state = el('span', { class: 'state' }, this.sign, el('span', { class: 'said' }, this.word, this.comma, this.trouble));
     this.name = button(short, { class: 'name', 'aria-label': `Job ${short}, details` }, () => open(job.id));
     this.who = el('span', { class: 'who' });
     this.files = bar(`Files of job ${short}`);
@@ -78,14 +85,16 @@ export class JobRow {
     this.stop = new CancelButton(short, () => cancel(job.id));
     const named = el('span', { class: 'job' }, this.name, this.who);
     const figures = [this.speed, this.left, this.age];
-    this.node = el('li', { class: 'row' }, this.state, named, this.files.whole, this.bytes.whole, ...figures, this.stop.node);
+    this.node = el('li', { class: 'row', title: job.id }, this.state, named, this.files.whole, this.bytes.whole, ...figures, this.stop.node);
   }
 
   draw(job, clock, isChosen) {
-    const { sign, word } = STATES[job.status] ?? { sign: '?', word: job.status };
+    const { sign, word, mood, trouble } = stateOf(job);
     setText(this.sign, sign);
     setText(this.word, word);
-    setClass(this.node, `row ${job.status}${isChosen ? ' chosen' : ''}`);
+    setText(this.comma, trouble && ', ');
+    setText(this.trouble, trouble);
+    setClass(this.node, `row ${mood}${isChosen ? ' chosen' : ''}`);
     setAttribute(this.name, 'aria-expanded', isChosen);
     setText(this.who, job.who ?? '');
     drawBars(this.files, this.bytes, job);

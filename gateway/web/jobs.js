@@ -5,12 +5,15 @@ import { Series } from './series.js';
 
 const MOST = 1000;
 const RATE_MS = 15_000;
+const SHORT_ID = 8;
+// The name of the key in API_GATEWAY_KEY.
+const ONLY_KEY = 'default';
 export const ACTIVE = new Set(['pending', 'running', 'paused']);
 
 export const FILTERS = {
   all: { label: 'All', takes: () => true },
   active: { label: 'Active', takes: (job) => ACTIVE.has(job.status) },
-  problems: { label: 'Problems', takes: (job) => job.status === 'failed' || job.failedFiles > 0 },
+  problems: { label: 'With failures', takes: (job) => job.status === 'failed' || job.failedFiles > 0 },
   completed: { label: 'Completed', takes: (job) => job.status === 'completed' },
   cancelled: { label: 'Cancelled', takes: (job) => job.status === 'cancelled' },
 };
@@ -20,36 +23,69 @@ export class Jobs {
   constructor(changed) {
     this.changed = changed;
     this.byId = new Map();
+    // One older than those of the list, which somebody looks at.
+    this.aside = new Map();
+    this.total = null;
     this.isKnown = false;
   }
 
   get(id) {
-    return this.byId.get(id);
+    return this.byId.get(id) ?? this.aside.get(id);
+  }
+
+  get shown() {
+    return this.byId.size;
+  }
+
+  // There may be older ones than these.
+  get isFull() {
+    return this.shown >= MOST;
+  }
+
+  // Whether the names of the submitters tell jobs apart.
+  get hasNames() {
+    return [...this.byId.values()].some(({ who }) => who !== null && who !== ONLY_KEY);
+  }
+
+  // How many jobs there are, listed or not.
+  countAll(total) {
+    this.total = total;
+    this.changed(null, true);
+  }
+
+  beginningWith(text) {
+    return text.length < SHORT_ID ? [] : [...this.byId.values()].filter(({ id }) => id.startsWith(text));
   }
 
   // A whole list, as a subscription begins with: what is not in it is no more.
   replace(list, now) {
-    const before = this.byId;
-    this.byId = new Map(list.map((said) => [said.id, fromBrief(said, before.get(said.id), now)]));
+    const before = (id) => this.get(id);
+    this.byId = new Map(list.map((said) => [said.id, fromBrief(said, before(said.id), now)]));
+    for (const id of this.byId.keys()) this.aside.delete(id);
+    if (!this.isFull) this.total = this.shown;
     this.isKnown = true;
     this.changed(null, true);
   }
 
   // One job in full, as reading it or a subscription to it shows it.
   take(said, now) {
-    const before = this.byId.get(said.id);
-    this.put(fromFull(said, before, now), before);
+    const before = this.get(said.id);
+    const job = fromFull(said, before, now);
+    if (before === undefined && this.isOlder(job)) this.aside = new Map([[job.id, job]]);
+    else this.put(job, before);
   }
 
   // An event of a job. Gives false if the job was not known: an event says little of it.
   hear(event, now) {
-    const before = this.byId.get(event.jobId);
+    const before = this.get(event.jobId);
     this.put(fromEvent(event, before, now), before);
     return before !== undefined;
   }
 
   clear() {
     this.byId.clear();
+    this.aside.clear();
+    this.total = null;
     this.isKnown = false;
     this.changed(null, true);
   }
@@ -67,9 +103,15 @@ export class Jobs {
     return counts;
   }
 
+  // Whether a job is none of the list's, which holds the newest ones.
+  isOlder({ createdAt }) {
+    return this.isFull && [...this.byId.values()].every((job) => job.createdAt > createdAt);
+  }
+
   put(job, before) {
-    this.byId.set(job.id, job);
     const isNew = before === undefined;
+    (this.aside.has(job.id) ? this.aside : this.byId).set(job.id, job);
+    if (isNew && this.total !== null) this.total += 1;
     if (isNew && this.byId.size > MOST) this.dropOldest();
     this.changed(job.id, isNew || before.status !== job.status || before.failedFiles !== job.failedFiles);
   }

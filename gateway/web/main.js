@@ -3,7 +3,7 @@
 import { Api } from './api.js';
 import { Chart } from './chart.js';
 import { byId, setText, show } from './dom.js';
-import { clock as clockTime, count, duration, megabytes, milliseconds } from './format.js';
+import { clock as clockTime, duration, milliseconds, rate, shortRate, unitOfRate } from './format.js';
 import { Frames } from './frames.js';
 import { Health } from './health.js';
 import { JobDetail } from './job_detail.js';
@@ -11,9 +11,10 @@ import { JobList } from './job_list.js';
 import { Jobs } from './jobs.js';
 import { KeyForm } from './key_form.js';
 import { Live } from './live.js';
+import { OlderJobs } from './older_jobs.js';
 import { Series } from './series.js';
 import { Session } from './session.js';
-import { Status } from './status.js';
+import { Status, describeSilence } from './status.js';
 import { SubmitForm } from './submit_form.js';
 
 const JOBS = { channel: 'jobs' };
@@ -35,6 +36,7 @@ const status = new Status(byId('status'));
 const jobs = new Jobs((id, isShuffled) => {
   list.changed(id, isShuffled);
   if (id === null || id === detail.id) frames.ask(drawDetail);
+  if (isShuffled) frames.ask(drawOlder);
 });
 const list = new JobList(jobs, frames, { open, cancel }, clock);
 const live = new Live(socketUrl(), session, {
@@ -45,6 +47,7 @@ const live = new Live(socketUrl(), session, {
   problem: (sentence, channel) => (channel?.jobId ? detail.refuse(sentence) : setText(byId('jobs-problem'), sentence)),
 });
 const detail = new JobDetail(jobs, live, api, { cancel, closed }, clock);
+const older = new OlderJobs(api, jobs, { open, keyRefused });
 const keyForm = new KeyForm(session, useKey, () => keyRefused(''));
 const submitForm = new SubmitForm(api, session, {
   open, keyRefused, needKey: () => keyForm.refuse('The key is asked for here'), submitted: () => wantCatchUp(),
@@ -52,17 +55,26 @@ const submitForm = new SubmitForm(api, session, {
 
 const throughputChart = new Chart(byId('throughput-chart'), {
   title: 'Throughput', name: 'Throughput of the last 10 minutes', least: 1,
-  write: (value, isShort) => (isShort ? count(+value.toPrecision(3)) : megabytes(value)),
-  summarise: (series) => summarise(series, megabytes, 'MB/s from the filespace'),
+  write: rate, writeShort: shortRate, unit: unitOfRate,
+  summarise: (series, now) => summariseThroughput(series, now),
 });
 const s3Chart = new Chart(byId('s3-chart'), {
   title: 'S3 latency', name: 'S3 latency of the last 10 minutes', least: 10, gap: 60_000,
-  write: (value, isShort) => (isShort ? count(+value.toPrecision(3)) : milliseconds(value)),
-  summarise: (series) => summarise(series, milliseconds, 'ms, each check of the bucket'),
+  write: milliseconds,
+  summarise: (series) => summarise(series, milliseconds, 'of each check of the bucket, none yet'),
 });
 
-function summarise({ values, points }, write, unit) {
-  if (values.length === 0) return { value: '–', words: `${unit}, no samples yet` };
+// While nothing comes the last sample is none of now.
+function summariseThroughput(series, now) {
+  const silence = describeSilence({ health, throughput: throughput.last, now });
+  const said = summarise(series, rate, 'waiting for the next sample');
+  if (silence === null) return said;
+  return { value: '–', words: series.values.length > 0 ? `${silence} · ${said.words}` : silence };
+}
+
+// `nothing`: what is said while there are no samples.
+function summarise({ values, points }, write, nothing) {
+  if (values.length === 0) return { value: '–', words: nothing };
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const failed = points.filter((point) => point.value === null).length;
   const failures = failed > 0 ? ` · ${failed} failed` : '';
@@ -107,6 +119,7 @@ function hearS3(said, now) {
 function hearJobs(said, now) {
   setText(byId('jobs-problem'), '');
   jobs.replace(said, now);
+  older.countAll();
   if (lostAt !== null) announce('Connected again, and up to date');
   lostAt = null;
 }
@@ -149,7 +162,7 @@ function open(id) {
 
 function closed(id) {
   list.choose(null);
-  list.focus(id);
+  if (!list.focus(id)) byId('find').focus();
 }
 
 async function cancel(id) {
@@ -197,6 +210,10 @@ function drawBanner() {
 
 function drawDetail() {
   detail.draw();
+}
+
+function drawOlder() {
+  older.draw();
 }
 
 function tick() {

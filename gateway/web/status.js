@@ -1,7 +1,7 @@
 // The state of everything the gateway rests on: a sign, and the words that it stands for.
 
 import { el, setClass, setText } from './dom.js';
-import { age, count, megabytes, milliseconds } from './format.js';
+import { age, count, milliseconds, rate } from './format.js';
 
 const SIGNS = { good: '●', busy: '◐', bad: '▲', unknown: '○' };
 const FRESH_MS = 10_000;
@@ -71,12 +71,20 @@ function describeBackend({ health, throughput, live, now }) {
   const isWatched = health.monitors?.has(MONITORED) ?? false;
   if (isWatched && !health.monitors.get(MONITORED)) return { mood: 'bad', words: 'Backend disconnected' };
   const who = isWatched ? 'Backend' : 'Throughput';
-  if (throughput === null) return { mood: 'unknown', words: `${who}: no samples yet` };
-  const silence = now - throughput.time;
-  if (silence < FRESH_MS) return { mood: 'good', words: `${who} · ${megabytes(throughput.value)}` };
+  const silence = describeSilence({ health, throughput, now });
+  if (silence === null) return { mood: 'good', words: `${who} · ${rate(throughput.value)}` };
   // Our own worker says nothing while it rests; a backend that says nothing has a fault.
-  if (!isWatched) return { mood: 'good', words: `Throughput: idle for ${age(silence / 1000)}` };
-  return { mood: 'bad', words: `Backend: no samples for ${age(silence / 1000)}` };
+  const mood = isWatched ? 'bad' : 'good';
+  return { mood: throughput === null ? 'unknown' : mood, words: `${who}: ${silence}` };
+}
+
+// Since when no sample has come, in words; null while they come.
+export function describeSilence({ health, throughput, now }) {
+  if (throughput === null) return 'no samples yet';
+  const silence = now - throughput.time;
+  if (silence < FRESH_MS) return null;
+  const what = health.monitors?.has(MONITORED) ? 'no samples' : 'idle';
+  return `${what} for ${age(silence / 1000)}`;
 }
 
 function describeIndex({ health, live }) {

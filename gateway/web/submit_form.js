@@ -1,8 +1,9 @@
 // Submits what somebody pastes, after showing what each line was resolved to.
 
+import { checkedItem, isFolder, isGood, pathItem, reasonsOf, sumUp, unchecked, withRefusal } from './checked_paths.js';
 import { byId, button, el, setText, show } from './dom.js';
-import { count, plural, shortId, size } from './format.js';
-import { looksLikeFolder, readPaths } from './path_lines.js';
+import { count, plural, shortId } from './format.js';
+import { readPaths } from './path_lines.js';
 
 const MOST_CHECKED = 10_000;
 const MOST_SHOWN = 500;
@@ -17,10 +18,12 @@ export class SubmitForm {
     this.sendButton = byId('send');
     this.result = byId('submit-result');
     this.list = byId('resolved');
-    this.checked = null;
+    this.checked = this.answered = null;
     byId('submit-form').addEventListener('submit', (event) => { event.preventDefault(); this.check(); });
     this.sendButton.addEventListener('click', () => this.send());
     this.text.addEventListener('input', () => this.forgetCheck());
+    // What was refused for the one may be taken with the other.
+    this.recursive.addEventListener('change', () => this.checked && this.showChecked(this.answered, ''));
     this.text.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) this.check();
     });
@@ -34,9 +37,9 @@ export class SubmitForm {
       return this.act.needKey();
     }
     if (paths.length > MOST_CHECKED) {
-      return this.showChecked(paths.map(unchecked), `More than ${count(MOST_CHECKED)} paths are not checked one by one.`);
+      return this.showAnswer(paths.map(unchecked), `More than ${count(MOST_CHECKED)} paths are not checked one by one.`);
     }
-    await this.busy(async () => this.showChecked(...(await this.resolve(paths))));
+    await this.busy(async () => this.showAnswer(...(await this.resolve(paths))));
     if (!this.sendButton.hidden) this.sendButton.focus();
     return undefined;
   }
@@ -44,33 +47,41 @@ export class SubmitForm {
   // What each path is; where the gateway cannot say, what it is taken for.
   async resolve(paths) {
     try {
-      return [await this.api.resolve(paths), ''];
+      const answers = await this.api.resolve(paths);
+      // What is sent later is what was typed: an answer shortens what is too long.
+      return [answers.map((answer, at) => ({ ...answer, path: paths[at] })), ''];
     } catch (error) {
       if (error.status !== 404) throw error;
       return [paths.map(unchecked), 'This gateway cannot check paths: they are sent as they are.'];
     }
   }
 
+  showAnswer(answered, note) {
+    this.answered = answered;
+    this.showChecked(answered, note);
+  }
+
   showChecked(checked, note) {
     this.checked = checked;
-    const good = checked.filter(({ error }) => !error);
-    const refused = checked.length - good.length;
-    this.list.replaceChildren(...checked.slice(0, MOST_SHOWN).map(resolvedItem));
-    if (checked.length > MOST_SHOWN) this.list.append(el('li', {}, `and ${count(checked.length - MOST_SHOWN)} more`));
-    show(this.list, true);
-    show(this.sendButton, good.length > 0);
-    setText(this.sendButton, refused ? `Cache the other ${count(good.length)}` : 'Cache these');
-    const taken = good.length > 0 ? `${plural(good.length, 'path')} can be cached.` : '';
-    const refusals = refused > 0 ? `${plural(refused, 'path')} refused.` : '';
-    this.say(refused ? 'problem' : 'fine', [note, taken, refusals].filter(Boolean).join(' '));
+    const good = checked.filter(isGood).length;
+    const hasRefused = good < checked.length;
+    this.showItems(checked.length > MOST_SHOWN ? checked.toSorted((a, b) => isGood(a) - isGood(b)) : checked, checkedItem);
+    show(this.sendButton, good > 0);
+    setText(this.sendButton, hasRefused ? `Cache the other ${count(good)}` : 'Cache these');
+    this.say(hasRefused ? 'problem' : 'fine', note, sumUp(checked));
+  }
+
+  showItems(items, make) {
+    this.list.replaceChildren(...items.slice(0, MOST_SHOWN).map(make));
+    if (items.length > MOST_SHOWN) this.list.append(el('li', {}, `and ${count(items.length - MOST_SHOWN)} more`));
+    show(this.list, items.length > 0);
   }
 
   async send() {
-    const good = (this.checked ?? []).filter(({ error }) => !error);
-    const isFolder = ({ type, path }) => (type ? type === 'directory' : looksLikeFolder(path));
+    const good = (this.checked ?? []).filter(isGood);
     const names = (items) => items.map(({ path }) => path);
     const folders = names(good.filter(isFolder));
-    const files = names(good.filter((item) => !isFolder(item)));
+    const files = names(good.filter((it) => !isFolder(it)));
     await this.busy(async () => this.sent(await this.api.submit(files, folders, this.recursive.checked)));
   }
 
@@ -82,8 +93,7 @@ export class SubmitForm {
     this.say('fine', `Job ${shortId(jobId)}: ${plural(totalFiles, 'file')}, ${totalSize.readable}. `);
     this.result.firstChild.append(button('Show it', { class: 'link' }, () => this.act.open(jobId)));
     const why = 'not in the index: read all the same';
-    this.list.replaceChildren(...unindexed.slice(0, MOST_SHOWN).map((path) => item(path, why, 'unsure')));
-    show(this.list, unindexed.length > 0);
+    this.showItems(unindexed, (path) => pathItem(path, why, 'unsure'));
     this.text.focus();
   }
 
@@ -99,14 +109,18 @@ export class SubmitForm {
 
   fail(error) {
     if (error.status === undefined) throw error;
-    const details = explain(error.details);
-    // The sentence names the first path alone, which stands below with the others.
-    this.say('problem', details.length > 0 ? `Nothing is cached: ${plural(details.length, 'path')} refused.` : error.sentence);
-    if (details.length > 0) {
-      this.list.replaceChildren(...details);
-      show(this.list, true);
-    }
+    const before = this.checked ?? [];
+    const after = withRefusal(before, error);
+    if (after.some((it, at) => it !== before[at])) this.showChecked(after, `Nothing is cached. ${error.sentence}.`);
+    else this.showRefusal(error);
     if (error.status === 401) this.act.keyRefused(error.message);
+  }
+
+  // A refusal that names none of the paths: what was checked stays as it is.
+  showRefusal(error) {
+    const reasons = [...reasonsOf(error)];
+    this.say('problem', error.sentence);
+    if (reasons.length > 0) this.showItems(reasons, ([path, reason]) => pathItem(path, reason, 'refused'));
   }
 
   forgetCheck() {
@@ -116,38 +130,7 @@ export class SubmitForm {
     this.result.replaceChildren();
   }
 
-  say(kind, words) {
-    this.result.replaceChildren(el('p', { class: kind }, words));
+  say(kind, ...sentences) {
+    this.result.replaceChildren(...sentences.filter(Boolean).map((words) => el('p', { class: kind }, words)));
   }
-}
-
-function unchecked(path) {
-  return { path, resolved: null, type: null, size: null, error: null, isUnchecked: true };
-}
-
-function resolvedItem({ path, resolved, sendable, filespace, type, size: bytes, indexed, error, isUnchecked }) {
-  if (error) return item(path, error, 'refused');
-  if (isUnchecked) return item(path, `sent as a ${looksLikeFolder(path) ? 'folder' : 'file'}`, 'unsure');
-  const kind = { file: 'File', directory: 'Folder' }[type] ?? 'Not known to the index';
-  const words = [kind, bytes === null ? '' : size(bytes), type && !indexed ? 'not in the index yet' : ''];
-  const place = resolved === '' ? `the whole filespace ${filespace}` : sendable;
-  return item(path, `→ ${place} · ${words.filter(Boolean).join(' · ')}`, type ? 'good' : 'unsure');
-}
-
-function item(path, words, mood) {
-  const sign = { good: '✓', unsure: '?', refused: '✕' }[mood];
-  return el('li', { class: mood }, el('span', { class: 'sign', 'aria-hidden': true }, sign),
-    el('span', { class: 'path' }, path), el('span', { class: 'about' }, words));
-}
-
-// The details of a refusal: sentences, names, or an object of a path and the reason each.
-function explain(details) {
-  if (details === null || typeof details !== 'object') return [];
-  const pairs = Object.entries(details).map(([path, reason]) => ({ path, reason }));
-  const list = Array.isArray(details) ? details : pairs;
-  return list.slice(0, MOST_SHOWN).map((one) => {
-    if (typeof one !== 'object' || one === null) return item(String(one), '', 'refused');
-    const { path, error, reason, ...rest } = one;
-    return item(String(path ?? JSON.stringify(rest)), String(error ?? reason ?? ''), 'refused');
-  });
 }
