@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Mapping
 
@@ -29,6 +30,9 @@ def _helps(name: str, group: click.Group, parent: click.Context) -> Iterator[tup
     command = group.get_command(parent, name)
     if command is None:
         raise KeyError(name)
+    command = copy.copy(command)
+    # Click keeps the help option of the first context in which a command was used.
+    command._help_option = None
     with click.Context(
         command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH
     ) as context:

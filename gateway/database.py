@@ -372,8 +372,8 @@ def blocking_connection(settings: Settings) -> Iterator[Any]:
 
 
 async def _prepare_connection(connection: aiopg.Connection) -> None:
-    mind_socket(connection)
     try:
+        mind_socket(connection)
         async with connection.cursor() as cursor:
             await cursor.execute(NOTICE_LOST_CLIENTS)
     except BaseException:

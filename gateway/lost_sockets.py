@@ -11,14 +11,21 @@ from __future__ import annotations
 import asyncio
 import weakref
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import psycopg2
 
+LOST: Final = "the connection was lost"
+
 
 def mind_socket(connection: Any) -> None:
-    """Have an aiopg connection let go of its socket in the moment in which it loses it."""
+    """Have an aiopg connection let go of its socket in the moment in which it loses it.
+
+    Raises `psycopg2.OperationalError` for one that is lost already.
+    """
     ready = connection._ready
+    if connection.closed or connection._fileno is None:
+        raise psycopg2.OperationalError(LOST)
 
     def look(weak: weakref.ref[Any]) -> None:
         try:
@@ -43,4 +50,4 @@ def _let_go(connection: Any) -> None:
                 forget(number)
     waiter = connection._waiter
     if waiter is not None and not waiter.done():
-        waiter.set_exception(psycopg2.OperationalError("the connection was lost"))
+        waiter.set_exception(psycopg2.OperationalError(LOST))

@@ -96,7 +96,7 @@ async def test_directories_are_told_from_files_by_the_gateway(user: User, bench:
     assert sum(item_states(bench.settings, job["id"]).values()) == 3
     empty = await user.run("submit", "a", "empty")
     assert empty.code == 5
-    assert "it exists, but nothing in it is indexed yet" in empty.errors
+    assert "it is empty" in empty.errors
 
 
 async def test_folders_within_directories_can_be_left_out(user: User) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiopg
 import aiopg.connection
+import psycopg2
 import pytest
 
+from gateway.connection_arguments import connection_arguments
 from gateway.database import Database
 from gateway.errors import DatabaseUnavailable
+from gateway.lost_sockets import mind_socket
 from gateway.settings import Settings
 from tests.index_rows import run
 
@@ -53,3 +57,12 @@ async def test_a_lost_connection_lets_go_of_its_socket_and_tells_who_waits(
 def is_sleeping(settings: Settings, process: int) -> bool:
     statement = "SELECT query LIKE '%%pg_sleep%%' AS is_it FROM pg_stat_activity WHERE pid = %s"
     return bool(run(settings, statement, process)[0].is_it)
+
+
+async def test_one_that_is_lost_before_it_is_minded_is_told_as_such(
+    database_settings: Settings,
+) -> None:
+    async with aiopg.connect(**connection_arguments(database_settings)) as connection:
+        await connection.close()
+        with pytest.raises(psycopg2.OperationalError, match="was lost"):
+            mind_socket(connection)
