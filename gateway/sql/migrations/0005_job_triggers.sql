@@ -23,9 +23,10 @@ WHEN (OLD.status = 'cancelled' AND NEW.status IS DISTINCT FROM 'pending')
 EXECUTE FUNCTION teamcache_gateway.keep_cancelled();
 
 -- step: function notify_job
--- unless: to_regprocedure('teamcache_gateway.notify_job()') IS NOT NULL
--- Ids, the state and counters only: a payload over 8,000 bytes would abort the very UPDATE.
-CREATE FUNCTION teamcache_gateway.notify_job() RETURNS trigger
+-- unless: EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure('teamcache_gateway.notify_job()') AND prosrc LIKE '%submittedBy%')
+-- Ids, names that are bounded, the state and counters only: a payload over 8,000 bytes would abort the
+-- very UPDATE. An older one of ours did not tell who submitted the job.
+CREATE OR REPLACE FUNCTION teamcache_gateway.notify_job() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('teamcache_gateway_jobs', json_build_object(
@@ -37,7 +38,8 @@ BEGIN
         'failedFiles', NEW.failed_files,
         'totalBytes', NEW.total_size_bytes,
         'completedBytes', NEW.completed_size_bytes,
-        'failedBytes', NEW.failed_size_bytes
+        'failedBytes', NEW.failed_size_bytes,
+        'submittedBy', left(NEW.submitted_by, 500)
     )::text);
     RETURN NULL;
 END

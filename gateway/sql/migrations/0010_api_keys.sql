@@ -35,28 +35,6 @@ AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON teamcache_gateway.api_keys
 FOR EACH STATEMENT
 EXECUTE FUNCTION teamcache_gateway.notify_keys();
 
--- step: who submitted a job, in what notify_job tells
--- unless: EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure('teamcache_gateway.notify_job()') AND prosrc LIKE '%submittedBy%')
--- Bounded: a payload over 8,000 bytes would abort the very UPDATE.
-CREATE OR REPLACE FUNCTION teamcache_gateway.notify_job() RETURNS trigger
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_notify('teamcache_gateway_jobs', json_build_object(
-        'id', NEW.id,
-        'status', NEW.status,
-        'previousStatus', CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END,
-        'totalFiles', NEW.total_files,
-        'completedFiles', NEW.completed_files,
-        'failedFiles', NEW.failed_files,
-        'totalBytes', NEW.total_size_bytes,
-        'completedBytes', NEW.completed_size_bytes,
-        'failedBytes', NEW.failed_size_bytes,
-        'submittedBy', left(NEW.submitted_by, 500)
-    )::text);
-    RETURN NULL;
-END
-$$;
-
 -- step: index teamcache_gateway_cache_jobs_submitted_by
 -- unless: EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('teamcache_gateway_cache_jobs_submitted_by') AND indisvalid)
 -- concurrently
