@@ -21,13 +21,12 @@ from gateway.settings import Settings
 from gateway.worker.worker import Worker
 
 POLL_SECONDS = 0.01
-KIB, MIB = 1024, 1024 * 1024
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
 SMALL = (1, 100, 5_000, 20_000)
 MANY = 5_000
 LARGE = (1, 4)
 # Of bare threads so many are the fastest, or nearly.
 THREADS = 16
-GIB = 1024**3
 
 
 async def measure(rounds: int) -> AsyncIterator[Measure]:
@@ -108,7 +107,7 @@ def _small(folder: Path, files: int) -> Sequence[Path]:
 
 def _large(folder: Path, gib: int) -> Sequence[Path]:
     paths = [folder / "a.mov"]
-    _write(paths, gib * 1024 * MIB)
+    _write(paths, gib * GIB)
     return paths
 
 
