@@ -16,6 +16,7 @@ import pytest
 from processes import environment, run_command, running_command
 from worker_kit import Bench, counters, item_states, open_bench, query
 
+from bench.free_ports import free_port
 from gateway.database import connection_arguments
 from gateway.settings import Settings
 
@@ -91,8 +92,7 @@ async def test_serve_comes_to_life_when_the_databases_port_opens(
     database_settings: Settings, tmp_path: Path
 ) -> None:
     """Refused on TCP again and again before: each refusal may spoil a descriptor for uvloop."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     env = environment(database_settings, DB_HOST="127.0.0.1", DB_PORT=str(port))
     env |= {"API_GATEWAY_PORT": "0"}
     async with running_command("serve", env=env, cwd=tmp_path) as serve:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import tomllib
@@ -17,6 +16,7 @@ from optional_programs import require_program
 from page_kit import assert_command_exists, lines_of, outside
 from sample_gateway import Sample, running_sample, wait_until_ready
 
+from bench.free_ports import free_port
 from gateway.cli import USING
 from gateway.cli.client_settings import NAMES
 from gateway.cli.exit_codes import ExitCode
@@ -117,8 +117,7 @@ def test_the_embedding_snippet_runs_as_it_stands(
     database_settings: Settings, tmp_path: Path
 ) -> None:
     [snippet] = [block for block in PYTHONS if "add_subapp" in block]
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     where = f'db_host="{database_settings.db_host}", db_port={database_settings.db_port}, '
     where += f'db_name="{database_settings.db_name}", db_user="{database_settings.db_user}"'
     assert 'db_host="localhost"' in snippet
