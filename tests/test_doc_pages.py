@@ -80,7 +80,7 @@ def test_what_is_shown_of_a_language_is_of_it(page: Path) -> None:
             case "yaml":
                 yaml.safe_load(block.text)
             case language:
-                assert language in ("bash", "text", "mermaid"), language
+                assert language in ("bash", "text", "mermaid", "nginx"), language
 
 
 def test_the_settings_are_all_in_their_reference() -> None:
