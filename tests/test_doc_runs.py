@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cloudwatch_server import running_cloudwatch
+from optional_programs import require_program
 from page_kit import Reader, assert_command_exists, fits, names_of, steps_of
 from programs import variables
 from sample_gateway import Sample, running_sample
@@ -19,9 +20,20 @@ from gateway.settings import Settings
 pytestmark = pytest.mark.timeout(300)
 
 # What these pages speak of is more than a gateway on the sample.
-OTHERS = ("embed", "cloudwatch", "several-machines")
-ALONE = [page for page in PAGES if page.stem not in OTHERS]
+OTHERS = ("embed", "cloudwatch")
+# These begin with an empty database, and start a gateway of their own.
+OF_THEIR_OWN = (
+    "audit-log",
+    "bearer-tokens",
+    "behind-a-proxy",
+    "beside-teamcache-manager",
+    "https",
+    "several-filespaces",
+    "several-machines",
+)
+ALONE = [page for page in PAGES if page.stem not in (*OTHERS, *OF_THEIR_OWN)]
 RUNNABLE = [page for page in ALONE if steps_of(page.read_text(encoding="utf-8"))]
+PROGRAMS = {"https": "openssl", "behind-a-proxy": "nginx"}
 NAMED = [line for page in PAGES for line in names_of(page.read_text(encoding="utf-8"))]
 
 
@@ -33,7 +45,18 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=relative_name)
 def test_a_page_does_what_it_says(page: Path, sample: Sample, tmp_path: Path) -> None:
-    Reader(tmp_path, sample.port).follow(page.read_text(encoding="utf-8"), {})
+    reader = Reader(tmp_path, sample.port, folders(sample))
+    reader.follow(page.read_text(encoding="utf-8"), {})
+
+
+def folders(sample: Sample) -> dict[str, str]:
+    """Those that the pages speak of, and where they are here."""
+    return {
+        "/mnt/filespace": str(sample.media),
+        "/var/lib/teamcache-gateway": str(sample.data),
+        "/media/lucidlink-1": str(sample.media / "00_Media"),
+        "/media/lucidlink-2": str(sample.media / "01_VFX"),
+    }
 
 
 def test_the_page_on_embedding_does_what_it_says(
@@ -44,18 +67,20 @@ def test_the_page_on_embedding_does_what_it_says(
     reader.follow((DOCS / "how-to" / "embed.md").read_text(encoding="utf-8"), {})
 
 
-def test_the_page_on_several_machines_does_what_it_says(
-    empty_database: Settings, sample: Sample, tmp_path: Path
+@pytest.mark.parametrize("name", OF_THEIR_OWN)
+def test_a_page_that_starts_a_gateway_does_what_it_says(
+    name: str, empty_database: Settings, sample: Sample, tmp_path: Path
 ) -> None:
+    if name in PROGRAMS:
+        require_program(PROGRAMS[name])
     port = free_port()
-    exported = [f"export {it}={value}" for it, value in variables(empty_database).items()]
-    changes = {
-        "export DB_HOST=localhost": "\n".join(exported),
-        "/mnt/filespace": str(sample.media),
+    given = " ".join(f"{it}={value}" for it, value in variables(empty_database).items())
+    changes = folders(sample) | {
+        "DB_HOST=localhost": given,
         "teamcache-gateway serve": f"teamcache-gateway serve --api-gateway-port {port}",
     }
     reader = Reader(tmp_path, port, changes)
-    reader.follow((DOCS / "how-to" / "several-machines.md").read_text(encoding="utf-8"), {})
+    reader.follow((DOCS / "how-to" / f"{name}.md").read_text(encoding="utf-8"), {})
 
 
 def test_the_page_on_cloudwatch_does_what_it_says(sample: Sample, tmp_path: Path) -> None:
