@@ -70,7 +70,7 @@ class GatedFiles(PosixFiles):
         return os.preadv(descriptor, buffers, offset)
 
 
-class Bench:
+class Rig:
     """A pool, the files below it, and the outcomes that came out of it so far."""
 
     def __init__(self, root: Path) -> None:
@@ -138,16 +138,16 @@ def reading_threads() -> list[threading.Thread]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def rig(tmp_path: Path) -> Iterator[Rig]:
     root = tmp_path / "media"
     root.mkdir()
     # A folder without anything in it is a filespace that is not mounted.
     (root / "something").touch()
-    bench = Bench(root)
-    yield bench
-    for gate in bench.gates:
+    rig = Rig(root)
+    yield rig
+    for gate in rig.gates:
         gate.let_pass(10_000)
-    for pool in bench.pools:
+    for pool in rig.pools:
         pool.close(PATIENCE)
     for thread in reading_threads():
         thread.join(PATIENCE)

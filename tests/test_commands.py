@@ -14,7 +14,7 @@ import aiohttp
 import psycopg2
 import pytest
 from processes import environment, run_command, running_command
-from worker_kit import Bench, counters, item_states, open_bench, query
+from worker_kit import Bench, counters, item_states, query
 
 from bench.free_ports import free_port
 from gateway.database import connection_arguments
@@ -24,12 +24,6 @@ MIB = 1024 * 1024
 # Over and above the shutdown time that a command was given: what its pool and Python may take.
 MARGIN = 10
 NOWHERE = {"DB_HOST": "127.0.0.1", "DB_PORT": "1"}
-
-
-@pytest.fixture
-async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
-        yield bench
 
 
 def env_of(bench: Bench, **changes: str) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -23,15 +22,8 @@ from worker_kit import (
 from gateway.embedded_postgres import EmbeddedPostgres
 from gateway.jobs import Job, JobStatus
 from gateway.migrations import migrate
-from gateway.settings import Settings
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
-        yield bench
 
 
 async def until_none_runs(bench: Bench, job_id: str) -> None:

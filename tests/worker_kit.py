@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest
 from psycopg2.extras import NamedTupleCursor
 
 from gateway.database import Database, connection_arguments
@@ -19,6 +20,7 @@ from gateway.job_store import JobRequest, JobStore
 from gateway.jobs import JOBS_CHANNEL, Job, JobStatus
 from gateway.settings import Settings
 from gateway.worker.file_source import PosixFiles
+from gateway.worker.item_store import ItemStore
 from gateway.worker.worker import Worker
 
 PATIENCE = 60.0
@@ -133,6 +135,20 @@ async def open_bench(settings: Settings, mount: Path, **changes: Any) -> AsyncIt
     settings = settings.model_copy(update=changes)
     async with Database(settings) as database:
         yield Bench(settings, database)
+
+
+@pytest.fixture
+async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
+        yield bench
+
+
+@pytest.fixture
+async def item_store(bench: Bench) -> ItemStore:
+    """A worker's view of the items, under a lease of its own."""
+    item_store = ItemStore(bench.database, 60)
+    await item_store.take_lease()
+    return item_store
 
 
 class GatedFiles(PosixFiles):
