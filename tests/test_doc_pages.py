@@ -15,6 +15,8 @@ from docs.generate import DOCS, FILE, MARKED, PARTS, regenerated
 from docs.metrics_pages import series
 from docs.settings_pages import groups
 from gateway.app import make_filespaces
+from gateway.cli import USING
+from gateway.cli.client_settings import NAMES
 from gateway.cli.exit_codes import ExitCode
 from gateway.paths.client_roots import CLIENT_ROOTS
 from gateway.prometheus import PREFIX
@@ -22,7 +24,13 @@ from gateway.settings import Settings
 from tests.path_cases import LISTED
 
 PAGES = sorted(DOCS.rglob("*.md"))
-LINKING = [*PAGES, DOCS.parent / "README.md", DOCS.parent / "examples" / "README.md"]
+LINKING = [
+    *PAGES,
+    *(
+        DOCS.parent / it
+        for it in ("README.md", "SECURITY.md", "CHANGELOG.md", "examples/README.md")
+    ),
+]
 HOW_TO_FILES = sorted((DOCS.parent / "examples" / "how-to").glob("*.*"))
 PROMETHEUS = (DOCS.parent / "gateway" / "prometheus.py").read_text(encoding="utf-8")
 
@@ -87,10 +95,35 @@ def test_the_settings_are_all_in_their_reference() -> None:
     assert [name for _, names in groups() for name in names] == list(Settings.model_fields)
 
 
-def test_every_exit_code_that_a_command_tells_is_in_the_reference() -> None:
-    listed = re.findall(r"^\| `(\d+)`", text_of("reference/cli.md"), re.MULTILINE)
+@pytest.mark.parametrize("name", ["reference/cli.md", "how-to/command-line.md"])
+def test_every_exit_code_that_a_command_tells_is_told(name: str) -> None:
+    listed = re.findall(r"^\| `(\d+)`", text_of(name), re.MULTILINE)
     unsaid = {ExitCode.TERMINATED, ExitCode.BROKEN_PIPE}
     assert list(map(int, listed)) == [code for code in ExitCode if code not in unsaid]
+
+
+def test_the_page_on_the_command_line_has_every_command_and_every_name_of_its_file() -> None:
+    text = text_of("how-to/command-line.md")
+    assert re.findall(r"^\| `([a-z]+)", text, re.MULTILINE) == list(USING)
+    [file] = [it.text for it in blocks_of(text) if it.language == "toml"]
+    assert tuple(tomllib.loads(file)) == NAMES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative_name)
+def test_settings_that_a_page_shows_are_settings(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for block in blocks_of(text):
+        if block.language == "toml" and page.stem != "command-line":
+            Settings(**tomllib.loads(block.text))
+
+
+def test_every_library_that_is_asked_for_has_its_reason() -> None:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["embedded"]]
+    names = {re.match(r"[\w-]+", it)[0].lower() for it in wanted}  # type: ignore[index]
+    cells = re.findall(r"^\| ([^|]+) \|", text_of("explanation/libraries.md"), re.MULTILINE)
+    told = {name for cell in cells[1:] for name in re.findall(r"[\w-]{3,}", cell.lower())}
+    assert {name.removesuffix("-binary") for name in names} <= told
 
 
 def test_the_series_that_are_measured_are_all_in_the_reference() -> None:
