@@ -33,7 +33,6 @@ OF_THEIR_OWN = (
 )
 ALONE = [page for page in PAGES if page.stem not in (*OTHERS, *OF_THEIR_OWN)]
 RUNNABLE = [page for page in ALONE if steps_of(page.read_text(encoding="utf-8"))]
-PROGRAMS = {"https": "openssl", "behind-a-proxy": "nginx"}
 NAMED = [line for page in PAGES for line in names_of(page.read_text(encoding="utf-8"))]
 
 
@@ -71,8 +70,10 @@ def test_the_page_on_embedding_does_what_it_says(
 def test_a_page_that_starts_a_gateway_does_what_it_says(
     name: str, empty_database: Settings, sample: Sample, tmp_path: Path
 ) -> None:
-    if name in PROGRAMS:
-        require_program(PROGRAMS[name])
+    if name == "https":
+        require_program("openssl")
+    if name == "behind-a-proxy":
+        require_program("nginx")
     port = free_port()
     given = " ".join(f"{it}={value}" for it, value in variables(empty_database).items())
     changes = folders(sample) | {
