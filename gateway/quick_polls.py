@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
-from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -31,9 +30,6 @@ from gateway.middlewares import gate
 from gateway.token_bucket import Decision
 
 AnswerAny = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-# Who sends these wants more than the job: to read it from another origin, or an answer beforehand.
-UNUSUAL: Final = (hdrs.ORIGIN, hdrs.EXPECT)
 
 
 def is_fit(app: web.Application) -> bool:
@@ -60,7 +56,11 @@ class QuickPolls:
         self._prefix = self._route.partition("{")[0]
         self._demand = app[keys.ACCESS][jobs.get]
         self._proxies = app[keys.TRUSTED_PROXIES]
+        self._api_keys = app[keys.API_KEYS]
+        self._readiness = app[keys.READINESS]
+        self._limits = app[keys.LIMITS]
         self._job_cache = app[keys.JOB_CACHE]
+        self._metrics = app[keys.METRICS]
         self._counts = app[keys.PROMETHEUS].requests
         self._always = _lines({**ASKED_FOR_AGAIN, **AS_IT_SAYS, hdrs.VARY: "Origin"})
         self._https = _lines({hdrs.STRICT_TRANSPORT_SECURITY: f"max-age={hsts_max_age}"})
@@ -97,17 +97,20 @@ class QuickPolls:
         known = self._job_cache.peek(path[len(self._prefix) :])
         if known is None or request.version != HttpVersion11 or not request.keep_alive:
             return None
-        return None if any(name in request.headers for name in UNUSUAL) else known
+        # Who sends these wants more than the job: to read it from another origin, or to be told
+        # beforehand that he may go on.
+        headers = request.headers
+        return None if hdrs.ORIGIN in headers or hdrs.EXPECT in headers else known
 
     def _admit(self, request: web.BaseRequest, address: str, known: KnownJob) -> Decision | None:
         """What the caller's bucket said. Raises what the long way would, and draws last of all."""
         # The demo key, which opens to some addresses only, is left to the long way by this too.
-        caller = self._app[keys.API_KEYS].authenticate(request.headers.get("X-API-Key"), address)
+        caller = self._api_keys.authenticate(request.headers.get("X-API-Key"), address)
         if self._demand.scope is not None:
             caller.require(self._demand.scope)
-        self._app[keys.READINESS].check()
+        self._readiness.check()
         check_visible(known.job, sees_only(self._app, caller))
-        decision = self._app[keys.LIMITS].draw(self._demand.access, caller)
+        decision = self._limits.draw(self._demand.access, caller)
         if decision is not None and not decision.allowed:
             raise RateLimited(decision.retry_after)
         return decision
@@ -126,7 +129,7 @@ class QuickPolls:
         )
         if is_known(known.tag, request):
             return _Written(304, f"HTTP/1.1 304 Not Modified\r\n{head}".encode())
-        body = known.answer(self._app[keys.METRICS].fresh_throughput)
+        body = known.answer(self._metrics.fresh_throughput)
         kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         return _Written(200, f"HTTP/1.1 200 OK\r\n{kind}{head}".encode() + body)
 
