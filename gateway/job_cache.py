@@ -65,11 +65,18 @@ class JobCache:
 
     async def get(self, job_id: str) -> KnownJob:
         """The job, at most a second old. Raises what reading it raises, `JobNotFound` above all."""
-        known = self._fresh(job_id)
+        known = self.peek(job_id)
         if known is None and (reading := self._reading.get(job_id)):
             await reading.wait()
-            known = self._fresh(job_id)
+            known = self.peek(job_id)
         return known or await self._read_anew(job_id)
+
+    def peek(self, job_id: str) -> KnownJob | None:
+        """The job if it is known, under its id in canonical form; None: it has to be read."""
+        known = self._known.get(job_id)
+        if known is None or self._clock() - known.read_at >= FRESH_SECONDS:
+            return None
+        return known
 
     def take(self, job_id: str, status: JobStatus, progress: Progress) -> None:
         """Take in what was announced of a job."""
@@ -96,12 +103,6 @@ class JobCache:
         self._is_trusted = False
         self._known.clear()
         self._reading.clear()
-
-    def _fresh(self, job_id: str) -> KnownJob | None:
-        known = self._known.get(job_id)
-        if known is None or self._clock() - known.read_at >= FRESH_SECONDS:
-            return None
-        return known
 
     async def _read_anew(self, job_id: str) -> KnownJob:
         """Read the job, for all who ask for it meanwhile, unless somebody is at it already."""
