@@ -74,9 +74,7 @@ class JobCache:
     def peek(self, job_id: str) -> KnownJob | None:
         """The job if it is known, under its id in canonical form; None: it has to be read."""
         known = self._known.get(job_id)
-        if known is None or self._clock() - known.read_at >= FRESH_SECONDS:
-            return None
-        return known
+        return None if known is None or self._is_stale(known) else known
 
     def take(self, job_id: str, status: JobStatus, progress: Progress) -> None:
         """Take in what was announced of a job."""
@@ -125,3 +123,12 @@ class JobCache:
         self._known.move_to_end(job_id)
         if len(self._known) > REMEMBERED_JOBS:
             self._known.popitem(last=False)
+        self._forget_stale()
+
+    def _forget_stale(self) -> None:
+        """Let go of what no poll gets any more: a job that nobody asks for again would stay."""
+        while self._known and self._is_stale(next(iter(self._known.values()))):
+            self._known.popitem(last=False)
+
+    def _is_stale(self, known: KnownJob) -> bool:
+        return self._clock() - known.read_at >= FRESH_SECONDS
