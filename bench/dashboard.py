@@ -22,7 +22,8 @@ import psycopg2
 from playwright.async_api import Page, async_playwright
 from psycopg2.extras import execute_values
 
-from bench.stage import KEY, free_port, gateway, scratch_folder, stage
+from bench.free_ports import free_port
+from bench.stage import KEY, gateway, scratch_folder, stage
 from gateway.database import connection_arguments
 
 JOBS = 1000

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 from aiohttp import WSMsgType, web
 
+from bench.free_ports import free_port
 from bench.measure import Measure, compare
-from bench.stage import cpu_seconds, end, free_port, gateway_process, scratch_folder, stage
+from bench.stage import cpu_seconds, end, gateway_process, scratch_folder, stage
 
 GOAL = 1.1
 CLIENTS = (1, 100, 1_000)

@@ -7,8 +7,9 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from bench.free_ports import free_port
 from bench.measure import Measure
-from bench.stage import free_port, gateway_process, scratch_folder, stage
+from bench.stage import gateway_process, scratch_folder, stage
 from bench.submit import ALL, DIRECTORIES, ROOT, fill
 from gateway.client import GatewayClient
 from gateway.settings import Settings

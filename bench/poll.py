@@ -13,9 +13,10 @@ from pathlib import Path
 import aiohttp
 import psycopg2
 
+from bench.free_ports import free_port
 from bench.http_load import ask
 from bench.measure import Measure, compare
-from bench.stage import KEY, START_SECONDS, end, free_port, gateway, scratch_folder, stage
+from bench.stage import KEY, START_SECONDS, end, gateway, scratch_folder, stage
 from bench.submit import DIRECTORIES, ROOT, fill
 from gateway.client import GatewayClient
 from gateway.database import connection_arguments

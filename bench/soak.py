@@ -12,7 +12,6 @@ import os
 import random
 import re
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 
 import aiohttp
 
+from bench.free_ports import free_port
 from bench.stage import KEY, scratch_folder, stage
 from gateway.indexer import Indexer
 from gateway.server import run
@@ -235,9 +235,7 @@ async def soak(seconds: float) -> tuple[list[Series], Load]:
         make_files(media := folder / "media")
         settings = await stack.enter_async_context(stage(folder, media))
         await Indexer(settings).index(str(media))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         pids = {
             "gateway": await stack.enter_async_context(process("serve", settings, port)),
             "worker": await stack.enter_async_context(process("worker", settings, port)),

@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import AsyncIterator
 
+from bench.free_ports import free_port
 from bench.http_load import ask
 from bench.measure import Measure, compare
-from bench.stage import end, free_port, scratch_folder, stage, start_gateway
+from bench.stage import end, scratch_folder, stage, start_gateway
 from gateway.settings import Settings
 
 GOAL_SECONDS = 1.0

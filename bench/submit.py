@@ -12,8 +12,9 @@ from typing import Any
 
 import psycopg2
 
+from bench.free_ports import free_port
 from bench.measure import Measure, compare
-from bench.stage import free_port, gateway, scratch_folder, stage
+from bench.stage import gateway, scratch_folder, stage
 from gateway.client import GatewayClient
 from gateway.database import connection_arguments
 from gateway.settings import Settings

@@ -31,7 +31,13 @@ from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from gateway.settings import Settings
 from gateway.settings_sources import CONFIG_FILE_VARIABLE
 
-pytest_plugins = ("reader_kit", "plans_kit", "described_responses", "dashboard_kit")
+pytest_plugins = (
+    "reader_kit",
+    "worker_kit",
+    "plans_kit",
+    "described_responses",
+    "dashboard_kit",
+)
 
 ROLE = "teamcache_user"
 TEMPLATE = "template_gateway"

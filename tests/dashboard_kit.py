@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import requests
 from chromium import launch_chromium
-from live_gateway import LiveGateway, free_port, running_gateway
+from live_gateway import LiveGateway, running_gateway
 from optional_programs import require_package
 from programs import ROOT, started, variables
 
+from bench.free_ports import free_port
 from gateway.settings import DEMO_KEY, Settings
 
 PATIENCE = 20_000

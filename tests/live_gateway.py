@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,19 +20,13 @@ from typing import Any
 from aiohttp import web
 from optional_programs import require_program
 
+from bench.free_ports import free_port
 from gateway.sample_media import make_sample_media
 
 BUCKET = "media-cache"
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "examples", "AWS_SECRET_ACCESS_KEY": "only-for-tests"}
 TICK_SECONDS = 0.2
 START_SECONDS = 60
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class LiveBackend:

@@ -26,8 +26,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from live_gateway import free_port
 from optional_programs import require_program
+
+from bench.free_ports import free_port
 
 ROOT = Path(__file__).parent.parent
 FENCED = re.compile(r"(?:<!-- ([^\n]*) -->\n\n?)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -141,11 +140,3 @@ async def garbage(writer: Writer) -> None:
 
 async def endless_headers(writer: Writer) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\n" + b"X-Padding: a\r\n" * 100_000)
-
-
-def unused_port() -> int:
-    """A port that nobody listens on: connections to it are refused."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from live_gateway import free_port
-
+from bench.free_ports import free_port
 from gateway.sample_media import make_sample_media
 
 START_SECONDS = 60

@@ -13,8 +13,8 @@ import orjson
 import pytest
 from backend_server import PATIENCE, Backend, accept_handshake, backend_server, raw_backend
 from hearing import Ear
-from s3_servers import unused_port
 
+from bench.free_ports import free_port
 from gateway.errors import Unavailable
 from gateway.events import Hub, files_topic
 from gateway.metrics import Metrics
@@ -240,7 +240,7 @@ async def test_a_gateway_that_was_there_first_finds_the_backend_when_it_comes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     backend = Backend()
-    backend.port = unused_port()
+    backend.port = free_port()
     gateway = Gateway(backend.url)
     async with running(gateway.monitor):
         async with asyncio.timeout(PATIENCE):
@@ -258,14 +258,14 @@ async def test_a_gateway_that_was_there_first_finds_the_backend_when_it_comes(
 
 
 async def test_attempts_in_vain_come_less_and_less_often_up_to_thirty_seconds() -> None:
-    gateway = Gateway(f"ws://127.0.0.1:{unused_port()}")
+    gateway = Gateway(f"ws://127.0.0.1:{free_port()}")
     for longest in (2, 4, 8, 16, 30, 30, 30):
         assert "cannot be reached" in await gateway.fail_to_connect()
         assert longest / 2 <= gateway.monitor.rest <= longest
 
 
 async def test_gateways_that_lost_the_same_backend_do_not_all_come_back_at_once() -> None:
-    gateways = [Gateway(f"ws://127.0.0.1:{unused_port()}") for _ in range(10)]
+    gateways = [Gateway(f"ws://127.0.0.1:{free_port()}") for _ in range(10)]
     for gateway in gateways:
         await gateway.fail_to_connect()
     assert len({gateway.monitor.rest for gateway in gateways}) > 5
@@ -344,7 +344,7 @@ async def test_a_backend_that_breaks_the_protocol_is_left(
 async def test_a_password_in_the_url_is_not_logged() -> None:
     async with backend_server() as backend:
         backend.refusal = 401
-        for place in (f"127.0.0.1:{backend.port}", f"127.0.0.1:{unused_port()}", "[127.0.0.1"):
+        for place in (f"127.0.0.1:{backend.port}", f"127.0.0.1:{free_port()}", "[127.0.0.1"):
             gateway = Gateway(f"ws://admin:hunter2@{place}/?token=hunter2")
             assert "hunter2" not in await gateway.fail_to_connect()
 

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import psycopg2
 import pytest
-from worker_kit import Bench, counters, open_bench, query
+from worker_kit import Bench, counters, query
 
 from gateway.database import connection_arguments
-from gateway.settings import Settings
 from gateway.worker import cache_marks
 from gateway.worker.cache_marks import CacheMarks
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport
-
-
-@pytest.fixture
-async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
-        yield bench
-
-
-@pytest.fixture
-async def store(bench: Bench) -> ItemStore:
-    store = ItemStore(bench.database, 60)
-    await store.take_lease()
-    return store
 
 
 @contextmanager
@@ -46,10 +31,10 @@ def unmarked(bench: Bench) -> set[str]:
     return {row.path.removeprefix(str(bench.mount)) for row in rows}
 
 
-async def read_all(bench: Bench, store: ItemStore, job_id: str) -> None:
+async def read_all(bench: Bench, item_store: ItemStore, job_id: str) -> None:
     """Claim and report the items of a job, and die before anything is marked."""
-    items = await store.claim(job_id, 1000)
-    await store.report(
+    items = await item_store.claim(job_id, 1000)
+    await item_store.report(
         job_id, [ItemReport(item.task, "completed", None, item.task.size) for item in items]
     )
 
@@ -74,15 +59,15 @@ async def test_a_locked_index_holds_up_no_job_and_is_marked_when_it_is_free(
 
 
 async def test_what_is_locked_until_after_the_end_does_not_hold_up_the_others(
-    bench: Bench, store: ItemStore
+    bench: Bench, item_store: ItemStore
 ) -> None:
     await bench.index({"a/one": 1, "a/two": 1, "b/three": 1})
     job_id = await bench.submit("a")
     with locked(bench, ONE_FILE):
         paths = [str(bench.mount / name) for name in ("a/one", "a/two", "gone")]
-        assert await store.mark_cached(job_id, paths) == paths[:1]
+        assert await item_store.mark_cached(job_id, paths) == paths[:1]
         assert "/a/two" not in unmarked(bench)
-    assert await store.mark_cached(job_id, paths) == []
+    assert await item_store.mark_cached(job_id, paths) == []
     assert "/a/one" not in unmarked(bench)
 
 
@@ -100,12 +85,12 @@ async def test_a_stop_waits_for_a_locked_index_only_so_long(
 
 
 async def test_the_end_of_a_job_marks_what_a_killed_worker_owed(
-    bench: Bench, store: ItemStore, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.index({f"a/{number}": 1 for number in range(10)} | {"b/last": 1})
     job_id = await bench.submit("a", "b")
     query(bench.settings, "UPDATE cache_job_items SET status='failed' WHERE file_path ~ 'last'")
-    await read_all(bench, store, job_id)
+    await read_all(bench, item_store, job_id)
     query(bench.settings, "UPDATE cache_job_items SET status='pending' WHERE file_path ~ 'last'")
     assert "/a/3" in unmarked(bench)
     async with bench.working():
@@ -114,27 +99,27 @@ async def test_the_end_of_a_job_marks_what_a_killed_worker_owed(
 
 
 async def test_a_file_that_changed_since_it_was_read_is_not_marked_at_the_end(
-    bench: Bench, store: ItemStore
+    bench: Bench, item_store: ItemStore
 ) -> None:
     await bench.index({"a/one": 1, "a/two": 1})
     job_id = await bench.submit("a")
-    await read_all(bench, store, job_id)
+    await read_all(bench, item_store, job_id)
     await bench.index({"a/two": 2})
-    marks = CacheMarks(store)
+    marks = CacheMarks(item_store)
     marks.end(job_id)
     await marks.settle()
     assert unmarked(bench) == {"/a/two", "/a", ""}
 
 
 async def test_more_files_than_one_statement_marks_are_all_marked(
-    bench: Bench, store: ItemStore, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache_marks, "BATCH", 3)
     monkeypatch.setattr("gateway.worker.item_store.FILES_AT_ONCE", 4)
     await bench.index({f"a/{number}": 1 for number in range(20)})
     job_id = await bench.submit("a")
-    await read_all(bench, store, job_id)
-    marks = CacheMarks(store)
+    await read_all(bench, item_store, job_id)
+    marks = CacheMarks(item_store)
     marks.add(job_id, [str(bench.mount / f"a/{number}") for number in range(8)])
     marks.end(job_id)
     await marks.settle()
@@ -142,10 +127,10 @@ async def test_more_files_than_one_statement_marks_are_all_marked(
 
 
 async def test_only_so_many_waiting_files_are_remembered(
-    store: ItemStore, monkeypatch: pytest.MonkeyPatch
+    item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache_marks, "MOST_WAITING", 5)
-    marks = CacheMarks(store)
+    marks = CacheMarks(item_store)
     for number in range(10):
         marks.add("job", [f"/media/{number}"])
     assert marks.owed == 5
@@ -153,15 +138,15 @@ async def test_only_so_many_waiting_files_are_remembered(
 
 async def test_directories_that_stay_locked_are_given_up(
     bench: Bench,
-    store: ItemStore,
+    item_store: ItemStore,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(cache_marks, "FINISH_ATTEMPTS", 2)
     await bench.index({"a/one": 1})
     job_id = await bench.submit("a")
-    await read_all(bench, store, job_id)
-    marks = CacheMarks(store)
+    await read_all(bench, item_store, job_id)
+    marks = CacheMarks(item_store)
     with locked(bench, ONE_DIRECTORY):
         marks.end(job_id)
         await marks.settle()

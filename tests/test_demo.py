@@ -16,6 +16,7 @@ from cli_kit import line_with
 from processes import environment, run_command, running_command
 from terminals import on_terminal
 
+from bench.free_ports import free_port
 from gateway.embedded_postgres.shutdown import find_servers
 
 
@@ -59,8 +60,7 @@ async def test_a_second_demo_says_what_is_in_use_and_leaves_the_first_ones_log(
     public_folder: Path,
 ) -> None:
     folder = public_folder / "demo"
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     async with on_terminal(
         "demo", "--data-dir", folder, "--port", port, cwd=public_folder
     ) as first:

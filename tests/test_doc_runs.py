@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from cloudwatch_server import running_cloudwatch
-from live_gateway import free_port
 from optional_programs import require_program
 from page_kit import Reader, assert_command_exists, fits, names_of, steps_of
 from programs import variables
 from sample_gateway import Sample, running_sample
 from test_doc_pages import DOCS, PAGES, relative_name
 
+from bench.free_ports import free_port
 from gateway.settings import Settings
 
 # A page is many commands, and one waits for a lease to run out.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from index_rows import add_files, run
 from programs import ROOT, started, variables
 
 import gateway.app
+from bench.free_ports import free_port
 from gateway import Settings, create_app
 from gateway.client import GatewayClient, GatewayClientError
 from gateway.monitors.loop import running
@@ -180,9 +180,7 @@ async def test_a_start_that_fails_half_way_closes_what_it_opened(
 
 
 def test_the_example_runs(settings: Settings, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     example = ROOT / "examples" / "embed.py"
     with started(example, environ=variables(settings, PORT=str(port)), folder=tmp_path) as service:
         service.wait_for("Running on")

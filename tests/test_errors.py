@@ -125,7 +125,7 @@ async def test_a_fault_of_ours_is_answered_without_anything_from_inside(
 async def test_a_database_that_is_too_slow_is_unavailable(
     start_api: StartApi, database_settings: Settings
 ) -> None:
-    api = await start_api(db_statement_timeout=0.2)
+    api = await start_api(db_statement_timeout=1.0)
     lock = "LOCK TABLE cache_jobs IN ACCESS EXCLUSIVE MODE"
     async with holding(database_settings, lock):
         response = await api.get(JOB)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from dashboard_kit import PATIENCE
 from example_tools import EXAMPLES, copy_with_packages, listed_examples, running_example
-from live_gateway import LiveGateway, free_port, running_gateway
+from live_gateway import LiveGateway, running_gateway
+
+from bench.free_ports import free_port
 
 DASHBOARD = "react/MetricsDashboard.js"
 

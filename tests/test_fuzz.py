@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from fuzz_kit import frames, mangled_request, odd_submit
 from index_rows import add_files
-from live_gateway import free_port
 from programs import Running, started, variables
 from raw_http import PATIENCE, Raw
 from test_hang_ups import UPGRADE
 from test_idle_connections import until_healthy
 
+from bench.free_ports import free_port
 from gateway.settings import Settings
 
 MANGLED, BODIES, SOCKETS, MESSAGES = 6_000, 2_000, 150, 20

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 from index_rows import add_files
-from live_gateway import free_port
 from programs import started, variables
 from raw_http import JOBS, KEY, LIVE, Raw
 from test_idle_connections import until_healthy
 
+from bench.free_ports import free_port
 from gateway.settings import Settings
 
 CLIENTS = 10_000

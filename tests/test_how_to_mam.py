@@ -14,8 +14,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from how_to_kit import Example, ask, sample  # noqa: F401 - a fixture
-from live_gateway import free_port
 from sample_gateway import Sample
+
+from bench.free_ports import free_port
 
 PATIENCE = 60.0
 

@@ -10,9 +10,9 @@ from types import ModuleType
 import pytest
 from cloudwatch_server import running_cloudwatch
 from how_to_kit import HOW_TO, Example, ask, sample, submitted_jobs  # noqa: F401 - a fixture
-from live_gateway import free_port
 from sample_gateway import Sample
 
+from bench.free_ports import free_port
 from docs.metrics_pages import series
 
 FRAMES = "01_VFX/SEQ_010/SH_0040/comp/v003/SEQ_010_SH_0040.%04d.exr"

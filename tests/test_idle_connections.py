@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-from live_gateway import free_port
 from optional_programs import leave_out
 from programs import started, variables
 from test_slow_clients import memory, reset_peak
 
+from bench.free_ports import free_port
 from gateway.settings import Settings
 
 IDLE = 10_000

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from reader_kit import PATIENCE, Bench, GatedFiles, reading_threads
+from reader_kit import PATIENCE, GatedFiles, Rig
 
 from gateway.worker import lane
 from gateway.worker.file_source import PosixFiles
@@ -26,30 +26,30 @@ def test_reads_that_are_soon_over_have_one_place_each(monkeypatch) -> None:  # t
     late.join()
 
 
-def test_reads_that_wait_hold_up_no_other(bench: Bench) -> None:
+def test_reads_that_wait_hold_up_no_other(rig: Rig) -> None:
     names = [f"{number}.mov" for number in range(3 * WIDTH)]
-    gate = bench.gate()
-    pool = bench.pool(GatedFiles(str(bench.root), dict.fromkeys(names, gate)), 3 * WIDTH)
+    gate = rig.gate()
+    pool = rig.pool(GatedFiles(str(rig.root), dict.fromkeys(names, gate)), 3 * WIDTH)
     for name in names:
-        pool.submit(bench.file(name))
+        pool.submit(rig.file(name))
     for arrived in range(len(names)):
         gate.wait_for_arrival()
         if arrived == WIDTH:
             # The first without a place came in, since those who have one do not come out.
             pool.check_stalled()
     gate.let_pass(10_000)
-    assert {outcome.error for outcome in bench.outcomes(pool, len(names))} == {None}
+    assert {outcome.error for outcome in rig.outcomes(pool, len(names))} == {None}
 
 
-def test_a_read_that_fails_gives_its_place_back(bench: Bench) -> None:
+def test_a_read_that_fails_gives_its_place_back(rig: Rig) -> None:
     class TornFiles(PosixFiles):
         def read(self, descriptor, buffers, offset, /) -> int:  # type: ignore[no-untyped-def, override]
             raise PermissionError(1, os.strerror(1))
 
-    pool = bench.pool(TornFiles(str(bench.root)), WIDTH + 1)
+    pool = rig.pool(TornFiles(str(rig.root)), WIDTH + 1)
     for number in range(2 * WIDTH):
-        pool.submit(bench.file(f"{number}.mov"))
-    bench.outcomes(pool, 2 * WIDTH)
+        pool.submit(rig.file(f"{number}.mov"))
+    rig.outcomes(pool, 2 * WIDTH)
     assert pool._common.lane._places.qsize() == WIDTH
 
 
@@ -68,10 +68,10 @@ def test_a_lane_with_a_place_for_each_is_always_open() -> None:
     assert not Lane.for_readers(WIDTH + 1).is_open
 
 
-def test_no_more_readers_are_started_than_can_copy_at_once(bench: Bench) -> None:
-    pool = bench.pool(concurrency=4 * WIDTH)
+def test_no_more_readers_are_started_than_can_copy_at_once(rig: Rig) -> None:
+    pool = rig.pool(concurrency=4 * WIDTH)
     for number in range(100):
-        pool.submit(bench.file(f"{number}.mov"))
+        pool.submit(rig.file(f"{number}.mov"))
         if not pool._common.lane.is_open:  # a machine that is busy may open it
-            assert len(reading_threads()) <= WIDTH + 1
-    bench.outcomes(pool, 100)
+            assert len(rig.threads()) <= WIDTH + 1
+    rig.outcomes(pool, 100)

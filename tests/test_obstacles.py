@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from reader_kit import PATIENCE, Bench, task_for, wait_until
+from reader_kit import PATIENCE, Rig, task_for, wait_until
 
 from gateway.worker.file_source import PosixFiles
 from gateway.worker.outage import QUIET_SECONDS, Outage
@@ -40,88 +40,88 @@ def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 def test_no_file_fails_for_want_of_the_system(
-    bench: Bench, number: int, caplog: pytest.LogCaptureFixture
+    rig: Rig, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    source = RefusingFiles(str(bench.root), number)
-    pool = bench.pool(source)
+    source = RefusingFiles(str(rig.root), number)
+    pool = rig.pool(source)
     for name in ("a.mov", "b.mov", "c.mov"):
-        pool.submit(bench.file(name))
+        pool.submit(rig.file(name))
     source.wait_for_refusals(6)
     source.number = 0
-    assert [outcome.error for outcome in bench.outcomes(pool, 3)] == [None] * 3
+    assert [outcome.error for outcome in rig.outcomes(pool, 3)] == [None] * 3
     waiting = f"files cannot be opened, waiting: {os.strerror(number)}"
     assert messages(caplog, logging.WARNING) == [waiting]
     assert messages(caplog, logging.INFO) == ["files can be opened again"]
 
 
-def test_a_file_that_waits_for_a_descriptor_can_be_cancelled(bench: Bench) -> None:
-    source = RefusingFiles(str(bench.root), errno.EMFILE)
-    pool = bench.pool(source)
-    pool.submit(task := bench.file("a.mov"))
+def test_a_file_that_waits_for_a_descriptor_can_be_cancelled(rig: Rig) -> None:
+    source = RefusingFiles(str(rig.root), errno.EMFILE)
+    pool = rig.pool(source)
+    pool.submit(task := rig.file("a.mov"))
     source.wait_for_refusals(2)
     task.cancelled = True
-    outcome = bench.outcomes(pool)[0]
+    outcome = rig.outcomes(pool)[0]
     assert (outcome.error, outcome.cancelled) == (None, True)
 
 
-def test_a_pool_closes_while_files_wait_for_descriptors(bench: Bench) -> None:
-    source = RefusingFiles(str(bench.root), errno.EMFILE)
-    pool = bench.pool(source)
-    pool.submit(task := bench.file("a.mov"))
+def test_a_pool_closes_while_files_wait_for_descriptors(rig: Rig) -> None:
+    source = RefusingFiles(str(rig.root), errno.EMFILE)
+    pool = rig.pool(source)
+    pool.submit(task := rig.file("a.mov"))
     source.wait_for_refusals(2)
     assert pool.close(PATIENCE) == [task]
     assert pool.drain() == []
 
 
-def test_a_file_that_waits_is_not_taken_for_one_that_hangs(bench: Bench) -> None:
-    source = RefusingFiles(str(bench.root), errno.EMFILE)
-    pool = bench.pool(source, concurrency=1)
-    pool.submit(bench.file("a.mov"))
+def test_a_file_that_waits_is_not_taken_for_one_that_hangs(rig: Rig) -> None:
+    source = RefusingFiles(str(rig.root), errno.EMFILE)
+    pool = rig.pool(source, concurrency=1)
+    pool.submit(rig.file("a.mov"))
     source.wait_for_refusals(4)
     [reader] = pool._readers
     wait_until(lambda: reader._is_waiting)
-    assert reader.look(bench.clock.now + 10_000) is None
+    assert reader.look(rig.clock.now + 10_000) is None
     source.number = 0
-    assert bench.outcomes(pool)[0].error is None
+    assert rig.outcomes(pool)[0].error is None
 
 
 @pytest.mark.parametrize("how", ["moved away", "empty", "a file"])
 def test_files_wait_for_a_mount_that_is_gone(
-    bench: Bench, how: str, caplog: pytest.LogCaptureFixture
+    rig: Rig, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    tasks = [bench.file(name) for name in ("a.mov", "b.mov", "c.mov")]
-    away = bench.root.with_name("away")
-    bench.root.rename(away)
+    tasks = [rig.file(name) for name in ("a.mov", "b.mov", "c.mov")]
+    away = rig.root.with_name("away")
+    rig.root.rename(away)
     if how == "empty":
-        bench.root.mkdir()
+        rig.root.mkdir()
     if how == "a file":
-        bench.root.touch()
-    pool = bench.pool()
+        rig.root.touch()
+    pool = rig.pool()
     for task in tasks:
         pool.submit(task)
     wait_until(lambda: pool.is_mount_gone)
     if how == "empty":
-        bench.root.rmdir()
+        rig.root.rmdir()
     if how == "a file":
-        bench.root.unlink()
-    away.rename(bench.root)
-    assert [outcome.error for outcome in bench.outcomes(pool, 3)] == [None] * 3
+        rig.root.unlink()
+    away.rename(rig.root)
+    assert [outcome.error for outcome in rig.outcomes(pool, 3)] == [None] * 3
     assert not pool.is_mount_gone
-    gone = f"the mount point {bench.root} is gone, waiting for it"
+    gone = f"the mount point {rig.root} is gone, waiting for it"
     assert messages(caplog, logging.WARNING) == [gone]
-    assert messages(caplog, logging.INFO) == [f"the mount point {bench.root} is back"]
+    assert messages(caplog, logging.INFO) == [f"the mount point {rig.root} is back"]
 
 
-def test_a_file_that_waits_for_the_mount_can_be_cancelled(bench: Bench) -> None:
-    task = bench.file("a.mov")
-    bench.root.rename(bench.root.with_name("away"))
-    pool = bench.pool()
+def test_a_file_that_waits_for_the_mount_can_be_cancelled(rig: Rig) -> None:
+    task = rig.file("a.mov")
+    rig.root.rename(rig.root.with_name("away"))
+    pool = rig.pool()
     pool.submit(task)
     wait_until(lambda: pool.is_mount_gone)
     task.cancelled = True
-    outcome = bench.outcomes(pool)[0]
+    outcome = rig.outcomes(pool)[0]
     assert (outcome.error, outcome.cancelled) == (None, True)
     # Somebody has to look whether the mount is back: the next files will.
     assert not pool.is_mount_gone
@@ -130,13 +130,13 @@ def test_a_file_that_waits_for_the_mount_can_be_cancelled(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "number", [errno.ENOTCONN, errno.EIO, errno.ESTALE, errno.EHOSTDOWN, errno.ENOENT]
 )
-def test_what_fails_on_a_mount_that_is_there_fails(bench: Bench, number: int) -> None:
-    pool = bench.pool(RefusingFiles(str(bench.root), number))
-    pool.submit(bench.file("a.mov"))
-    assert bench.outcomes(pool)[0].error == os.strerror(number)
+def test_what_fails_on_a_mount_that_is_there_fails(rig: Rig, number: int) -> None:
+    pool = rig.pool(RefusingFiles(str(rig.root), number))
+    pool.submit(rig.file("a.mov"))
+    assert rig.outcomes(pool)[0].error == os.strerror(number)
 
 
-def test_a_mount_that_came_back_between_the_file_and_the_look_fails_no_file(bench: Bench) -> None:
+def test_a_mount_that_came_back_between_the_file_and_the_look_fails_no_file(rig: Rig) -> None:
     class ReturningFiles(PosixFiles):
         attempts = 0
 
@@ -146,22 +146,22 @@ def test_a_mount_that_came_back_between_the_file_and_the_look_fails_no_file(benc
                 raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
             return super().open(path)
 
-    pool = bench.pool(ReturningFiles(str(bench.root)))
-    pool.submit(bench.file("a.mov"))
-    assert bench.outcomes(pool)[0].error is None
+    pool = rig.pool(ReturningFiles(str(rig.root)))
+    pool.submit(rig.file("a.mov"))
+    assert rig.outcomes(pool)[0].error is None
 
 
-def test_a_missing_file_beside_others_fails(bench: Bench) -> None:
-    pool = bench.pool()
-    pool.submit(task_for(Path(bench.root) / "gone" / "gone.mov"))
-    assert bench.outcomes(pool)[0].error == "No such file or directory"
+def test_a_missing_file_beside_others_fails(rig: Rig) -> None:
+    pool = rig.pool()
+    pool.submit(task_for(Path(rig.root) / "gone" / "gone.mov"))
+    assert rig.outcomes(pool)[0].error == "No such file or directory"
 
 
 def test_threads_that_cannot_be_started_are_told_of_once(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    pool = bench.pool()
+    pool = rig.pool()
 
     def refuse() -> None:
         raise RuntimeError("can't start new thread")
@@ -169,11 +169,11 @@ def test_threads_that_cannot_be_started_are_told_of_once(
     with monkeypatch.context() as patch:
         patch.setattr(pool, "_start_reader", refuse)
         for number in range(100):
-            pool.submit(bench.file(f"{number}.mov"))
+            pool.submit(rig.file(f"{number}.mov"))
         pool.check_stalled()
     assert messages(caplog, logging.WARNING) == ["A thread to read files with could not be started"]
     pool.check_stalled()
-    assert {outcome.error for outcome in bench.outcomes(pool, 100)} == {None}
+    assert {outcome.error for outcome in rig.outcomes(pool, 100)} == {None}
     assert messages(caplog, logging.INFO) == ["All threads to read files with could be started"]
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import aiohttp
 from optional_programs import require_program
-from s3_servers import unused_port
+
+from bench.free_ports import free_port
 
 PATIENCE = 60.0
 CONFIGURATION = """
@@ -71,7 +72,7 @@ async def prometheus(folder: Path, target: str) -> AsyncIterator[Server]:
     program = require_program("prometheus")
     configuration = folder / "prometheus.yml"
     configuration.write_text(CONFIGURATION.replace("api-gateway:8095", target))
-    port = unused_port()
+    port = free_port()
     command = [
         program, f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",

@@ -10,19 +10,18 @@ import pytest
 from reader_kit import (
     CHUNK,
     PATIENCE,
-    Bench,
     GatedFiles,
-    reading_threads,
+    Rig,
     wait_until,
 )
 
 from gateway.worker.read_task import ReadTask
 
 
-def test_closing_gives_back_what_waits_and_what_is_being_read(bench: Bench) -> None:
-    gate = bench.gate()
-    pool = bench.pool(GatedFiles(str(bench.root), {"a.mov": gate}), concurrency=1)
-    tasks = [bench.file("done.mov"), bench.file("a.mov", 9 * CHUNK), bench.file("b.mov")]
+def test_closing_gives_back_what_waits_and_what_is_being_read(rig: Rig) -> None:
+    gate = rig.gate()
+    pool = rig.pool(GatedFiles(str(rig.root), {"a.mov": gate}), concurrency=1)
+    tasks = [rig.file("done.mov"), rig.file("a.mov", 9 * CHUNK), rig.file("b.mov")]
     for task in tasks:
         pool.submit(task)
     gate.wait_for_arrival()
@@ -30,16 +29,16 @@ def test_closing_gives_back_what_waits_and_what_is_being_read(bench: Bench) -> N
     assert [outcome.task for outcome in pool.drain()] == tasks[:1]
     assert (pool.unfinished, pool.pending) == (0, 0)
     gate.let_pass(9)
-    for thread in reading_threads():
+    for thread in rig.threads():
         thread.join(PATIENCE)
     assert pool.drain() == []
     assert tasks[1].bytes_read == CHUNK
 
 
-def test_closing_waits_for_readers_that_come_to_their_next_chunk(bench: Bench) -> None:
-    gate = bench.gate()
-    pool = bench.pool(GatedFiles(str(bench.root), {"a.mov": gate, "b.mov": gate}))
-    large, small = bench.file("a.mov", 9 * CHUNK), bench.file("b.mov")
+def test_closing_waits_for_readers_that_come_to_their_next_chunk(rig: Rig) -> None:
+    gate = rig.gate()
+    pool = rig.pool(GatedFiles(str(rig.root), {"a.mov": gate, "b.mov": gate}))
+    large, small = rig.file("a.mov", 9 * CHUNK), rig.file("b.mov")
     pool.submit(large)
     pool.submit(small)
     gate.wait_for_arrival()
@@ -50,66 +49,66 @@ def test_closing_waits_for_readers_that_come_to_their_next_chunk(bench: Bench) -
     wait_until(lambda: all(reader.stopped for reader in pool._readers))
     gate.let_pass(9)
     closing.join(PATIENCE)
-    assert reading_threads() == []
+    assert rig.threads() == []
     # The small one came to its end with that chunk: it is read, not given back.
     assert unfinished == [large]
     assert [outcome.task for outcome in pool.drain()] == [small]
 
 
-def test_closing_does_not_wait_for_a_hung_read(bench: Bench) -> None:
-    gate = bench.gate()
-    pool = bench.pool(GatedFiles(str(bench.root), {"a.mov": gate}))
-    task = bench.file("a.mov")
+def test_closing_does_not_wait_for_a_hung_read(rig: Rig) -> None:
+    gate = rig.gate()
+    pool = rig.pool(GatedFiles(str(rig.root), {"a.mov": gate}))
+    task = rig.file("a.mov")
     pool.submit(task)
     gate.wait_for_arrival()
     assert pool.close(timeout=0.01) == [task]
-    assert [thread.is_alive() for thread in reading_threads()] == [True]
+    assert [thread.is_alive() for thread in rig.threads()] == [True]
 
 
-def test_closing_twice_gives_nothing_back_twice(bench: Bench) -> None:
-    gate = bench.gate()
-    pool = bench.pool(GatedFiles(str(bench.root), {"a.mov": gate}))
-    pool.submit(bench.file("a.mov"))
+def test_closing_twice_gives_nothing_back_twice(rig: Rig) -> None:
+    gate = rig.gate()
+    pool = rig.pool(GatedFiles(str(rig.root), {"a.mov": gate}))
+    pool.submit(rig.file("a.mov"))
     gate.wait_for_arrival()
     assert len(pool.close()) == 1
     assert pool.close() == []
     assert pool.check_stalled() == 0
 
 
-def test_closing_an_unused_pool_gives_nothing_back(bench: Bench) -> None:
-    assert bench.pool().close(PATIENCE) == []
+def test_closing_an_unused_pool_gives_nothing_back(rig: Rig) -> None:
+    assert rig.pool().close(PATIENCE) == []
 
 
-def test_a_closed_pool_takes_no_tasks(bench: Bench) -> None:
-    pool = bench.pool()
+def test_a_closed_pool_takes_no_tasks(rig: Rig) -> None:
+    pool = rig.pool()
     pool.close()
     with pytest.raises(RuntimeError, match="closed"):
-        pool.submit(bench.file("a.mov"))
+        pool.submit(rig.file("a.mov"))
     assert pool.unfinished == 0
 
 
-def test_the_same_task_cannot_be_in_the_pool_twice(bench: Bench) -> None:
-    gate = bench.gate()
-    pool = bench.pool(GatedFiles(str(bench.root), {"a.mov": gate}))
-    task = bench.file("a.mov")
+def test_the_same_task_cannot_be_in_the_pool_twice(rig: Rig) -> None:
+    gate = rig.gate()
+    pool = rig.pool(GatedFiles(str(rig.root), {"a.mov": gate}))
+    task = rig.file("a.mov")
     pool.submit(task)
     with pytest.raises(RuntimeError, match="already"):
         pool.submit(task)
     gate.let_pass()
-    assert bench.outcomes(pool)[0].task is task
+    assert rig.outcomes(pool)[0].task is task
     pool.submit(task)
     gate.let_pass()
-    assert bench.outcomes(pool)[0].task is task
+    assert rig.outcomes(pool)[0].task is task
 
 
-def test_every_task_comes_out_exactly_once_however_closing_falls(bench: Bench) -> None:
-    tasks = [bench.file(f"{n}.mov", 100) for n in range(300)]
+def test_every_task_comes_out_exactly_once_however_closing_falls(rig: Rig) -> None:
+    tasks = [rig.file(f"{n}.mov", 100) for n in range(300)]
     for _ in range(20):
-        pool = bench.pool(concurrency=8)
+        pool = rig.pool(concurrency=8)
         for task in tasks:
             pool.submit(task)
         unfinished = pool.close()
-        for reader in reading_threads():
+        for reader in rig.threads():
             reader.join(PATIENCE)
         settled = [outcome.task for outcome in pool.drain()] + unfinished
         assert len(settled) == len(tasks)
@@ -141,10 +140,10 @@ if "close" in sys.argv:
 
 
 @pytest.mark.parametrize("ending", ["close", "nothing"])
-def test_a_hung_read_does_not_hold_up_the_end_of_the_process(bench: Bench, ending: str) -> None:
-    bench.file("a.mov")
+def test_a_hung_read_does_not_hold_up_the_end_of_the_process(rig: Rig, ending: str) -> None:
+    rig.file("a.mov")
     done = subprocess.run(
-        [sys.executable, "-c", HUNG_PROCESS, str(bench.root), ending],
+        [sys.executable, "-c", HUNG_PROCESS, str(rig.root), ending],
         timeout=PATIENCE,
         capture_output=True,
         text=True,

@@ -25,9 +25,9 @@ from s3_servers import (
     real_s3,
     reset,
     show_key,
-    unused_port,
 )
 
+from bench.free_ports import free_port
 from gateway.errors import Unavailable
 from gateway.events import Hub
 from gateway.metrics import Metrics, S3Health
@@ -120,7 +120,7 @@ async def test_a_real_server_that_stops_and_starts_again_is_noticed_both_times(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     show_key(monkeypatch)
-    port = unused_port()
+    port = free_port()
     watched = Watched(f"http://127.0.0.1:{port}", s3_check_interval=100)
     async with running(watched.monitor):
         await until(watched, is_healthy=False)
@@ -174,7 +174,7 @@ async def test_a_server_that_misbehaves_is_unhealthy_with_a_reason_and_recovers_
 
 
 async def test_a_port_where_nobody_listens_is_unhealthy() -> None:
-    health = await check(f"http://127.0.0.1:{unused_port()}")
+    health = await check(f"http://127.0.0.1:{free_port()}")
     assert (health.is_healthy, health.error) == (False, "S3 cannot be reached")
 
 

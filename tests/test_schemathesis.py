@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 from index_rows import add_files
-from live_gateway import free_port
 from programs import started, variables
 
+from bench.free_ports import free_port
 from gateway.app import ROUTES
 from gateway.settings import Settings
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from conftest import StartApi
 from issuer_kit import RunningIssuer, bearer, running_issuer
-from live_gateway import free_port
 
+from bench.free_ports import free_port
 from gateway import keys
 from gateway.errors import InvalidToken, SettingsError, Unavailable
 from gateway.monitors import signing_keys as monitors

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from reader_kit import CHUNK, PATIENCE, Bench, Clock, GatedFiles, wait_until
+from reader_kit import CHUNK, PATIENCE, Clock, GatedFiles, Rig, wait_until
 
 from bench.slow_files import SlowFiles
 from gateway.worker.read_task import ReadTask
@@ -89,52 +89,52 @@ def test_a_change_is_heard_by_those_who_wait() -> None:
     assert counts == [CHUNK] * 3
 
 
-def throttled_pool(bench: Bench, throttle: Throttle, source: GatedFiles | SlowFiles) -> ReaderPool:
+def throttled_pool(rig: Rig, throttle: Throttle, source: GatedFiles | SlowFiles) -> ReaderPool:
     pool = ReaderPool(
-        str(bench.root),
+        str(rig.root),
         concurrency=4,
         chunk_size=4 << 20,
         read_timeout=5.0,
-        on_outcomes=bench.tell,
-        clock=bench.clock,
+        on_outcomes=rig.tell,
+        clock=rig.clock,
         source=source,
         throttle=throttle,
     )
-    bench.pools.append(pool)
+    rig.pools.append(pool)
     return pool
 
 
-def test_waiting_for_the_throttle_is_no_read_that_hangs(bench: Bench) -> None:
+def test_waiting_for_the_throttle_is_no_read_that_hangs(rig: Rig) -> None:
     throttle = Throttle(1, Clock())
     throttle.take(1 << 20, lambda: False)
-    pool = throttled_pool(bench, throttle, GatedFiles(str(bench.root), {}))
-    task = bench.file("a.mov")
+    pool = throttled_pool(rig, throttle, GatedFiles(str(rig.root), {}))
+    task = rig.file("a.mov")
     pool.submit(task)
     wait_until(lambda: any(reader._is_waiting for reader in pool._readers))
-    bench.clock.now += 1000.0
+    rig.clock.now += 1000.0
     assert pool.check_stalled() == 0
     throttle.set(0)
-    assert bench.outcomes(pool)[0].error is None
+    assert rig.outcomes(pool)[0].error is None
     assert task.bytes_read == 1000
 
 
-def test_a_file_that_waits_for_the_throttle_is_cancelled_at_once(bench: Bench) -> None:
+def test_a_file_that_waits_for_the_throttle_is_cancelled_at_once(rig: Rig) -> None:
     throttle = Throttle(1, Clock())
     throttle.take(1 << 20, lambda: False)
-    pool = throttled_pool(bench, throttle, GatedFiles(str(bench.root), {}))
-    tasks = [bench.file("a.mov"), bench.file("b.mov")]
+    pool = throttled_pool(rig, throttle, GatedFiles(str(rig.root), {}))
+    tasks = [rig.file("a.mov"), rig.file("b.mov")]
     for task in tasks:
         pool.submit(task)
         task.cancelled = True
-    assert all(outcome.cancelled for outcome in bench.outcomes(pool, 2))
+    assert all(outcome.cancelled for outcome in rig.outcomes(pool, 2))
 
 
-def test_readers_together_read_as_many_bytes_per_second_as_they_may(bench: Bench) -> None:
+def test_readers_together_read_as_many_bytes_per_second_as_they_may(rig: Rig) -> None:
     """Twenty megabytes per second, of a large file and of small ones, in chunks of four."""
     rate, seconds = 20 * MB, 2.5
     sizes = {"large": 400 * MB} | {str(number): MB for number in range(100)}
     source = SlowFiles(sizes, 10_000 * MB, latency=(0.0, 0.01))
-    pool = throttled_pool(bench, Throttle(rate), source)
+    pool = throttled_pool(rig, Throttle(rate), source)
     for number, (name, size) in enumerate(sizes.items()):
         pool.submit(ReadTask(number, "", name, size))
     began = time.monotonic()

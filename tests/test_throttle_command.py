@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from worker_kit import PATIENCE, Bench, counters, open_bench, query
+from worker_kit import PATIENCE, Bench, counters, query
 
 from gateway.cli import cli
-from gateway.settings import Settings
 from gateway.worker.throttle_store import ThrottleStore
 
 KIB = 1024
-
-
-@pytest.fixture
-async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
-        yield bench
 
 
 async def throttle(bench: Bench, *arguments: str) -> Result:

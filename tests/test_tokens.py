@@ -351,10 +351,9 @@ async def test_a_websocket_is_closed_when_its_token_expires(
     start: StartWithTokens, issuer: RunningIssuer
 ) -> None:
     client = await start(jwt_leeway=0)
-    token = issuer.token(exp=time.time() + 2)
     async with client.ws_connect("/ws") as socket:
         await socket.receive_json()
-        await socket.send_json({"type": "auth", "token": token})
+        await socket.send_json({"type": "auth", "token": issuer.token(exp=time.time() + 3)})
         assert (await socket.receive_json())["type"] == "authenticated"
         message = await socket.receive(timeout=30)
         assert (message.type, message.data, message.extra) == (

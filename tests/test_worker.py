@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,21 +17,13 @@ from worker_kit import (
     ended_bytes,
     happens,
     item_states,
-    open_bench,
     query,
 )
 
 from gateway.jobs import Job, JobStatus
-from gateway.settings import Settings
 from gateway.worker.file_source import PosixFiles
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
-        yield bench
 
 
 def cached(bench: Bench) -> dict[str, bool]:

@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from worker_kit import Bench, counters, open_bench, query
+from worker_kit import Bench, counters, query
 
-from gateway.settings import Settings
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport
 
 OLD = "now() AT TIME ZONE 'UTC' - interval '1 day'"
-
-
-@pytest.fixture
-async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
-        yield bench
-
-
-@pytest.fixture
-async def store(bench: Bench) -> ItemStore:
-    store = ItemStore(bench.database, 60)
-    await store.take_lease()
-    return store
 
 
 def make_job(bench: Bench, status: str, items: list[str], total: int, when: str) -> str:
@@ -66,17 +50,23 @@ def make_job(bench: Bench, status: str, items: list[str], total: int, when: str)
     ],
 )
 async def test_only_a_job_that_nobody_fills_any_more_is_ended(
-    bench: Bench, store: ItemStore, status: str, items: list[str], total: int, when: str, ends: bool
+    bench: Bench,
+    item_store: ItemStore,
+    status: str,
+    items: list[str],
+    total: int,
+    when: str,
+    ends: bool,
 ) -> None:
     job_id = make_job(bench, status, items, total, when)
-    assert (job_id in await store.exhausted_jobs()) is ends
+    assert (job_id in await item_store.exhausted_jobs()) is ends
 
 
 async def test_a_job_that_is_still_without_items_cannot_be_ended(
-    bench: Bench, store: ItemStore
+    bench: Bench, item_store: ItemStore
 ) -> None:
     job_id = make_job(bench, "pending", [], 100_000, OLD)
-    assert not await store.end_exhausted_job(job_id)
+    assert not await item_store.end_exhausted_job(job_id)
     assert counters(bench.settings, job_id)[0] == "pending"
 
 
@@ -90,24 +80,24 @@ async def test_a_job_that_is_still_without_items_cannot_be_ended(
     ],
 )
 async def test_a_job_that_is_ended_says_what_failed(
-    bench: Bench, store: ItemStore, items: list[str], error: str | None
+    bench: Bench, item_store: ItemStore, items: list[str], error: str | None
 ) -> None:
     job_id = make_job(bench, "running", items, len(items), OLD)
-    assert await store.end_exhausted_job(job_id)
+    assert await item_store.end_exhausted_job(job_id)
     assert (await bench.store.get(job_id)).error == error
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 async def test_the_first_failed_file_is_named_in_whichever_order_they_fail(
-    bench: Bench, store: ItemStore, order: tuple[int, ...]
+    bench: Bench, item_store: ItemStore, order: tuple[int, ...]
 ) -> None:
     await bench.index({"a/0%s": 1, "a/1 Ä'\"": 1, "a/2\\": 1, "a/3": 1})
     job_id = await bench.submit("a")
-    tasks = [item.task for item in await store.claim(job_id, 4)]
-    await store.report(job_id, [ItemReport(tasks[3], "completed", None, 1)])
+    tasks = [item.task for item in await item_store.claim(job_id, 4)]
+    await item_store.report(job_id, [ItemReport(tasks[3], "completed", None, 1)])
     for number in order:
         error = f'"odd" \\ reason {number}'
-        await store.report(job_id, [ItemReport(tasks[number], "failed", error, 0)])
+        await item_store.report(job_id, [ItemReport(tasks[number], "failed", error, 0)])
     assert (await bench.store.get(job_id)).error == (
         f'3 of 4 files failed, the first: {tasks[0].path}: "odd" \\ reason 0'
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,33 +19,18 @@ from worker_kit import (
     ended_bytes,
     happens,
     item_states,
-    open_bench,
     query,
+    until_blocked,
 )
 
 from gateway.database import connection_arguments
 from gateway.jobs import Job
-from gateway.settings import Settings
 from gateway.sql import load_queries
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport
 
 KIB = 1024
 MIB = 1024 * KIB
-
-
-@pytest.fixture
-async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
-        yield bench
-
-
-@pytest.fixture
-async def store(bench: Bench) -> ItemStore:
-    """A worker's view of the items, under a lease of its own."""
-    store = ItemStore(bench.database, 60)
-    await store.take_lease()
-    return store
 
 
 # Workers that die
@@ -90,46 +74,50 @@ async def test_workers_that_are_killed_lose_nothing_and_count_nothing_twice(
     assert_never_falls(seen)
 
 
-async def test_what_the_backend_holds_is_never_given_back(bench: Bench, store: ItemStore) -> None:
+async def test_what_the_backend_holds_is_never_given_back(
+    bench: Bench, item_store: ItemStore
+) -> None:
     await bench.index({"a/one": 1})
     job_id = await bench.submit("a")
     query(bench.settings, "UPDATE cache_job_items SET status='running', worker_id='backend-1'")
-    assert await store.give_back_expired(everybody=True) == 0
-    assert await store.give_back_strays([]) == 0
+    assert await item_store.give_back_expired(everybody=True) == 0
+    assert await item_store.give_back_strays([]) == 0
     assert item_states(bench.settings, job_id) == {"running": 1}
 
 
 async def test_a_worker_that_is_alone_takes_everything_back_at_once(
-    bench: Bench, store: ItemStore
+    bench: Bench, item_store: ItemStore
 ) -> None:
     """Its predecessor was killed, and its lease has an hour to go."""
     query(bench.settings, "UPDATE teamcache_gateway.workers SET expires_at=now()+interval '1 hour'")
     await bench.index({"a/one": 1, "a/two": 2})
     job_id = await bench.submit("a")
-    assert len(await store.claim(job_id, 2)) == 2
+    assert len(await item_store.claim(job_id, 2)) == 2
     async with bench.working(is_alone=True):
         await bench.end_of(job_id)
     assert counters(bench.settings, job_id) == ("completed", 2, 0, 3, 0)
 
 
-async def test_a_lease_that_has_not_run_out_is_respected(bench: Bench, store: ItemStore) -> None:
+async def test_a_lease_that_has_not_run_out_is_respected(
+    bench: Bench, item_store: ItemStore
+) -> None:
     await bench.index({"a/one": 1, "b/two": 2})
     held = await bench.submit("a")
-    await store.claim(held, 1)
+    await item_store.claim(held, 1)
     async with bench.working():
         await bench.end_of(await bench.submit("b"))
     assert item_states(bench.settings, held) == {"running": 1}
 
 
 async def test_what_a_dead_worker_held_of_a_cancelled_job_is_cancelled(
-    bench: Bench, store: ItemStore
+    bench: Bench, item_store: ItemStore
 ) -> None:
     await bench.index({"a/one": 1, "a/two": 1})
     job_id = await bench.submit("a")
-    await store.claim(job_id, 1)
+    await item_store.claim(job_id, 1)
     await bench.store.cancel(job_id)
     await bench.store.cancel_items(job_id)
-    await store.end_lease()
+    await item_store.end_lease()
     assert item_states(bench.settings, job_id) == {"cancelled": 2}
 
 
@@ -177,15 +165,15 @@ async def test_a_worker_given_up_for_dead_counts_nothing_that_others_have_read(
 async def test_nothing_is_claimed_under_a_lease_that_ran_out(bench: Bench) -> None:
     await bench.index({"a/one": 1})
     job_id = await bench.submit("a")
-    store = ItemStore(bench.database, lease_seconds=-1)
-    await store.take_lease()
-    assert await store.claim(job_id, 1) == []
+    expired = ItemStore(bench.database, lease_seconds=-1)
+    await expired.take_lease()
+    assert await expired.claim(job_id, 1) == []
     assert item_states(bench.settings, job_id) == {"pending": 1}
     assert (await bench.store.get(job_id)).status == "pending"
 
 
 async def test_a_claim_under_way_while_the_lease_runs_out_is_not_overlooked(
-    bench: Bench, store: ItemStore
+    bench: Bench, item_store: ItemStore
 ) -> None:
     await bench.index({f"a/{number}": 1 for number in range(5)})
     job_id = await bench.submit("a")
@@ -194,26 +182,23 @@ async def test_a_claim_under_way_while_the_lease_runs_out_is_not_overlooked(
     with closing(psycopg2.connect(**connection_arguments(bench.settings))) as connection:
         claim = {"job": job_id, "worker": dying.worker_id, "limit": 5, "items": None}
         connection.cursor().execute(load_queries("worker")["claim"], claim)
-        assert await store.give_back_expired(everybody=True) == 0  # it is not waited for
+        assert await item_store.give_back_expired(everybody=True) == 0  # it is not waited for
         connection.commit()
     assert item_states(bench.settings, job_id) == {"running": 5}
-    assert await store.give_back_expired(everybody=True) == 5
+    assert await item_store.give_back_expired(everybody=True) == 5
     assert item_states(bench.settings, job_id) == {"pending": 5}
 
 
 async def test_the_end_of_a_lease_waits_for_its_claim_under_way(
-    bench: Bench, store: ItemStore
+    bench: Bench, item_store: ItemStore
 ) -> None:
     await bench.index({f"a/{number}": 1 for number in range(5)})
     job_id = await bench.submit("a")
     with closing(psycopg2.connect(**connection_arguments(bench.settings))) as connection:
-        claim = {"job": job_id, "worker": store.worker_id, "limit": 5, "items": None}
+        claim = {"job": job_id, "worker": item_store.worker_id, "limit": 5, "items": None}
         connection.cursor().execute(load_queries("worker")["claim"], claim)
-        ending = asyncio.create_task(store.end_lease())
-        async with asyncio.timeout(30):
-            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            while not query(bench.settings, waiting):
-                await asyncio.sleep(0.02)
+        ending = asyncio.create_task(item_store.end_lease())
+        await until_blocked(bench.settings)
         connection.commit()
     await ending
     assert item_states(bench.settings, job_id) == {"pending": 5}
@@ -223,29 +208,29 @@ async def test_the_end_of_a_lease_waits_for_its_claim_under_way(
 
 
 async def test_a_report_whose_answer_was_lost_counts_once_when_it_is_sent_again(
-    bench: Bench, store: ItemStore
+    bench: Bench, item_store: ItemStore
 ) -> None:
     await bench.index({"a/one": 100, "a/two": 100, "a/three": 100, "a/four": 100})
     job_id = await bench.submit("a")
-    one, two, three, _four = [item.task for item in await store.claim(job_id, 4)]
+    one, two, three, _four = [item.task for item in await item_store.claim(job_id, 4)]
     reports = [
         ItemReport(one, "completed", None, 100),
         ItemReport(two, "failed", "gone", 0),
         ItemReport(three, "running", None, 40),
     ]
     for _ in range(2):
-        await store.report(job_id, reports)
+        await item_store.report(job_id, reports)
         assert counters(bench.settings, job_id) == ("running", 1, 1, 140, 100)
-    await store.report(job_id, [ItemReport(three, "running", None, 60)])
+    await item_store.report(job_id, [ItemReport(three, "running", None, 60)])
     assert counters(bench.settings, job_id) == ("running", 1, 1, 160, 100)
 
 
-async def test_a_claim_whose_answer_was_lost_is_found(bench: Bench, store: ItemStore) -> None:
+async def test_a_claim_whose_answer_was_lost_is_found(bench: Bench, item_store: ItemStore) -> None:
     await bench.index({f"a/{number}": 1 for number in range(5)})
     job_id = await bench.submit("a")
-    known = [item.task.item_id for item in await store.claim(job_id, 2)]
-    await store.claim(job_id, 3)
-    assert await store.give_back_strays(known) == 3
+    known = [item.task.item_id for item in await item_store.claim(job_id, 2)]
+    await item_store.claim(job_id, 3)
+    assert await item_store.give_back_strays(known) == 3
     assert item_states(bench.settings, job_id) == {"running": 2, "pending": 3}
 
 

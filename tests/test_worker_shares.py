@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from worker_kit import PATIENCE, Bench, GatedFiles, open_bench, query
+from worker_kit import PATIENCE, Bench, GatedFiles, query
 
-from gateway.settings import Settings
 from gateway.worker import schedule
 
 
@@ -56,12 +55,6 @@ class OneByOne(GatedFiles):
 def _files_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a size that take longer than what is claimed ahead: hardly any wait then."""
     monkeypatch.setattr(schedule, "AHEAD_SECONDS", 0.0)
-
-
-@pytest.fixture
-async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
-        yield bench
 
 
 @pytest.mark.parametrize(("jobs", "readers"), [(6, 4), (12, 2)])

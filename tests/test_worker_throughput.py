@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 from conftest import make_public_folder
 from hearing import Ear
-from s3_servers import unused_port
 
+from bench.free_ports import free_port
 from gateway.events import Hub
 from gateway.metrics import MIB, Metrics
 from gateway.monitors.worker_throughput import WorkerThroughputMonitor
@@ -100,7 +100,7 @@ async def test_it_is_measured_once_a_second() -> None:
 @asynccontextmanager
 async def standalone(media: Path, data: Path) -> AsyncIterator[str]:
     """A standalone gateway that reads slowly; gives its URL once its index is complete."""
-    port = unused_port()
+    port = free_port()
     command = [
         sys.executable, "-m", "gateway", "standalone", "--media", media, "--port", str(port),
         "--data-dir", data, "--worker-chunk-size", "4096", "--worker-concurrency", "1",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest
 from psycopg2.extras import NamedTupleCursor
 
 from gateway.database import Database, connection_arguments
@@ -19,9 +20,14 @@ from gateway.job_store import JobRequest, JobStore
 from gateway.jobs import JOBS_CHANNEL, Job, JobStatus
 from gateway.settings import Settings
 from gateway.worker.file_source import PosixFiles
+from gateway.worker.item_store import ItemStore
 from gateway.worker.worker import Worker
 
 PATIENCE = 60.0
+# The server has other databases, in which others may wait.
+BLOCKED = """
+SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 
 
 def write_tree(root: Path, files: Mapping[str, int]) -> None:
@@ -42,6 +48,13 @@ def query(settings: Settings, statement: str, *parameters: object) -> list[Any]:
     with closing(connection), connection, connection.cursor(cursor_factory=NamedTupleCursor) as cur:
         cur.execute(statement, parameters or None)
         return cur.fetchall() if cur.description else []
+
+
+async def until_blocked(settings: Settings, count: int = 1) -> None:
+    """Wait until so many statements in the database wait for a lock."""
+    async with asyncio.timeout(PATIENCE):
+        while len(query(settings, BLOCKED)) < count:
+            await asyncio.sleep(0.02)
 
 
 def item_states(settings: Settings, job_id: str) -> dict[str, int]:
@@ -133,6 +146,20 @@ async def open_bench(settings: Settings, mount: Path, **changes: Any) -> AsyncIt
     settings = settings.model_copy(update=changes)
     async with Database(settings) as database:
         yield Bench(settings, database)
+
+
+@pytest.fixture
+async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
+        yield bench
+
+
+@pytest.fixture
+async def item_store(bench: Bench) -> ItemStore:
+    """A worker's view of the items, under a lease of its own."""
+    item_store = ItemStore(bench.database, 60)
+    await item_store.take_lease()
+    return item_store
 
 
 class GatedFiles(PosixFiles):
