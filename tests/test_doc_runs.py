@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,3 +148,16 @@ def test_a_page_that_says_something_else_than_what_happens_fails(tmp_path: Path)
 def test_a_page_whose_command_fails_fails(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         Reader(tmp_path, 1).follow("```bash\nfalse\necho well\n```\n", {})
+
+
+def test_a_page_that_fails_leaves_nothing_running(tmp_path: Path) -> None:
+    """The pipe ends when the last one that could write to it does."""
+    os.mkfifo(tmp_path / "alive")
+    page = "```bash\nexec 3> alive\nsleep 1000 >&3 &\nfalse\n```\n"
+    reading = subprocess.Popen(["cat", "alive"], cwd=tmp_path)
+    try:
+        with pytest.raises(AssertionError):
+            Reader(tmp_path, 1).follow(page, {})
+        assert reading.wait(30) == 0
+    finally:
+        reading.kill()
