@@ -136,6 +136,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "expired before the leeway": ({"exp": time.time() - 31}, "The token has expired"),
     "without an end": ({"exp": None}, LACKS),
     "with an endless end": ({"exp": float("inf")}, NOT_READ),
+    "with an end that no clock can show": ({"exp": 10**400}, NOT_READ),
     "with an end that is no number": ({"exp": "soon"}, NOT_READ),
     "not valid yet": ({"nbf": time.time() + 3600}, "The token is not valid yet"),
     "issued in the future": ({"iat": time.time() + 3600}, "The token is not valid yet"),

@@ -27,6 +27,7 @@ from gateway.errors import (
     InvalidRequest,
     RateLimited,
     Starting,
+    StatementFailed,
     Unauthorized,
     Unavailable,
 )
@@ -206,6 +207,9 @@ class _Connection:
         try:
             message = _parse(data)
             await self._answers[message["type"]](message)
+        except StatementFailed:
+            # A fault of ours: it ends the connection, and is logged.
+            raise
         except GatewayError as error:
             answer: Complaint = {"type": "error", "error": error.message}
             if isinstance(error, RateLimited | Unavailable):
