@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg2
 import pytest
 from aiohttp.test_utils import TestClient
@@ -38,6 +39,15 @@ pytest_plugins = (
     "described_responses",
     "dashboard_kit",
 )
+
+# Neither a busy machine fails a test, nor chance; --hypothesis-profile=default draws anew.
+hypothesis.settings.register_profile(
+    "house",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("house")
 
 ROLE = "teamcache_user"
 TEMPLATE = "template_gateway"
