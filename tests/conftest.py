@@ -29,6 +29,7 @@ from strict_skips import pytest_runtest_makereport  # noqa: F401 - a hook
 from gateway.app import create_app
 from gateway.database import Database
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
+from gateway.limits import Limits
 from gateway.settings import Settings
 from gateway.settings_sources import CONFIG_FILE_VARIABLE
 
@@ -249,6 +250,12 @@ def make_starter(aiohttp_client: Any, database_settings: Settings) -> StartApi:
         return client
 
     return start
+
+
+@pytest.fixture
+def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a test takes, no token flows into a bucket."""
+    monkeypatch.setattr("gateway.app.Limits", lambda settings: Limits(settings, lambda: 0.0))
 
 
 @pytest.fixture
