@@ -117,6 +117,7 @@ async def statuses(api: Any, times: int, headers: Sequence[dict[str, str]]) -> l
 FIRST, SECOND = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_behind_a_trusted_proxy_each_client_has_its_own_limit(start_api: StartApi) -> None:
     api = await start_api(
         api_gateway_key="own", rate_limit_per_minute=2, trusted_proxies="127.0.0.1"
@@ -125,6 +126,7 @@ async def test_behind_a_trusted_proxy_each_client_has_its_own_limit(start_api: S
     assert await statuses(api, 2, [FIRST, SECOND]) == [429] * 2
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_a_stranger_does_not_get_more_by_inventing_addresses(start_api: StartApi) -> None:
     api = await start_api(
         api_gateway_key="own", rate_limit_per_minute=2, trusted_proxies="10.0.0.0/8"
@@ -133,6 +135,7 @@ async def test_a_stranger_does_not_get_more_by_inventing_addresses(start_api: St
     assert await statuses(api, 4, invented) == [200, 200, 429, 429]
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_wrong_keys_are_counted_per_client_behind_a_trusted_proxy(
     start_api: StartApi,
 ) -> None:
@@ -192,6 +195,7 @@ async def told_by_a_host(request: web.Request, handler: Any) -> web.StreamRespon
 
 
 @pytest.mark.parametrize("trusted", [(), ("10.0.0.0/8",)])
+@pytest.mark.usefixtures("still_clock")
 async def test_whom_a_host_has_found_out_is_the_client(
     aiohttp_client: Any, database_settings: Settings, trusted: tuple[str, ...]
 ) -> None:

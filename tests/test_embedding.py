@@ -138,6 +138,7 @@ async def test_its_connections_open_and_close_with_the_host(
     await wait_until_disconnected(settings)
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_two_gateways_live_in_one_host(aiohttp_client: Any, settings: Settings) -> None:
     other = change(settings, {"api_gateway_key": "other", "rate_limit_per_minute": 1})
     client = await aiohttp_client(

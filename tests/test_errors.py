@@ -30,7 +30,6 @@ from gateway.errors import (
     StatementFailed,
     Unauthorized,
 )
-from gateway.limits import Limits
 from gateway.middlewares import STATUS_OF_ERROR
 from gateway.server import CannotListen
 from gateway.settings import Settings
@@ -226,12 +225,6 @@ async def test_a_harmless_id_of_the_caller_is_kept(api: Any, sent: str) -> None:
 async def test_an_id_that_could_forge_a_log_is_replaced(api: Any, sent: str) -> None:
     found = (await api.get("/livez", headers={"X-Request-ID": sent})).headers["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{16}", found)
-
-
-@pytest.fixture
-def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long a test takes, no token flows in."""
-    monkeypatch.setattr("gateway.app.Limits", lambda settings: Limits(settings, lambda: 0.0))
 
 
 async def exhaust(api: Any, method: str, path: str, tokens: int) -> Any:

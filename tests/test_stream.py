@@ -83,6 +83,7 @@ async def test_a_request_that_is_no_handshake_is_a_bad_request(stranger: Any) ->
     assert (await response.json())["success"] is False
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_a_wrong_key_at_the_handshake_is_refused_until_the_bucket_is_empty(
     stranger: Any,
 ) -> None:
@@ -96,6 +97,7 @@ async def test_a_wrong_key_at_the_handshake_is_refused_until_the_bucket_is_empty
         await listener.subscribe(channel="jobs")
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_a_key_may_be_shown_by_a_message_and_a_wrong_one_draws_from_the_bucket(
     stranger: Any,
 ) -> None:
@@ -114,6 +116,7 @@ async def test_a_key_may_be_shown_by_a_message_and_a_wrong_one_draws_from_the_bu
         await listener.subscribe(channel="jobs")
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_subscriptions_draw_from_the_bucket_for_reading_jobs(start_api: StartApi) -> None:
     api = await start_api(poll_limit_per_minute=2)
     async with listening(api) as listener:

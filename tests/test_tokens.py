@@ -292,6 +292,7 @@ async def test_where_no_tokens_are_taken_the_header_is_somebody_elses(
         assert (await socket.receive_json())["error"] == "This gateway takes no tokens"
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_wrong_tokens_run_out_and_a_right_one_still_passes(
     start: StartWithTokens, issuer: RunningIssuer
 ) -> None:
@@ -301,6 +302,7 @@ async def test_wrong_tokens_run_out_and_a_right_one_still_passes(
     assert await ask(client, issuer.token()) == (200, "")
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_each_holder_has_a_limit_of_its_own(
     start: StartWithTokens, issuer: RunningIssuer
 ) -> None:
