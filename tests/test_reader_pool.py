@@ -190,9 +190,7 @@ def test_tasks_wait_while_the_system_has_no_thread_to_spare(
 def test_the_loop_is_told_once_until_it_drains(bench: Bench) -> None:
     gate = bench.gate()
     pool = bench.pool(GatedFiles(str(bench.root), {"last.mov": gate}), concurrency=1)
-    for n in range(50):
-        pool.submit(bench.file(f"{n}.mov"))
-    pool.submit(bench.file("last.mov"))
+    pool.submit(*[bench.file(f"{n}.mov") for n in range(50)], bench.file("last.mov"))
     gate.wait_for_arrival()
     assert bench.tellings == 1
     assert len(pool.drain()) == 50
@@ -200,6 +198,19 @@ def test_the_loop_is_told_once_until_it_drains(bench: Bench) -> None:
     gate.let_pass()
     assert len(bench.outcomes(pool)) == 1
     assert bench.tellings == 2
+
+
+def test_the_end_of_the_last_task_is_told_though_nobody_has_drained(bench: Bench) -> None:
+    gate = bench.gate()
+    pool = bench.pool(GatedFiles(str(bench.root), {"last.mov": gate}), concurrency=1)
+    pool.submit(bench.file("first.mov"), bench.file("second.mov"), bench.file("last.mov"))
+    gate.wait_for_arrival()
+    assert bench.tellings == 1
+    bench.told.clear()
+    gate.let_pass()
+    assert bench.told.wait(60)
+    assert bench.tellings == 2
+    assert [outcome.error for outcome in pool.drain()] == [None] * 3
 
 
 def test_a_telling_that_fails_does_not_end_the_thread(bench: Bench) -> None:
