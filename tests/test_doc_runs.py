@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cloudwatch_server import running_cloudwatch
 from live_gateway import free_port
+from optional_programs import require_program
 from page_kit import Reader, assert_command_exists, fits, names_of, steps_of
 from programs import variables
 from sample_gateway import Sample, running_sample
@@ -19,7 +20,7 @@ from gateway.settings import Settings
 pytestmark = pytest.mark.timeout(300)
 
 # What these pages speak of is more than a gateway on the sample.
-OTHERS = ("embed", "cloudwatch", "several-machines")
+OTHERS = ("embed", "cloudwatch", "several-machines", "signed-requests")
 ALONE = [page for page in PAGES if page.stem not in OTHERS]
 RUNNABLE = [page for page in ALONE if steps_of(page.read_text(encoding="utf-8"))]
 NAMED = [line for page in PAGES for line in names_of(page.read_text(encoding="utf-8"))]
@@ -56,6 +57,13 @@ def test_the_page_on_several_machines_does_what_it_says(
     }
     reader = Reader(tmp_path, port, changes)
     reader.follow((DOCS / "how-to" / "several-machines.md").read_text(encoding="utf-8"), {})
+
+
+def test_the_page_on_signed_requests_does_what_it_says(sample: Sample, tmp_path: Path) -> None:
+    for program in ("ssh-keygen", "openssl", "curl"):
+        require_program(program)
+    reader = Reader(tmp_path, sample.port, {"/var/lib/teamcache-gateway": str(sample.data)})
+    reader.follow((DOCS / "how-to" / "signed-requests.md").read_text(encoding="utf-8"), {})
 
 
 def test_the_page_on_cloudwatch_does_what_it_says(sample: Sample, tmp_path: Path) -> None:
