@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import itertools
@@ -10,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from index_rows import run
 
+from gateway import keys
 from gateway.auth import Scope
 from gateway.database import Database
 from gateway.key_store import KeyStore, NewKey
@@ -100,6 +103,13 @@ async def make_signer(
     async with Database(settings) as database:
         await KeyStore(database).create(NewKey(name, scopes, public_key=signer.public, **more))
     return signer
+
+
+async def known_to(app: web.Application, signer: Signer) -> None:
+    """Wait until the gateway has heard of the key."""
+    async with asyncio.timeout(30):
+        while signer.name not in app[keys.API_KEYS]._signers:
+            await asyncio.sleep(0.01)
 
 
 def spent_nonces(settings: Settings) -> list[str]:

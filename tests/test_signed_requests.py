@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from index_rows import add_files, run
 from key_kit import JOBS, change_key, closing_code
-from signing_kit import NAME, USUAL, Headers, Signer, make_signer, spent_nonces
+from signing_kit import NAME, USUAL, Headers, Signer, known_to, make_signer, spent_nonces
 from stream_kit import Listener, listening
 from test_signatures import MUTATED, mutate
 
@@ -45,9 +45,7 @@ async def api(start_api: StartApi, signer: Signer) -> Any:
 async def knowing(api: Any, signer: Signer) -> Any:
     """The API without the key that its client shows, once it has heard of the signer."""
     api.session.headers.pop("X-API-Key", None)
-    async with asyncio.timeout(PATIENCE):
-        while signer.name not in api.server.app[keys.API_KEYS]._signers:
-            await asyncio.sleep(0.01)
+    await known_to(api.server.app, signer)
     return api
 
 
