@@ -62,7 +62,7 @@ class KeyStore:
         self._queries = load_queries("api_keys")
 
     async def check(self) -> None:
-        """Raise `Unavailable` if the database has no table of keys yet."""
+        """Raise `Unavailable` if the database has no table of keys yet, or an older one."""
         if not (await self._database.fetch_one(self._queries["exists"])).found:
             raise Unavailable(
                 "The database is not prepared yet: start a gateway on it, or run"

@@ -27,6 +27,9 @@ from test_signed_requests import knowing
 
 from gateway import GatewayClient, GatewayClientError, SigningKey
 from gateway.cli.client_settings import load_client_settings
+from gateway.database import Database
+from gateway.errors import Unavailable
+from gateway.key_store import KeyStore
 from gateway.settings import Settings
 
 PATIENCE = 30.0
@@ -273,3 +276,13 @@ async def test_a_public_key_that_is_not_there_is_named(
 ) -> None:
     done = await operator.keys("create", "mam", "--public-key", "missing.pub")
     assert done.code == 2 and "missing.pub" in done.errors
+
+
+async def test_a_database_of_an_older_gateway_is_to_be_migrated_first(
+    database_settings: Settings,
+) -> None:
+    async with Database(database_settings) as database:
+        await KeyStore(database).check()
+        run(database_settings, "ALTER TABLE teamcache_gateway.api_keys DROP COLUMN public_key")
+        with pytest.raises(Unavailable, match="not prepared yet"):
+            await KeyStore(database).check()

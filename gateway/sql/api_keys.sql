@@ -1,5 +1,10 @@
 -- name: exists
-SELECT to_regclass('teamcache_gateway.api_keys') IS NOT NULL AS found
+-- With its newest column.
+SELECT EXISTS (
+    SELECT FROM pg_attribute
+    WHERE attrelid = to_regclass('teamcache_gateway.api_keys')
+      AND attname = 'public_key' AND NOT attisdropped
+) AS found
 
 -- name: all
 SELECT name, digest, scopes, path_prefixes, rate_limit_per_minute, poll_limit_per_minute,
