@@ -124,7 +124,7 @@ def test_the_wait_is_read_as_a_number_or_as_a_date() -> None:
     soon = datetime.now(UTC) + timedelta(seconds=30)
     assert 25 < read_wait(format_datetime(soon, usegmt=True)) <= 30
     assert read_wait(format_datetime(soon + timedelta(days=9), usegmt=True)) == 60
-    assert [read(t) for t in ("7", "1e9", "-5", "0", "", "soon", "nan", "inf")] == [
+    assert [read_wait(t) for t in ("7", "1e9", "-5", "0", "", "soon", "nan", "inf")] == [
         *(7, 60, 1, 1, 1, 1, 1, 1)
     ]
     assert read_wait("Wed, 21 Oct 2015 07:28:00 GMT") == 1
