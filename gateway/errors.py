@@ -16,7 +16,8 @@
     │   ├── RequestTimeout         … it does not arrive
     │   └── UnsupportedWebSocketVersion
     ├── Unauthorized               no key, or a wrong one
-    │   └── InvalidToken           … a token that cannot be accepted
+    │   ├── InvalidToken           … a token that cannot be accepted
+    │   └── InvalidSignature       … a signature that cannot be accepted
     ├── Forbidden                  the caller is known, and may not do this
     │   ├── PathNotAllowed         … ALLOWED_PATHS or his key keeps him out
     │   └── ScopeMissing           … his key is not for this
@@ -135,6 +136,10 @@ class Unauthorized(GatewayError):
 
 class InvalidToken(Unauthorized):
     """A bearer token proves nothing. The message says why, but nothing that the token says."""
+
+
+class InvalidSignature(Unauthorized):
+    """A request's signature proves nothing. The message says why, but nothing that was sent."""
 
 
 class Forbidden(GatewayError):

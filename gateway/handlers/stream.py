@@ -34,6 +34,7 @@ from gateway.errors import (
 from gateway.events import JOBS, Event, callers_jobs_topic, files_topic, job_topic
 from gateway.events import METRICS as METRICS_TOPIC
 from gateway.handlers.handshake import shake_hands
+from gateway.handlers.signed_body import check_signed_body
 from gateway.jobs import Job, parse_job_id
 from gateway.keys import (
     API_KEYS,
@@ -46,6 +47,7 @@ from gateway.keys import (
     OUTBOXES,
     REQUEST_ID,
     SETTINGS,
+    SIGNATURE,
     SOCKETS,
     TOKENS,
 )
@@ -82,11 +84,13 @@ async def stream(request: web.Request) -> web.StreamResponse:
     """A WebSocket: metrics for everybody, and events of jobs for those who show a key.
 
     Messages are JSON texts. A key may be shown in `X-API-Key`, a token in `Authorization`, and
-    either in an `auth` message; who has shown one may subscribe to all jobs or to one. A
-    subscription begins with a `snapshot`, so nothing is missed between looking and listening. Of
-    each kind of event a slow client gets the newest.
+    either in an `auth` message, or the handshake be signed; who has done so may subscribe to all
+    jobs or to one. A subscription begins with a `snapshot`, so nothing is missed between looking
+    and listening. Of each kind of event a slow client gets the newest.
     """
     caller = await identify(request)
+    if SIGNATURE in request:
+        await check_signed_body(request)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
         max_msg_size=MESSAGE_LIMIT,
