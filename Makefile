@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 ONLY ?=
+KEEP ?=
 MOMENTS ?= 200
 SEED ?= 1
 
 # Two pips at once would spoil each other's work.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test torture lint format bench soak plots docs screenshots clean
+.PHONY: help run test torture lint audit format bench soak plots docs screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,10 @@ lint: $(VENV)/installed-lint ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(VENV)/installed-test ## Look for leaked secrets, and for known vulnerabilities (KEEP=--keep)
+	$(BIN)/python .ci/leaked_secrets.py $(KEEP)
+	$(BIN)/python .ci/vulnerabilities.py $(ARGS)
 
 format: $(VENV)/installed-lint ## Put the code into the house's format
 	$(BIN)/ruff check --fix .

@@ -180,9 +180,8 @@ def garbage(folder: Path) -> None:
 
 
 def garbled_key(folder: Path) -> None:
-    (folder / "tls.key").write_bytes(
-        b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"
-    )
+    lines = make_pair().key.splitlines(keepends=True)
+    (folder / "tls.key").write_bytes(b"".join([lines[0], b"AAAA\n", lines[-1]]))
 
 
 def swapped(folder: Path) -> None:
