@@ -256,8 +256,8 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     if settings.api_key_file:
         monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[keys.API_KEYS]))
     if settings.jwt_issuer:
-        url, file = settings.jwt_jwks_url, settings.jwt_jwks_file
-        monitors.append(signing_keys_monitor(app[keys.SIGNING_KEYS], url, file))
+        issuer, url, file = settings.jwt_issuer, settings.jwt_jwks_url, settings.jwt_jwks_file
+        monitors.append(signing_keys_monitor(app[keys.SIGNING_KEYS], issuer, url, file))
     if settings.backend_ws_url:
         monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespaces))
     if settings.s3_health_bucket:

@@ -32,7 +32,7 @@ FLOORS = (
     ("client_retries",),
     ("client",),
     ("filespace_settings", "paths", "web", "client_address", "token_algorithms"),
-    ("settings_faults",),
+    ("settings_faults", "issuer_metadata"),
     ("settings_sources",),
     (
         "settings",
