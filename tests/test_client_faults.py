@@ -17,7 +17,7 @@ from test_job_api import UNKNOWN_ID, make_job
 
 import gateway
 from gateway import client as client_module
-from gateway import client_views
+from gateway import client_texts, client_views
 from gateway.client import GatewayClient, GatewayClientError, GatewayUnreachable, JobChange
 from gateway.settings import Settings
 
@@ -121,7 +121,7 @@ async def test_a_key_that_no_header_can_hold_is_refused(aiohttp_server: Any) -> 
 
 def test_the_wait_is_read_as_a_number_or_as_a_date() -> None:
     soon = datetime.now(UTC) + timedelta(seconds=30)
-    read = client_module._read_wait
+    read = client_texts.read_wait
     assert 25 < read(format_datetime(soon, usegmt=True)) <= 30
     assert read(format_datetime(soon + timedelta(days=9), usegmt=True)) == 60
     assert [read(t) for t in ("7", "1e9", "-5", "0", "", "soon", "nan", "inf")] == [

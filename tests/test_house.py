@@ -29,7 +29,7 @@ FLOORS = (
         "connections",
         "small_file",
     ),
-    ("client_retries",),
+    ("client_retries", "client_credentials", "client_texts"),
     ("client",),
     ("filespace_settings", "paths", "web", "client_address", "token_algorithms"),
     ("settings_faults", "issuer_metadata"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from urllib.parse import urlsplit
 import click
 import platformdirs
 
+from gateway.cli.token_choice import ShownToken, choose_token, first_line
 from gateway.settings import DEMO_KEY
 
 DEFAULT_URL: Final = "http://localhost:8095"
-NAMES: Final = ("url", "api_key", "ca_file")
+NAMES: Final = ("url", "api_key", "token", "ca_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,15 @@ class Choice:
 class ClientSettings:
     """The gateway's URL and the key to show; ``file`` names where both can be kept.
 
-    ``trusted``: whose certificates are believed; None for those of the system.
+    ``token`` stands in place of the key. ``trusted``: whose certificates are believed; None for
+    those of the system.
     """
 
     url: Choice
     key: Choice | None
     file: str
     trusted: ssl.SSLContext | None = None
+    token: ShownToken | None = None
 
 
 def client_file() -> Path:
@@ -53,6 +55,7 @@ def load_client_settings(
     key_file: Path | None,
     environ: Mapping[str, str] = os.environ,
     ca_file: Path | None = None,
+    token_file: Path | None = None,
 ) -> ClientSettings:
     """The settings in force. Raises `click.UsageError` for what cannot be used."""
     path = client_file()
@@ -64,20 +67,28 @@ def load_client_settings(
         or _given(kept.get("url"), f"from {file}")
         or Choice(DEFAULT_URL, "the default")
     )
-    key = (
-        _key_in(key_file)
-        or _given(environ.get("TEAMCACHE_API_KEY"), "the environment's TEAMCACHE_API_KEY")
-        or _given(environ.get("API_GATEWAY_KEY"), "the environment's API_GATEWAY_KEY")
-        or _given(kept.get("api_key"), file)
-        or _demo_key(chosen_url.value)
-    )
+    token = choose_token((key_file, token_file), environ, kept, file)
+    key = None
+    if token is None:
+        key = _choose_key(key_file, environ, kept, file) or _demo_key(chosen_url.value)
     if key is not None and not (key.value.isprintable() and key.value.isascii()):
         raise click.UsageError(
             f"The API key from {key.source} holds characters that no key can have"
         )
     ca_name = _given(environ.get("TEAMCACHE_CA_FILE"), "") or _given(kept.get("ca_file"), "")
     ca_file = ca_file or (Path(ca_name.value) if ca_name else None)
-    return ClientSettings(chosen_url, key, file, _trust(ca_file) if ca_file else None)
+    return ClientSettings(chosen_url, key, file, _trust(ca_file) if ca_file else None, token)
+
+
+def _choose_key(
+    key_file: Path | None, environ: Mapping[str, str], kept: Mapping[str, str], file: str
+) -> Choice | None:
+    return (
+        _key_in(key_file)
+        or _given(environ.get("TEAMCACHE_API_KEY"), "the environment's TEAMCACHE_API_KEY")
+        or _given(environ.get("API_GATEWAY_KEY"), "the environment's API_GATEWAY_KEY")
+        or _given(kept.get("api_key"), file)
+    )
 
 
 def _trust(ca_file: Path) -> ssl.SSLContext:
@@ -106,15 +117,7 @@ def _key_in(file: Path | None) -> Choice | None:
     if file is None:
         return None
     source = "standard input" if str(file) == "-" else str(file)
-    try:
-        text = sys.stdin.readline() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise click.UsageError(f"The API key cannot be read from {source}: {reason}") from None
-    lines = text.strip().splitlines()
-    if not lines:
-        raise click.UsageError(f"There is no API key in {source}")
-    return Choice(lines[0].strip(), source)
+    return Choice(first_line(file, "API key"), source)
 
 
 def _demo_key(url: str) -> Choice | None:

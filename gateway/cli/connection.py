@@ -45,15 +45,16 @@ def client_command(work: Work) -> Command:
         url: str | None,
         key_file: Path | None,
         ca_file: Path | None,
+        token_file: Path | None,
         as_json: bool,
         **options: Any,
     ) -> None:
         write_what_can_be_shown()
-        settings = load_client_settings(url, key_file, ca_file=ca_file)
+        settings = load_client_settings(url, key_file, ca_file=ca_file, token_file=token_file)
         sys.exit(_end_of(lambda: asyncio.run(_connected(work, settings, as_json, options))))
 
     decorated: Command = wrapped
-    for option in (_JSON, _CA_FILE, _KEY_FILE, _URL):
+    for option in (_JSON, _CA_FILE, _TOKEN_FILE, _KEY_FILE, _URL):
         decorated = option(decorated)
     return decorated
 
@@ -72,6 +73,12 @@ _KEY_FILE = click.option(
     type=click.Path(path_type=Path, allow_dash=True),
     help="file whose first line is the API key, - for standard input  [TEAMCACHE_API_KEY]",
 )
+_TOKEN_FILE = click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="file whose first line is a bearer token, in place of a key  [TEAMCACHE_TOKEN]",
+)
 _CA_FILE = click.option(
     "--ca-file",
     metavar="FILE",
@@ -89,8 +96,11 @@ async def _connected(
 ) -> ExitCode:
     _cancel_on_sigterm()
     key = settings.key.value if settings.key else ""
+    proof: Any = {"token": settings.token.fresh} if settings.token else {"api_key": key}
     try:
-        client = GatewayClient(settings.url.value, key, on_wait=_tell_wait, ssl=settings.trusted)
+        client = GatewayClient(
+            settings.url.value, **proof, on_wait=_tell_wait, ssl=settings.trusted
+        )
     except GatewayClientError as error:
         raise click.UsageError(f"{error} (it is {settings.url.source})") from None
     async with client:

@@ -57,11 +57,12 @@ async def command(connection: Connection, path: str | None) -> ExitCode:
 async def _try_all(
     connection: Connection, path: str | None, checks: Mapping[str, Check]
 ) -> list[Outcome]:
-    key = connection.settings.key.value if connection.settings.key else ""
     outcomes: list[Outcome] = []
     settings = connection.settings
     async with Probe(settings.url.value, settings.trusted) as probe:
-        trial = Trial(probe, connection.client, key, path)
+        key = settings.key.value if settings.key else ""
+        token = await settings.token.fresh() if settings.token else None
+        trial = Trial(probe, connection.client, key, token, path)
         for name, check in checks.items():
             outcomes.append(await _try(name, check, trial))
             if not connection.as_json:

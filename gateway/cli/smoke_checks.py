@@ -27,8 +27,21 @@ class Trial:
     probe: Probe
     client: GatewayClient
     key: str
+    token: str | None = None
     path: str | None = None
     job_id: str | None = None
+
+    @property
+    def head(self) -> dict[str, str]:
+        """What a request shows in its head."""
+        if self.token is not None:
+            return {"Authorization": f"Bearer {self.token}"}
+        return {"X-API-Key": self.key}
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """What a message of a stream shows."""
+        return {"apiKey": self.key} if self.token is None else {"token": self.token}
 
     @property
     def job(self) -> str:
@@ -89,7 +102,7 @@ async def _status(trial: Trial) -> str:
 
 
 async def _unchanged(trial: Trial) -> str:
-    path, key = f"{API}/cache/jobs/{trial.job}", {"X-API-Key": trial.key}
+    path, key = f"{API}/cache/jobs/{trial.job}", trial.head
     tag = (await trial.probe.ask(path, key)).headers.get("ETag", "")
     for _ in range(LOOKS):
         answer = await trial.probe.ask(path, key | {"If-None-Match": tag}, expect=(200, 304))
@@ -119,7 +132,7 @@ async def _first_message(trial: Trial) -> str:
 
 async def _subscribe(trial: Trial) -> str:
     async with trial.probe.stream() as stream:
-        await stream.send(type="auth", apiKey=trial.key)
+        await stream.send(type="auth", **trial.shown)
         await stream.wait_for("authenticated")
         await stream.send(type="subscribe", channel="jobs")
         jobs = _has(await stream.wait_for("snapshot"), "jobs")["jobs"]
