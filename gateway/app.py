@@ -54,6 +54,7 @@ from gateway.monitors.outboxes import OutboxesMonitor
 from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
 from gateway.monitors.signing_keys import signing_keys_monitor
+from gateway.monitors.worker_limit import WorkerLimitMonitor
 from gateway.mount import Mount
 from gateway.openapi.document import ApiDescription
 from gateway.openapi.headers import TAGGED
@@ -85,6 +86,7 @@ from gateway.signing_keys import SigningKeys
 from gateway.submission import Submission
 from gateway.tokens import TokenRules, Tokens
 from gateway.web import load_web_files
+from gateway.worker.throttle_store import ThrottleStore
 
 log = logging.getLogger(__name__)
 
@@ -250,6 +252,9 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
         ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
+        WorkerLimitMonitor(
+            ThrottleStore(database), settings.worker_max_bytes_per_second, metrics, readiness
+        ),
     ]
     if settings.allowed_paths:
         monitors.append(AllowedPathsMonitor(filespaces))

@@ -99,6 +99,12 @@ class PrometheusMetrics:
             yield _value("s3_healthy", "Whether the bucket can be reached", health.is_healthy)
         if health.latency is not None:
             yield _value("s3_latency_seconds", "Of the last check", health.latency / 1000)
+        if self._metrics.worker_limit is not None:
+            yield _value(
+                "worker_limit_bytes_per_second",
+                "What each worker reads at most; 0: no limit",
+                self._metrics.worker_limit,
+            )
         if throughput is not None:
             yield _value(
                 "lucidlink_throughput_bytes_per_second",
