@@ -82,6 +82,11 @@ class PrometheusMetrics:
         yield _value("tasks", "What the event loop has under way", len(asyncio.all_tasks()))
         yield _value("database_connections", "Connections in use", self._database.in_use)
         yield _value("database_connections_limit", "Connections at most", self._database.size)
+        yield _value(
+            "database_disk_full",
+            "Whether the last submit found no room on the database's disk",
+            self._database.full_disk.is_full,
+        )
 
     def _collect_monitors(self) -> Iterable[Metric]:
         healthy = _gauge("monitor_healthy", "Whether a monitor sees what it watches", ("monitor",))

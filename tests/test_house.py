@@ -55,6 +55,7 @@ FLOORS = (
         "connection_arguments",
         "database_errors",
         "lost_sockets",
+        "full_disk",
         "embedded_postgres",
         "wire",
         "outbox",
