@@ -19,6 +19,8 @@ from gateway.settings import Settings
 
 KEY = "bench-key"
 START_SECONDS = 30
+MEMORY = Path("/dev/shm")
+MEMORY_INFO = Path("/proc/meminfo")
 
 
 @contextmanager
@@ -30,6 +32,28 @@ def scratch_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+@contextmanager
+def memory_folder(size: int) -> Iterator[Path | None]:
+    """A folder whose files never leave memory; None where it has no room for ``size`` bytes."""
+    if _room_in_memory() < size:
+        yield None
+        return
+    folder = Path(tempfile.mkdtemp(prefix="teamcache-bench-", dir=MEMORY))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _room_in_memory() -> int:
+    if not MEMORY.is_dir() or not MEMORY_INFO.exists():
+        return 0
+    lines = (line.split() for line in MEMORY_INFO.read_text().splitlines())
+    available = next(int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:")
+    # What else runs here needs some, too.
+    return min(shutil.disk_usage(MEMORY).free, available // 2)
 
 
 @asynccontextmanager

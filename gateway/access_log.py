@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from gateway.keys import CLIENT_ADDRESS, REQUEST_ID
 from gateway.logs import LineHandler
-
-MESSAGE: Final = "%s %s %s %d %.1f ms %s"
 
 
 class AccessLogger(AbstractAccessLogger):
@@ -39,10 +36,12 @@ class AccessLogger(AbstractAccessLogger):
             "milliseconds": round(time * 1000, 1),
             "requestId": request.get(REQUEST_ID, "-"),
         }
+        remote, method, path, status, milliseconds, request_id = fields.values()
+        message = f"{remote} {method} {path} {status} {milliseconds:.1f} ms {request_id}"
         if self._handler is None:
-            self.logger.info(MESSAGE, *fields.values(), extra={"fields": fields})
+            self.logger.info("%s", message, extra={"fields": fields})
         else:
-            self._handler.info_soon(self.logger.name, MESSAGE % tuple(fields.values()), fields)
+            self._handler.info_soon(self.logger.name, message, fields)
 
 
 def _only_handler(logger: logging.Logger) -> LineHandler | None:

@@ -59,9 +59,9 @@ def authenticate(request: web.Request, key: str | None) -> Caller:
         raise
 
 
-def sees_only(request: web.Request, caller: Caller) -> str | None:
+def sees_only(app: web.Application, caller: Caller) -> str | None:
     """The name whose jobs alone the caller sees; None: he sees all."""
-    if request.app[SETTINGS].isolate_callers and not caller.may(Scope.ADMIN):
+    if app[SETTINGS].isolate_callers and not caller.may(Scope.ADMIN):
         return caller.key_name
     return None
 

@@ -65,6 +65,8 @@ class Rights:
 DEFAULT_NAME: Final = "default"
 """What the key of the settings is called."""
 
+REMEMBERED_CALLERS: Final = 10_000
+
 EVERYTHING: Final = Rights(frozenset(Scope))
 """What the key of the settings lets its holder do."""
 
@@ -145,6 +147,8 @@ class ApiKeys:
         self._allow_demo_key = allow_demo_key
         self._clock = clock
         self._stored: Mapping[bytes, StoredKey] | None = None
+        # By digest and address; a digest is as good as its key to look up, and tells nothing of it.
+        self._callers: dict[tuple[bytes, str], Caller] = {}
         self._holders: dict[Callable[[], None], None] = {}
 
     def replace(self, key: str) -> None:
@@ -176,16 +180,17 @@ class ApiKeys:
         if sent is None:
             raise Unauthorized
         digest = digest_of(sent)
-        # Digests of equal length, compared in constant time, tell nothing of the key.
-        if not hmac.compare_digest(digest, self._digest):
-            return self._find(sent, digest).caller(address, self._clock())
-        if not (is_local or self._allow_demo_key) and self.is_demo_key:
+        caller = self._callers.get((digest, address))
+        if caller is None or self._has_expired(caller):
+            caller = self._find_caller(sent, digest, address)
+            self._remember(caller, digest)
+        if caller.proof == DEMO_DIGEST and not (is_local or self._allow_demo_key):
             raise Unauthorized("The demo API key is accepted from this machine only")
-        return Caller(DEFAULT_NAME, address, EVERYTHING, proof=self._digest)
+        return caller
 
     def holds(self, caller: Caller) -> bool:
         """Whether what the caller has shown is still worth what it was."""
-        if caller.expires_at is not None and caller.expires_at <= self._clock():
+        if self._has_expired(caller):
             return False
         if caller.proof is None or caller.proof == self._digest:
             return True
@@ -202,6 +207,21 @@ class ApiKeys:
     def call_no_more(self, call: Callable[[], None]) -> None:
         """Undo `call_when_changed`. Without effect if there is nothing to undo."""
         self._holders.pop(call, None)
+
+    def _has_expired(self, caller: Caller) -> bool:
+        return caller.expires_at is not None and caller.expires_at <= self._clock()
+
+    def _find_caller(self, sent: str, digest: bytes, address: str) -> Caller:
+        # Digests of equal length, compared in constant time, tell nothing of the key.
+        if hmac.compare_digest(digest, self._digest):
+            return Caller(DEFAULT_NAME, address, EVERYTHING, proof=digest)
+        return self._find(sent, digest).caller(address, self._clock())
+
+    def _remember(self, caller: Caller, digest: bytes) -> None:
+        """Keep a caller until any key changes."""
+        if len(self._callers) >= REMEMBERED_CALLERS:
+            self._callers.clear()
+        self._callers[digest, caller.address] = caller
 
     def _find(self, sent: str, digest: bytes) -> StoredKey:
         if not is_secret(sent):
@@ -221,6 +241,7 @@ class ApiKeys:
         self._tell()
 
     def _tell(self) -> None:
+        self._callers.clear()
         for call in tuple(self._holders):
             call()
 

@@ -18,13 +18,7 @@ import psycopg2.extensions
 from psycopg2.extras import NamedTupleCursor
 
 from gateway.connection_arguments import connection_arguments
-from gateway.database_errors import (
-    LockTimeout,
-    PermissionDenied,
-    StatementFailed,
-    describe_outage,
-    translated_errors,
-)
+from gateway.database_errors import describe_outage, translated_errors
 from gateway.errors import DatabaseUnavailable, Unavailable
 from gateway.full_disk import FullDisk
 from gateway.lost_sockets import mind_socket
@@ -32,12 +26,9 @@ from gateway.settings import Settings
 
 __all__ = [
     "Database",
-    "LockTimeout",
     "Notification",
     "Parameters",
-    "PermissionDenied",
     "Session",
-    "StatementFailed",
     "array_literal",
     "blocking_connection",
     "clear_next_descriptor",

@@ -6,24 +6,29 @@ import socket
 
 from aiohttp import hdrs, web
 
-from gateway.client_address import came_over_loopback, is_loopback
+from gateway.client_address import TrustedProxies, came_over_loopback, is_loopback
 from gateway.keys import CLIENT_ADDRESS, TRUSTED_PROXIES
 
 
 def note_client_address(request: web.Request) -> None:
     """Find out the client's address, once. ``request.remote`` is a host's word, if it has one."""
-    address, proxies = request.remote or "", request.app[TRUSTED_PROXIES]
-    if proxies.networks:
-        address = proxies.client_of(address, request.headers.getall(hdrs.X_FORWARDED_FOR, ()))
-    request[CLIENT_ADDRESS] = address
+    request[CLIENT_ADDRESS] = client_address(request, request.app[TRUSTED_PROXIES])
 
 
-def came_by_https(request: web.Request) -> bool:
+def client_address(request: web.BaseRequest, proxies: TrustedProxies) -> str:
+    """The client's address, by the word of ``proxies`` if it came through one of them."""
+    address = request.remote or ""
+    if not proxies.networks:
+        return address
+    return proxies.client_of(address, request.headers.getall(hdrs.X_FORWARDED_FOR, ()))
+
+
+def came_by_https(request: web.BaseRequest, proxies: TrustedProxies) -> bool:
     """Whether the client used HTTPS, up to us or to a proxy that we trust."""
     if request.secure:
         return True
     lines = request.headers.getall(hdrs.X_FORWARDED_PROTO, ())
-    if not lines or not request.app[TRUSTED_PROXIES].trusts(request.remote or ""):
+    if not lines or not proxies.trusts(request.remote or ""):
         return False
     # The nearest proxy's word is the last one.
     return lines[-1].rpartition(",")[2].strip().lower() == "https"

@@ -101,6 +101,9 @@ class HttpConnection(web.RequestHandler):
 
         aiohttp drops it then, and the request would wait for the rest of its body in vain.
         """
+        if not (self._close or self._force_close):
+            super().data_received(data)
+            return
         flags = self._close, self._force_close
         if self._request_in_progress or self._messages:
             self._close = self._force_close = False
@@ -108,8 +111,7 @@ class HttpConnection(web.RequestHandler):
             super().data_received(data)
         finally:
             # Nothing is sent, closed or begun in between: what is parsed waits for the loop.
-            if any(flags):
-                self._close, self._force_close = flags
+            self._close, self._force_close = flags
 
     @property
     def idle_since(self) -> float | None:

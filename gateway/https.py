@@ -7,19 +7,20 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gateway.forwarded import came_by_https
+from gateway.keys import TRUSTED_PROXIES
 
 Signal = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
 def keep_to_https(max_age: int) -> Signal:
-    """A signal that asks browsers to come by HTTPS alone for ``max_age`` seconds; 0: it does not.
+    """A signal that asks browsers to come by HTTPS alone for ``max_age`` seconds.
 
     It is for who owns the listener: what it asks for holds for the whole host name. Source: RFC
     6797, by which the header must not be sent along plain HTTP.
     """
 
     async def ask(request: web.Request, response: web.StreamResponse) -> None:
-        if max_age and came_by_https(request):
+        if came_by_https(request, request.app[TRUSTED_PROXIES]):
             response.headers["Strict-Transport-Security"] = f"max-age={max_age}"
 
     return ask

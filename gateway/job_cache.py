@@ -65,11 +65,16 @@ class JobCache:
 
     async def get(self, job_id: str) -> KnownJob:
         """The job, at most a second old. Raises what reading it raises, `JobNotFound` above all."""
-        known = self._fresh(job_id)
+        known = self.peek(job_id)
         if known is None and (reading := self._reading.get(job_id)):
             await reading.wait()
-            known = self._fresh(job_id)
+            known = self.peek(job_id)
         return known or await self._read_anew(job_id)
+
+    def peek(self, job_id: str) -> KnownJob | None:
+        """The job if it is known, under its id in canonical form; None: it has to be read."""
+        known = self._known.get(job_id)
+        return None if known is None or self._is_stale(known) else known
 
     def take(self, job_id: str, status: JobStatus, progress: Progress) -> None:
         """Take in what was announced of a job."""
@@ -97,12 +102,6 @@ class JobCache:
         self._known.clear()
         self._reading.clear()
 
-    def _fresh(self, job_id: str) -> KnownJob | None:
-        known = self._known.get(job_id)
-        if known is None or self._clock() - known.read_at >= FRESH_SECONDS:
-            return None
-        return known
-
     async def _read_anew(self, job_id: str) -> KnownJob:
         """Read the job, for all who ask for it meanwhile, unless somebody is at it already."""
         done = asyncio.Event()
@@ -124,3 +123,12 @@ class JobCache:
         self._known.move_to_end(job_id)
         if len(self._known) > REMEMBERED_JOBS:
             self._known.popitem(last=False)
+        self._forget_stale()
+
+    def _forget_stale(self) -> None:
+        """Let go of what no poll gets any more: a job that nobody asks for again would stay."""
+        while self._known and self._is_stale(next(iter(self._known.values()))):
+            self._known.popitem(last=False)
+
+    def _is_stale(self, known: KnownJob) -> bool:
+        return self._clock() - known.read_at >= FRESH_SECONDS

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Any, Final, TextIO, cast
 
 import orjson
@@ -114,11 +114,13 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self.setFormatter(formatter)
         self._format_info = formatter.info
         self._waiting: list[str] = []
+        # There is one since the handler was made.
+        self._own_lock = cast(threading.RLock, self.lock)
 
     def info_soon(self, logger: str, message: str, fields: Mapping[str, Any]) -> None:
         """Write a line in this turn of the running loop. It costs a tenth of a record."""
         line = self._format_info(logger, message, fields)
-        with self._locked():
+        with self._own_lock:
             if not self._waiting:
                 asyncio.get_running_loop().call_soon(self.flush)
             self._waiting.append(line)
@@ -130,7 +132,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
     def flush(self) -> None:
         """Write the lines that wait."""
-        with self._locked():
+        with self._own_lock:
             self._write_waiting()
             super().flush()
 
@@ -142,9 +144,6 @@ class LineHandler(logging.StreamHandler[TextIO]):
         # Where nobody reads any more, there is nobody to tell of it.
         with suppress(OSError, ValueError):
             self.stream.write(text)
-
-    def _locked(self) -> AbstractContextManager[Any]:
-        return cast(threading.RLock, self.lock)  # there is one since the handler was made
 
 
 class StrangersFaults(logging.Filter):

@@ -21,7 +21,7 @@ from gateway.audit import Outcome
 from gateway.auth import Access
 from gateway.cors import answer_options
 from gateway.forwarded import note_client_address
-from gateway.handlers.responses import error_response, request_id
+from gateway.handlers.responses import AS_IT_SAYS, error_response, request_id
 from gateway.jobs import parse_job_id
 from gateway.keys import (
     ACCESS,
@@ -189,9 +189,6 @@ def _route(request: web.Request) -> str:
 
 def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-ID"] = request[REQUEST_ID]
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(AS_IT_SAYS)
     if decision := request.get(DECISION):
-        # Fields of the IETF draft "RateLimit header fields for HTTP".
-        policy = f'"{decision.policy}"'
-        response.headers["RateLimit-Policy"] = f"{policy};q={decision.limit};w=60"
-        response.headers["RateLimit"] = f"{policy};r={decision.remaining};t={decision.reset_after}"
+        response.headers.update(decision.fields)

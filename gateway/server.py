@@ -26,6 +26,7 @@ from gateway.https import keep_to_https
 from gateway.keys import PROMETHEUS
 from gateway.monitors.certificate import CertificateMonitor
 from gateway.monitors.loop import running
+from gateway.quick_polls import QuickPolls, is_fit
 from gateway.settings import Settings
 from gateway.tls import ServerCertificate
 
@@ -63,16 +64,23 @@ async def serve(
     `CertificateRefused` if there is to be TLS.
     """
     certificate = _certificate_of(settings)
-    if certificate is not None or settings.trusted_proxies:
-        app.on_response_prepare.append(keep_to_https(settings.hsts_max_age))
+    is_fit_for_quick_polls = is_fit(app)
+    may_come_by_https = certificate is not None or settings.trusted_proxies
+    hsts_max_age = settings.hsts_max_age if may_come_by_https else 0
+    if hsts_max_age:
+        app.on_response_prepare.append(keep_to_https(hsts_max_age))
     runner = web.AppRunner(app, shutdown_timeout=settings.shutdown_timeout)
     async with AsyncExitStack() as stack:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        # There is a server since the runner's setup.
+        server = cast(web.Server, runner.server)
+        if is_fit_for_quick_polls:
+            server.request_handler = QuickPolls(app, server.request_handler, hsts_max_age).answer
         if certificate is not None:
             monitor = CertificateMonitor(certificate)
             await stack.enter_async_context(running(monitor, app[PROMETHEUS].pulses))
-        listener = await _listen(runner, settings, certificate)
+        listener = await _listen(server, settings, certificate)
         stack.callback(listener.close)
         url = _url_of(listener, "https" if certificate else "http")
         log.info(
@@ -99,11 +107,11 @@ def _version() -> str:
 
 
 async def _listen(
-    runner: web.AppRunner, settings: Settings, certificate: ServerCertificate | None
+    server: web.Server, settings: Settings, certificate: ServerCertificate | None
 ) -> asyncio.Server:
     host, port = settings.listen_host, settings.api_gateway_port
     connect = connection_factory(
-        cast(web.Server, runner.server),  # there is one since the runner's setup
+        server,
         settings,
         access_log_class=AccessLogger,
         keepalive_timeout=KEEPALIVE_SECONDS,

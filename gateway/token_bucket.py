@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 REMEMBERED_CALLERS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What a bucket said: whether a token was there, how many are left, and the waits.
 
     ``policy`` is the name of the limit.
@@ -29,6 +29,14 @@ class Decision:
     remaining: int
     retry_after: int
     reset_after: int
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """What it said, in the fields of the IETF draft "RateLimit header fields for HTTP"."""
+        return {
+            "RateLimit-Policy": f'"{self.policy}";q={self.limit};w=60',
+            "RateLimit": f'"{self.policy}";r={self.remaining};t={self.reset_after}',
+        }
 
 
 @dataclass(slots=True)

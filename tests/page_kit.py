@@ -16,10 +16,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -114,16 +116,26 @@ class Reader:
         self._write_files(blocks_of(text))
         steps = steps_of(text)
         lines = [f"{{ {self.here(it.commands)}\n}} > {n}.out 2>&1" for n, it in enumerate(steps)]
-        done = subprocess.run(
-            [require_program("bash"), "-euo", "pipefail", "-c", "\n".join(lines)],
-            cwd=self._folder, env=self.environment() | environ, timeout=RUN_SECONDS,
-            stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+        returncode = self._run("\n".join(lines), environ)
         outputs = [self._output(number) for number in range(len(steps))]
-        assert done.returncode == 0, "\n".join(outputs)
+        assert returncode == 0, "\n".join(outputs)
         for step, output in zip(steps, outputs, strict=True):
             if step.expected is not None:
                 assert fits(self.here(step.expected), output), f"{step.commands}\n{output}"
+
+    def _run(self, script: str, environ: Mapping[str, str]) -> int:
+        """Run it to its end; what it left in the background ends too. Gives its exit code."""
+        process = subprocess.Popen(
+            [require_program("bash"), "-euo", "pipefail", "-c", script],
+            cwd=self._folder, env=self.environment() | environ,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            return process.wait(RUN_SECONDS)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait(RUN_SECONDS)
 
     def here(self, text: str) -> str:
         """The page's words as they are on this machine."""

@@ -80,6 +80,7 @@ class Rig:
         self.tellings = 0
         self.pools: list[ReaderPool] = []
         self.gates: list[Gate] = []
+        self._others = set(threading.enumerate())
 
     def pool(self, source: FileSource | None = None, concurrency: int = 2) -> ReaderPool:
         pool = ReaderPool(
@@ -108,6 +109,16 @@ class Rig:
         path.write_bytes(b"x" * size)
         return task_for(path, size)
 
+    def threads(self) -> list[threading.Thread]:
+        """The readers of this test; another's may still hang, or be about to end."""
+        named = [it for it in threading.enumerate() if it.name == "teamcache-reader"]
+        return [it for it in named if it not in self._others]
+
+    def descriptors(self) -> int:
+        """How many lead to files of this test; the process has others, which come and go."""
+        leads = [leads_to(number) for number in os.listdir("/proc/self/fd")]
+        return sum(path.startswith(str(self.root.parent)) for path in leads)
+
     def outcomes(self, pool: ReaderPool, count: int = 1) -> list[ReadOutcome]:
         """Wait until ``count`` outcomes came out of ``pool``."""
         found: list[ReadOutcome] = []
@@ -125,16 +136,15 @@ class Rig:
         return self.outcomes(pool)[0]
 
 
+def leads_to(descriptor: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except FileNotFoundError:  # closed meanwhile, as the one that listed them
+        return ""
+
+
 def task_for(path: str | Path, size: int = 0) -> ReadTask:
     return ReadTask(item_id=1, job_id=JOB, path=str(path), size=size)
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-def reading_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "teamcache-reader"]
 
 
 @pytest.fixture
@@ -149,7 +159,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
         gate.let_pass(10_000)
     for pool in rig.pools:
         pool.close(PATIENCE)
-    for thread in reading_threads():
+    for thread in rig.threads():
         thread.join(PATIENCE)
         assert not thread.is_alive()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from key_kit import JOBS, change_key, known_to, make_key, status, until_status
 
 from gateway import keys
 from gateway.app import ROUTES, create_app
-from gateway.auth import Access, ApiKeys, Rights, Scope, StoredKey, digest_of
+from gateway.auth import REMEMBERED_CALLERS, Access, ApiKeys, Rights, Scope, StoredKey, digest_of
 from gateway.embedded_postgres import EmbeddedPostgres
 from gateway.errors import Starting, Unauthorized
 from gateway.key_secret import LENGTH, is_secret, make_secret
@@ -138,6 +139,29 @@ def test_a_key_ends_at_the_very_moment_that_was_said() -> None:
     assert not api_keys.holds(caller)
     with pytest.raises(Unauthorized, match='"render" has expired'):
         api_keys.authenticate(secret, "")
+
+
+def test_whoever_is_remembered_is_known_by_address_and_forgotten_when_a_key_changes() -> None:
+    secret, key = stored()
+    api_keys = ApiKeys("own")
+    api_keys.load([key])
+    callers = [api_keys.authenticate(secret, address) for address in ("a", "b", "a")]
+    assert [caller.address for caller in callers] == ["a", "b", "a"]
+    for changed in ([replace(key, is_revoked=True)], []):
+        api_keys.load(changed)
+        with pytest.raises(Unauthorized):
+            api_keys.authenticate(secret, "a")
+    assert api_keys.authenticate("own", "a").key_name == "default"
+    api_keys.replace("another")
+    with pytest.raises(Unauthorized):
+        api_keys.authenticate("own", "a")
+
+
+def test_of_more_addresses_than_it_remembers_each_is_known_all_the_same() -> None:
+    api_keys = ApiKeys("own")
+    for number in range(REMEMBERED_CALLERS + 2):
+        assert api_keys.authenticate("own", str(number)).address == str(number)
+    assert len(api_keys._callers) <= REMEMBERED_CALLERS
 
 
 def test_a_caller_holds_no_more_once_the_rights_of_his_key_are_others() -> None:

@@ -25,7 +25,7 @@ WAITING = "wait_event_type = 'Lock'"
 @pytest.fixture
 async def api(start_api: StartApi, database_settings: Settings) -> AsyncIterator[Any]:
     add_files(database_settings, ["a/1.mov"])
-    yield await start_api(db_pool_size=POOL, db_connect_timeout=0.5)
+    yield await start_api(db_pool_size=POOL, db_connect_timeout=5.0)
 
 
 @contextmanager

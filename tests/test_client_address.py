@@ -15,8 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.app import create_app
-from gateway.client_address import TrustedProxies, came_over_loopback, read_address
+from gateway.client_address import (
+    TrustedProxies,
+    came_over_loopback,
+    household_of,
+    read_address,
+)
 from gateway.errors import SettingsError
+from gateway.limits import Limits
 from gateway.settings import DEMO_KEY, Settings
 
 JOBS = "/api/v1/cache/jobs"
@@ -225,3 +231,25 @@ async def test_a_trusted_proxy_says_that_the_client_came_by_https(
         session.get(f"{url}/livez", headers=headers) as response,
     ):
         assert ("Strict-Transport-Security" in response.headers) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("", ""),
+        ("no address", "no address"),
+    ],
+)
+def test_a_network_of_64_bits_counts_as_one_machine(address: str, counted: str) -> None:
+    assert household_of(address) == counted
+
+
+def test_wrong_keys_from_one_network_draw_from_one_bucket() -> None:
+    limits = Limits(Settings(), lambda: 0.0)
+    draws = [limits.draw_for_bad_key(f"2001:db8::{number:x}") for number in range(11)]
+    assert [draw is not None and draw.allowed for draw in draws] == [True] * 10 + [False]

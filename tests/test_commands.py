@@ -14,7 +14,7 @@ import aiohttp
 import psycopg2
 import pytest
 from processes import environment, run_command, running_command
-from worker_kit import Bench, counters, item_states, query
+from worker_kit import Bench, counters, item_states, query, until_blocked
 
 from bench.free_ports import free_port
 from gateway.database import connection_arguments
@@ -219,13 +219,9 @@ async def test_a_second_signal_ends_a_process_at_once(bench: Bench, tmp_path: Pa
         env = env_of(bench, SHUTDOWN_TIMEOUT="300")
         async with running_command("worker", env=env, cwd=tmp_path) as worker:
             await worker.says("ready")
-            async with asyncio.timeout(30):
-                waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                while not query(bench.settings, waiting):
-                    await asyncio.sleep(0.02)
+            await until_blocked(bench.settings)
             worker.send(signal.SIGTERM)
-            await asyncio.sleep(0.2)  # two signals that arrive together are one
-            worker.send(signal.SIGTERM)
+            worker.send(signal.SIGINT)  # two of a kind that arrive together are one
             assert await worker.end(MARGIN) == 1
 
 
@@ -327,10 +323,7 @@ async def test_index_stops_on_a_signal_and_changes_nothing(bench: Bench, tmp_pat
         await session.execute("LOCK TABLE files IN ACCESS EXCLUSIVE MODE")
         command = ("index", bench.mount)
         async with running_command(*command, env=env_of(bench), cwd=tmp_path) as index:
-            async with asyncio.timeout(30):
-                waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                while not query(bench.settings, waiting):
-                    await asyncio.sleep(0.02)
+            await until_blocked(bench.settings)
             assert await index.stop(MARGIN) == 0
     assert index.lines[-1] == "Stopped: nothing was changed."
     assert query(bench.settings, "SELECT 1 FROM files") == []

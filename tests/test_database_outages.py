@@ -6,15 +6,15 @@ import asyncio
 import os
 import random
 import signal
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
-from gateway.database import Database, StatementFailed
+from gateway.database import Database
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
-from gateway.errors import DatabaseUnavailable
+from gateway.errors import DatabaseUnavailable, StatementFailed
 from gateway.settings import Settings
-from tests.manager_schema import run_as
+from tests.manager_schema import connect_as, run_as
 from tests.sessions import (
     OURS,
     SLEEP,
@@ -141,10 +141,14 @@ async def test_killed_backends_cost_a_read_nothing(
 async def test_a_read_whose_backend_is_killed_meanwhile_is_tried_again(
     empty_database: Settings, database: Database
 ) -> None:
-    async with running(database.fetch_one("SELECT 1 AS n, pg_sleep(1)")) as read:
-        await until_ours(empty_database, 1, "state = 'active'")
-        await asyncio.to_thread(terminate_ours, empty_database)
-        assert (await read).n == 1
+    with closing(connect_as(empty_database, SUPERUSER)) as holder:
+        holder.cursor().execute("SELECT pg_advisory_lock(1)")
+        waiting = "SELECT 1 AS n FROM pg_advisory_lock_shared(1)"
+        async with running(database.fetch_one(waiting)) as read:
+            await until_ours(empty_database, 1, "wait_event_type = 'Lock'")
+            await asyncio.to_thread(terminate_ours, empty_database)
+            holder.cursor().execute("SELECT pg_advisory_unlock(1)")
+            assert (await read).n == 1
 
 
 async def test_a_transaction_whose_backend_is_killed_is_not_tried_again(
@@ -209,7 +213,7 @@ async def test_a_server_that_stalls_is_reported_in_bounded_time(
     own_server: EmbeddedPostgres,
 ) -> None:
     server = own_server
-    async with Database(settings_of(server, db_connect_timeout=0.3)) as database:
+    async with Database(settings_of(server, db_connect_timeout=2.0)) as database:
         os.kill(server.pid, signal.SIGSTOP)
         try:
             async with asyncio.timeout(UNTIL_SECONDS):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +35,6 @@ OF_THEIR_OWN = (
 )
 ALONE = [page for page in PAGES if page.stem not in (*OTHERS, *OF_THEIR_OWN)]
 RUNNABLE = [page for page in ALONE if steps_of(page.read_text(encoding="utf-8"))]
-PROGRAMS = {"https": "openssl", "behind-a-proxy": "nginx"}
 NAMED = [line for page in PAGES for line in names_of(page.read_text(encoding="utf-8"))]
 
 
@@ -71,8 +72,10 @@ def test_the_page_on_embedding_does_what_it_says(
 def test_a_page_that_starts_a_gateway_does_what_it_says(
     name: str, empty_database: Settings, sample: Sample, tmp_path: Path
 ) -> None:
-    if name in PROGRAMS:
-        require_program(PROGRAMS[name])
+    if name == "https":
+        require_program("openssl")
+    if name == "behind-a-proxy":
+        require_program("nginx")
     port = free_port()
     given = " ".join(f"{it}={value}" for it, value in variables(empty_database).items())
     changes = folders(sample) | {
@@ -145,3 +148,16 @@ def test_a_page_that_says_something_else_than_what_happens_fails(tmp_path: Path)
 def test_a_page_whose_command_fails_fails(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         Reader(tmp_path, 1).follow("```bash\nfalse\necho well\n```\n", {})
+
+
+def test_a_page_that_fails_leaves_nothing_running(tmp_path: Path) -> None:
+    """The pipe ends when the last one that could write to it does."""
+    os.mkfifo(tmp_path / "alive")
+    page = "```bash\nexec 3> alive\nsleep 1000 >&3 &\nfalse\n```\n"
+    reading = subprocess.Popen(["cat", "alive"], cwd=tmp_path)
+    try:
+        with pytest.raises(AssertionError):
+            Reader(tmp_path, 1).follow(page, {})
+        assert reading.wait(30) == 0
+    finally:
+        reading.kill()

@@ -84,7 +84,7 @@ FLOORS = (
     ("idempotency",),
     ("keys",),
     ("admission", "forwarded"),
-    ("handlers", "monitors", "middlewares", "cors", "logs"),
+    ("handlers", "monitors", "middlewares", "cors", "logs", "quick_polls"),
     ("app", "http_connection", "https", "access_log"),
     ("server",),
     ("standalone",),

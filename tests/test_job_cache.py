@@ -212,6 +212,14 @@ async def test_a_job_that_is_not_there_is_looked_for_each_time() -> None:
     assert readings == 2
 
 
+async def test_jobs_that_nobody_asks_for_any_more_are_let_go(cache: JobCache, table: Table) -> None:
+    for number in range(100):
+        await cache.get(str(number))
+    table.now += FRESH_SECONDS
+    await cache.get("another")
+    assert list(cache._known) == ["another"]
+
+
 async def test_memory_is_bounded(cache: JobCache, table: Table) -> None:
     for number in range(REMEMBERED_JOBS + 100):
         await cache.get(str(number))

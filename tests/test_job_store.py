@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from worker_kit import BLOCKED, PATIENCE, until_blocked
 
 from gateway import job_store
 from gateway.database import Database
@@ -144,12 +145,11 @@ async def test_a_create_that_is_cut_off_leaves_nothing(
         busy.autocommit = False
         busy.cursor().execute("LOCK TABLE cache_jobs IN SHARE MODE")
         task = asyncio.create_task(create_listed(store))
-        while not query("SELECT 1 FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0.01)
+        await until_blocked(database_settings)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        while query("SELECT 1 FROM pg_locks WHERE NOT granted"):
+        while query(BLOCKED):
             await asyncio.sleep(0.01)
     assert query("SELECT (SELECT count(*) FROM cache_jobs), count(*) FROM cache_job_items") == [
         (0, 0)
@@ -360,12 +360,11 @@ async def test_many_jobs_without_sizes_are_shown_while_their_items_cannot_be_sum
     with closing(connect_as(database_settings, database_settings.db_user)) as busy:
         busy.autocommit = False
         busy.cursor().execute("LOCK TABLE cache_job_items")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             jobs = await store.newest(1000)
         assert [job.progress.completed_bytes for job in jobs] == [0] * 1000
         page = asyncio.create_task(listed(store, limit=100))
-        while len(query("SELECT 1 FROM pg_locks WHERE NOT granted")) < SUMS_AT_ONCE:
-            await asyncio.sleep(0.01)
+        await until_blocked(database_settings, SUMS_AT_ONCE)
         assert len(await store.newest(5)) == 5, "other statements find a connection"
         busy.rollback()
     assert len((await page)[0]) == 100

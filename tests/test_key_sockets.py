@@ -60,7 +60,7 @@ async def end(settings: Settings, verb: str) -> None:
 async def test_a_socket_is_closed_at_the_end_of_its_key_though_nothing_is_announced(
     api: Any, database_settings: Settings
 ) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=3)
+    soon = datetime.now(UTC) + timedelta(seconds=6)
     secret = await make_key(database_settings, "render", expires_at=soon)
     await known_to(api, secret)
     headers = {"X-API-Key": secret}

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from reader_kit import PATIENCE, GatedFiles, Rig, reading_threads
+from reader_kit import PATIENCE, GatedFiles, Rig
 
 from gateway.worker import lane
 from gateway.worker.file_source import PosixFiles
@@ -73,5 +73,5 @@ def test_no_more_readers_are_started_than_can_copy_at_once(rig: Rig) -> None:
     for number in range(100):
         pool.submit(rig.file(f"{number}.mov"))
         if not pool._common.lane.is_open:  # a machine that is busy may open it
-            assert len(reading_threads()) <= WIDTH + 1
+            assert len(rig.threads()) <= WIDTH + 1
     rig.outcomes(pool, 100)

@@ -11,8 +11,6 @@ from reader_kit import (
     CHUNK,
     GatedFiles,
     Rig,
-    open_descriptors,
-    reading_threads,
 )
 
 from gateway.worker import file_source
@@ -62,7 +60,7 @@ def test_chunks_of_any_size_read_every_byte(rig: Rig, chunk_size: int) -> None:
 def test_many_files_come_out_once_each_and_leave_no_descriptor_open(rig: Rig) -> None:
     pool = rig.pool(concurrency=8)
     tasks = [rig.file(f"{n % 7}/{n}.dpx", n) for n in range(1000)]
-    before = open_descriptors()
+    before = rig.descriptors()
     for task in tasks:
         pool.submit(task)
     outcomes = rig.outcomes(pool, len(tasks))
@@ -70,26 +68,26 @@ def test_many_files_come_out_once_each_and_leave_no_descriptor_open(rig: Rig) ->
     assert [outcome.error for outcome in outcomes] == [None] * len(tasks)
     assert pool.bytes_read == sum(range(1000))
     assert (pool.unfinished, pool.pending, pool.in_flight, pool.hung) == (0, 0, 0, 0)
-    assert open_descriptors() == before
+    assert rig.descriptors() == before
 
 
 def test_threads_are_started_as_they_are_needed_and_never_more_than_wanted(rig: Rig) -> None:
     gate = rig.gate()
     source = GatedFiles(str(rig.root), {f"{n}.mov": gate for n in range(5)})
     pool = rig.pool(source, concurrency=3)
-    assert reading_threads() == []
+    assert rig.threads() == []
     pool.submit(rig.file("0.mov"))
     gate.wait_for_arrival()
-    assert len(reading_threads()) == 1
+    assert len(rig.threads()) == 1
     for n in range(1, 5):
         pool.submit(rig.file(f"{n}.mov"))
     gate.wait_for_arrival()
     gate.wait_for_arrival()
-    assert len(reading_threads()) == 3
+    assert len(rig.threads()) == 3
     assert (pool.in_flight, pool.pending, pool.unfinished) == (3, 2, 5)
     gate.let_pass(5)
     rig.outcomes(pool, 5)
-    assert len(reading_threads()) == 3
+    assert len(rig.threads()) == 3
 
 
 def test_progress_moves_while_a_large_file_is_being_read(rig: Rig) -> None:

@@ -12,7 +12,6 @@ import pytest
 from reader_kit import (
     CHUNK,
     Rig,
-    open_descriptors,
     task_for,
 )
 from superpowers import powerless
@@ -60,12 +59,12 @@ def test_a_read_error_half_way_fails_and_closes_the_file(rig: Rig) -> None:
             return os.preadv(descriptor, buffers, offset)
 
     pool = rig.pool(TornFiles(str(rig.root)))
-    before = open_descriptors()
+    before = rig.descriptors()
     task = rig.file("a.mov", 3 * CHUNK)
     pool.submit(task)
     assert rig.outcomes(pool)[0].error == "Input/output error"
     assert task.bytes_read == CHUNK
-    assert open_descriptors() == before
+    assert rig.descriptors() == before
 
 
 def test_a_fifo_is_refused_without_waiting_for_a_writer(rig: Rig) -> None:
@@ -124,12 +123,12 @@ def test_a_failed_file_closes_what_it_opened(rig: Rig, tmp_path: Path) -> None:
     (tmp_path / "outside.mov").write_bytes(b"x")
     (rig.root / "out.mov").symlink_to(tmp_path / "outside.mov")
     (rig.root / "reel").mkdir()
-    before = open_descriptors()
+    before = rig.descriptors()
     pool = rig.pool()
     for name in ("out.mov", "reel", "gone.mov"):
         pool.submit(task_for(rig.root / name))
     assert all(outcome.error for outcome in rig.outcomes(pool, 3))
-    assert open_descriptors() == before
+    assert rig.descriptors() == before
 
 
 def test_a_link_to_a_file_inside_is_read(rig: Rig) -> None:

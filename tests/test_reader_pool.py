@@ -11,8 +11,6 @@ from reader_kit import (
     PATIENCE,
     GatedFiles,
     Rig,
-    open_descriptors,
-    reading_threads,
 )
 
 from gateway.worker.read_task import ReadOutcome
@@ -21,7 +19,7 @@ from gateway.worker.read_task import ReadOutcome
 def test_a_cancelled_file_stops_at_its_next_chunk(rig: Rig) -> None:
     gate = rig.gate()
     pool = rig.pool(GatedFiles(str(rig.root), {"a.mov": gate}))
-    before = open_descriptors()
+    before = rig.descriptors()
     task = rig.file("a.mov", 10 * CHUNK)
     pool.submit(task)
     gate.wait_for_arrival()
@@ -29,7 +27,7 @@ def test_a_cancelled_file_stops_at_its_next_chunk(rig: Rig) -> None:
     gate.let_pass(10)
     outcome = rig.outcomes(pool)[0]
     assert (outcome.error, outcome.cancelled, task.bytes_read) == (None, True, CHUNK)
-    assert open_descriptors() == before
+    assert rig.descriptors() == before
 
 
 def test_a_file_cancelled_in_its_last_chunk_has_been_read(rig: Rig) -> None:
@@ -98,10 +96,10 @@ def test_a_read_that_hangs_fails_and_its_thread_is_replaced(rig: Rig, where: str
 def test_what_a_hung_read_says_late_is_not_heard(rig: Rig) -> None:
     gate = rig.gate()
     pool = rig.pool(GatedFiles(str(rig.root), {"a.mov": gate}), concurrency=1)
-    before = open_descriptors()
+    before = rig.descriptors()
     pool.submit(rig.file("a.mov"))
     gate.wait_for_arrival()
-    late = reading_threads()[0]
+    late = rig.threads()[0]
     rig.clock.now += 300.0
     pool.check_stalled()
     assert rig.outcomes(pool)[0].error == "No data for 300 seconds"
@@ -111,7 +109,7 @@ def test_what_a_hung_read_says_late_is_not_heard(rig: Rig) -> None:
     assert not late.is_alive()
     assert pool.drain() == []
     assert (rig.tellings, pool.hung, pool.bytes_read) == (told, 0, 0)
-    assert open_descriptors() == before
+    assert rig.descriptors() == before
 
 
 def test_a_slow_read_that_gets_on_is_left_alone(rig: Rig) -> None:
@@ -212,4 +210,4 @@ def test_a_telling_that_fails_does_not_end_the_thread(rig: Rig) -> None:
     for n in range(3):
         pool.submit(rig.file(f"{n}.mov"))
         assert rig.outcomes(pool)[0].error is None
-    assert len(reading_threads()) == 1
+    assert len(rig.threads()) == 1

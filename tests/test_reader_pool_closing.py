@@ -12,7 +12,6 @@ from reader_kit import (
     PATIENCE,
     GatedFiles,
     Rig,
-    reading_threads,
     wait_until,
 )
 
@@ -30,7 +29,7 @@ def test_closing_gives_back_what_waits_and_what_is_being_read(rig: Rig) -> None:
     assert [outcome.task for outcome in pool.drain()] == tasks[:1]
     assert (pool.unfinished, pool.pending) == (0, 0)
     gate.let_pass(9)
-    for thread in reading_threads():
+    for thread in rig.threads():
         thread.join(PATIENCE)
     assert pool.drain() == []
     assert tasks[1].bytes_read == CHUNK
@@ -50,7 +49,7 @@ def test_closing_waits_for_readers_that_come_to_their_next_chunk(rig: Rig) -> No
     wait_until(lambda: all(reader.stopped for reader in pool._readers))
     gate.let_pass(9)
     closing.join(PATIENCE)
-    assert reading_threads() == []
+    assert rig.threads() == []
     # The small one came to its end with that chunk: it is read, not given back.
     assert unfinished == [large]
     assert [outcome.task for outcome in pool.drain()] == [small]
@@ -63,7 +62,7 @@ def test_closing_does_not_wait_for_a_hung_read(rig: Rig) -> None:
     pool.submit(task)
     gate.wait_for_arrival()
     assert pool.close(timeout=0.01) == [task]
-    assert [thread.is_alive() for thread in reading_threads()] == [True]
+    assert [thread.is_alive() for thread in rig.threads()] == [True]
 
 
 def test_closing_twice_gives_nothing_back_twice(rig: Rig) -> None:
@@ -109,7 +108,7 @@ def test_every_task_comes_out_exactly_once_however_closing_falls(rig: Rig) -> No
         for task in tasks:
             pool.submit(task)
         unfinished = pool.close()
-        for reader in reading_threads():
+        for reader in rig.threads():
             reader.join(PATIENCE)
         settled = [outcome.task for outcome in pool.drain()] + unfinished
         assert len(settled) == len(tasks)

@@ -122,10 +122,9 @@ def test_the_settings_shown_are_as_the_reference_has_them() -> None:
 
 
 def test_every_route_is_in_the_table() -> None:
-    told = {match for row in rows_of("The API") for match in re.findall(r"`([A-Z]+ /\S*)`", row[0])}
-    pages = {"GET /"}
+    told = {route for row in rows_of("The API") for route in re.findall(r"`([A-Z]+ /\S*)`", row[0])}
     served = {f"{route.method} {route.path}" for route in ROUTES if not route.is_page}
-    assert told - pages == {re.sub(r"\{job_id[^}]*\}", "{id}", route) for route in served}
+    assert told == {"GET /"} | {re.sub(r"\{job_id[^}]*\}", "{id}", it) for it in served}
 
 
 def test_every_command_that_runs_a_gateway_is_in_the_table() -> None:

@@ -13,8 +13,6 @@ from reader_kit import (
     Gate,
     GatedFiles,
     Rig,
-    open_descriptors,
-    reading_threads,
     task_for,
     wait_until,
 )
@@ -75,7 +73,7 @@ def begin(
 
 
 def test_a_file_that_has_to_be_waited_for_is_read_by_all_readers(rig: Rig) -> None:
-    before = open_descriptors()
+    before = rig.descriptors()
     pool, source, gate, task = begin(rig, chunks=40)
     assert (task.bytes_read, pool.in_flight) == (2 * CHUNK, 1)
     gate.let_pass(100)
@@ -83,7 +81,7 @@ def test_a_file_that_has_to_be_waited_for_is_read_by_all_readers(rig: Rig) -> No
     assert (outcome.error, outcome.cancelled) == (None, False)
     assert source.reads == Counter({(n * CHUNK, CHUNK): 1 for n in range(40)})
     assert task.bytes_read == pool.bytes_read == 40 * CHUNK
-    assert open_descriptors() == before
+    assert rig.descriptors() == before
     assert source.opened == ["large.mov"]
 
 
@@ -96,7 +94,7 @@ def test_a_file_that_comes_from_memory_is_read_by_one_reader(rig: Rig) -> None:
         pool.check_stalled()
         gate.let_pass()
     assert rig.outcomes(pool)[0].error is None
-    assert len(reading_threads()) == 1
+    assert len(rig.threads()) == 1
 
 
 def test_its_progress_rises_with_every_chunk_of_every_reader(rig: Rig) -> None:
@@ -109,7 +107,7 @@ def test_its_progress_rises_with_every_chunk_of_every_reader(rig: Rig) -> None:
 
 
 def test_cancelling_stops_all_of_its_readers_at_their_next_chunk(rig: Rig) -> None:
-    before = open_descriptors()
+    before = rig.descriptors()
     pool, source, gate, task = begin(rig, chunks=40)
     task.cancelled = True
     gate.let_pass(100)
@@ -117,12 +115,12 @@ def test_cancelling_stops_all_of_its_readers_at_their_next_chunk(rig: Rig) -> No
     assert (outcome.error, outcome.cancelled) == (None, True)
     assert source.reads.total() == 2 + READERS
     assert task.bytes_read == (2 + READERS) * CHUNK
-    assert open_descriptors() == before
-    assert len(reading_threads()) == READERS
+    assert rig.descriptors() == before
+    assert len(rig.threads()) == READERS
 
 
 def test_a_cancelled_one_whose_readers_all_hang_is_let_go_of_once(rig: Rig) -> None:
-    before = open_descriptors()
+    before = rig.descriptors()
     pool, _source, gate, task = begin(rig, chunks=40)
     task.cancelled = True
     pool.check_stalled()
@@ -132,11 +130,11 @@ def test_a_cancelled_one_whose_readers_all_hang_is_let_go_of_once(rig: Rig) -> N
     assert (outcome.error, outcome.cancelled, pool.hung) == (None, True, READERS)
     gate.let_pass(100)
     wait_until(lambda: pool.hung == 0)
-    assert open_descriptors() == before
+    assert rig.descriptors() == before
 
 
 def test_one_part_that_hangs_fails_the_file_once_and_loses_no_reader(rig: Rig) -> None:
-    before = open_descriptors()
+    before = rig.descriptors()
     pool, source, gate, task = begin(rig, chunks=6, hung_at=3 * CHUNK)
     gate.let_pass(100)
     wait_until(lambda: task.bytes_read == 5 * CHUNK)
@@ -150,7 +148,7 @@ def test_one_part_that_hangs_fails_the_file_once_and_loses_no_reader(rig: Rig) -
     source.hang.set()
     wait_until(lambda: pool.hung == 0)
     assert pool.drain() == []
-    assert open_descriptors() == before
+    assert rig.descriptors() == before
 
 
 def assert_all_readers_read(rig: Rig, pool: ReaderPool, source: CountedFiles) -> None:
@@ -177,13 +175,13 @@ def test_parts_that_get_on_are_left_alone_for_hours(rig: Rig) -> None:
 
 
 def test_an_error_of_one_part_is_the_files(rig: Rig) -> None:
-    before = open_descriptors()
+    before = rig.descriptors()
     pool, source, gate, _task = begin(rig, chunks=40)
     source.torn_from = 4 * CHUNK
     gate.let_pass(100)
     outcome = rig.outcomes(pool)[0]
     assert (outcome.error, outcome.cancelled) == ("Operation not permitted", False)
-    assert open_descriptors() == before
+    assert rig.descriptors() == before
     assert_all_readers_read(rig, pool, source)
 
 
@@ -218,13 +216,13 @@ def test_readers_leave_a_large_file_for_one_that_waits(rig: Rig) -> None:
 
 
 def test_a_pool_that_closes_gives_the_file_back_unread(rig: Rig) -> None:
-    before = open_descriptors()
+    before = rig.descriptors()
     pool, _source, gate, task = begin(rig, chunks=40)
     pool.stop()
     gate.let_pass(100)
     assert pool.close(PATIENCE) == [task]
     assert pool.drain() == []
-    assert open_descriptors() == before
+    assert rig.descriptors() == before
 
 
 def test_helpers_go_to_the_large_file_with_the_fewest_readers(rig: Rig) -> None:
@@ -274,7 +272,7 @@ def test_a_file_given_up_while_its_owner_ends_it_leaves_no_dead_thread(rig: Rig)
     object.__setattr__(pool._common, "finish", settle_late)
     pool.submit(task)
     assert rig.outcomes(pool)[0].error == "No data"
-    wait_until(lambda: not reading_threads())
+    wait_until(lambda: not rig.threads())
     object.__setattr__(pool._common, "finish", settle)
     pool.submit(task_for(rig.file("b.mov").path))
     assert pool.check_stalled() == 0

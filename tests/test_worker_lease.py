@@ -20,6 +20,7 @@ from worker_kit import (
     happens,
     item_states,
     query,
+    until_blocked,
 )
 
 from gateway.database import connection_arguments
@@ -197,10 +198,7 @@ async def test_the_end_of_a_lease_waits_for_its_claim_under_way(
         claim = {"job": job_id, "worker": item_store.worker_id, "limit": 5, "items": None}
         connection.cursor().execute(load_queries("worker")["claim"], claim)
         ending = asyncio.create_task(item_store.end_lease())
-        async with asyncio.timeout(30):
-            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            while not query(bench.settings, waiting):
-                await asyncio.sleep(0.02)
+        await until_blocked(bench.settings)
         connection.commit()
     await ending
     assert item_states(bench.settings, job_id) == {"pending": 5}

@@ -24,6 +24,10 @@ from gateway.worker.item_store import ItemStore
 from gateway.worker.worker import Worker
 
 PATIENCE = 60.0
+# The server has other databases, in which others may wait.
+BLOCKED = """
+SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 
 
 def write_tree(root: Path, files: Mapping[str, int]) -> None:
@@ -44,6 +48,13 @@ def query(settings: Settings, statement: str, *parameters: object) -> list[Any]:
     with closing(connection), connection, connection.cursor(cursor_factory=NamedTupleCursor) as cur:
         cur.execute(statement, parameters or None)
         return cur.fetchall() if cur.description else []
+
+
+async def until_blocked(settings: Settings, count: int = 1) -> None:
+    """Wait until so many statements in the database wait for a lock."""
+    async with asyncio.timeout(PATIENCE):
+        while len(query(settings, BLOCKED)) < count:
+            await asyncio.sleep(0.02)
 
 
 def item_states(settings: Settings, job_id: str) -> dict[str, int]:

@@ -29,7 +29,7 @@ async def list_(request: web.Request) -> web.Response:
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),
         offset=OFFSET.read(request.query),
-        submitted_by=sees_only(request, request[CALLER]),
+        submitted_by=sees_only(request.app, request[CALLER]),
     )
     filespaces = request.app[FILESPACES]
     shown = [_shown(file, filespaces) for file in files]

@@ -17,7 +17,7 @@ from gateway.aside import compute
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
 from gateway.handlers.idempotency_key import identify, read_idempotency_key
 from gateway.handlers.requests import Names, read_json
-from gateway.handlers.responses import is_known, json_response
+from gateway.handlers.responses import ASKED_FOR_AGAIN, is_known, json_response
 from gateway.idempotency import FirstAnswer
 from gateway.index_state import IndexState
 from gateway.job_pages import PageOfJobs
@@ -135,8 +135,8 @@ def _answer_created(
 async def get(request: web.Request) -> web.Response:
     """A job's state and progress; 304 when the caller's ETag still holds."""
     known = await request.app[JOB_CACHE].get(parse_job_id(request.match_info["job_id"]))
-    check_visible(known.job, sees_only(request, request[CALLER]))
-    headers = {"ETag": known.tag, "Cache-Control": "private, no-cache"}
+    check_visible(known.job, sees_only(request.app, request[CALLER]))
+    headers = {"ETag": known.tag, **ASKED_FOR_AGAIN}
     if is_known(known.tag, request):
         return web.Response(status=304, headers=headers)
     return json_response(known.answer(request.app[METRICS].fresh_throughput), headers=headers)
@@ -149,7 +149,7 @@ async def list_(request: web.Request) -> web.Response:
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),
         offset=OFFSET.read(request.query),
-        submitted_by=sees_only(request, request[CALLER]),
+        submitted_by=sees_only(request.app, request[CALLER]),
     )
     return json_response(await request.app[JOB_PAGES].get(wanted))
 
@@ -157,7 +157,7 @@ async def list_(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job that has not ended."""
     job_id = parse_job_id(request.match_info["job_id"])
-    await request.app[JOB_STORE].cancel(job_id, sees_only(request, request[CALLER]))
+    await request.app[JOB_STORE].cancel(job_id, sees_only(request.app, request[CALLER]))
     request.app[JOB_CACHE].drop(job_id)
     request.app[JOB_CANCELLED].set()
     answer: JobCancelled = {"success": True, "message": "Job cancelled successfully"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -15,6 +16,10 @@ from gateway.errors import Details
 from gateway.shapes.answers import Refusal
 
 DETAILS_SHOWN: Final = 1000
+# What is shown to one caller, who asks again each time whether it still holds.
+ASKED_FOR_AGAIN: Final[Mapping[str, str]] = MappingProxyType({"Cache-Control": "private, no-cache"})
+# A content type is what it says: nobody shall guess another.
+AS_IT_SAYS: Final[Mapping[str, str]] = MappingProxyType({"X-Content-Type-Options": "nosniff"})
 CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -27,10 +32,11 @@ def request_id(request: web.BaseRequest) -> str:
     return f"{random.getrandbits(64):016x}"
 
 
-def is_known(tag: str, request: web.Request) -> bool:
+def is_known(tag: str, request: web.BaseRequest) -> bool:
     """Whether the caller has what the tag, an ETag header, stands for: then the answer is 304."""
-    if request.headers.get(hdrs.IF_NONE_MATCH) == tag:
-        return True
+    sent = request.headers.get(hdrs.IF_NONE_MATCH)
+    if sent is None or sent == tag:
+        return sent is not None
     value = tag.removeprefix("W/").strip('"')
     return any(known.value in (value, ETAG_ANY) for known in request.if_none_match or ())
 

@@ -27,6 +27,7 @@ from gateway.errors import (
     InvalidRequest,
     RateLimited,
     Starting,
+    StatementFailed,
     Unauthorized,
     Unavailable,
 )
@@ -206,6 +207,9 @@ class _Connection:
         try:
             message = _parse(data)
             await self._answers[message["type"]](message)
+        except StatementFailed:
+            # A fault of ours: it ends the connection, and is logged.
+            raise
         except GatewayError as error:
             answer: Complaint = {"type": "error", "error": error.message}
             if isinstance(error, RateLimited | Unavailable):
@@ -251,7 +255,7 @@ class _Connection:
             raise Unauthorized
         if self._outbox.is_full:
             raise InvalidRequest("The connection does not keep up with what it gets")
-        owner = sees_only(self._request, self._caller)
+        owner = sees_only(self._app, self._caller)
         wanted = _channel(message).for_owner(owner)
         if len((self._topics | wanted.topics) - {METRICS_TOPIC}) > SUBSCRIPTIONS_LIMIT:
             raise InvalidRequest(f"At most {SUBSCRIPTIONS_LIMIT} subscriptions a connection")
@@ -302,7 +306,7 @@ class _Connection:
             raise Starting from None
 
     async def _unsubscribe(self, message: Message) -> None:
-        owner = None if self._caller is None else sees_only(self._request, self._caller)
+        owner = None if self._caller is None else sees_only(self._app, self._caller)
         wanted = _channel(message).for_owner(owner)
         for topic in wanted.topics | wanted.narrower:
             self._leave(topic)
