@@ -54,6 +54,7 @@ from gateway.monitors.outboxes import OutboxesMonitor
 from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
 from gateway.monitors.signing_keys import signing_keys_monitor
+from gateway.monitors.worker_limit import WorkerLimitMonitor
 from gateway.mount import Mount
 from gateway.nonce_store import NonceStore
 from gateway.openapi.document import ApiDescription
@@ -88,6 +89,7 @@ from gateway.signing_keys import SigningKeys
 from gateway.submission import Submission
 from gateway.tokens import TokenRules, Tokens
 from gateway.web import load_web_files
+from gateway.worker.throttle_store import ThrottleStore
 
 log = logging.getLogger(__name__)
 
@@ -257,14 +259,17 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
         ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
+        WorkerLimitMonitor(
+            ThrottleStore(database), settings.worker_max_bytes_per_second, metrics, readiness
+        ),
     ]
     if settings.allowed_paths:
         monitors.append(AllowedPathsMonitor(filespaces))
     if settings.api_key_file:
         monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[keys.API_KEYS]))
     if settings.jwt_issuer:
-        url, file = settings.jwt_jwks_url, settings.jwt_jwks_file
-        monitors.append(signing_keys_monitor(app[keys.SIGNING_KEYS], url, file))
+        issuer, url, file = settings.jwt_issuer, settings.jwt_jwks_url, settings.jwt_jwks_file
+        monitors.append(signing_keys_monitor(app[keys.SIGNING_KEYS], issuer, url, file))
     if settings.backend_ws_url:
         monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespaces))
     if settings.s3_health_bucket:

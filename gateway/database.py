@@ -20,6 +20,7 @@ from psycopg2.extras import NamedTupleCursor
 from gateway.connection_arguments import connection_arguments
 from gateway.database_errors import describe_outage, translated_errors
 from gateway.errors import DatabaseUnavailable, Unavailable
+from gateway.full_disk import FullDisk
 from gateway.lost_sockets import mind_socket
 from gateway.settings import Settings
 
@@ -101,6 +102,7 @@ class Database:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.full_disk = FullDisk()
         self._settings = settings
         self._places = asyncio.Semaphore(settings.db_pool_size)
         self._slow_turns = asyncio.Semaphore(max(1, settings.db_pool_size // 2))

@@ -91,6 +91,10 @@ class JobStore:
         `DatabaseUnavailable`.
         """
         parameters = await compute(len(request.listed_files), _parameters, request)
+        with self._database.full_disk.watched():
+            return await self._create(parameters, beside)
+
+    async def _create(self, parameters: Mapping[str, Any], beside: Beside | None) -> CreatedJob:
         async with (
             self._database.slow_turn(),
             self._database.transaction(self._submit_seconds) as session,

@@ -194,7 +194,7 @@ async def test_where_the_rate_limit_refuses_the_client_waits_as_it_is_told(
         if seconds >= 1:
             waits.append(seconds)
             limits = server.app[keys.LIMITS]
-            for buckets in limits._buckets.values():
+            for buckets in (limits._requests, limits._polls):
                 buckets._buckets.clear()
         await sleep(0)
 

@@ -107,6 +107,7 @@ def test_the_page_on_the_command_line_has_every_command_and_every_name_of_its_fi
     assert re.findall(r"^\| `([a-z]+)", text, re.MULTILINE) == list(USING)
     [file] = [it.text for it in blocks_of(text) if it.language == "toml"]
     assert tuple(tomllib.loads(file)) == NAMES
+    assert "`token` in your file" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative_name)

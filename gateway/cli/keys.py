@@ -160,31 +160,42 @@ def list_(settings: Settings, *, as_json: bool) -> None:
         say("There are no keys but API_GATEWAY_KEY.")
 
 
-@command.command()
-@click.argument("name")
-@key_command(*AUDIT)
-def revoke(settings: Settings, *, name: str) -> None:
-    """Let the key NAME open nothing any more. Its name is not given again."""
-    _audited(settings, "key.revoke", "done", name, lambda store: store.revoke(name))
-    say(f"The key {printable(name)} is revoked.")
+def _changing(
+    verb: str, changed: str, change: Callable[[KeyStore, str], Awaitable[None]], explained: str
+) -> click.Command:
+    """A command that changes what the key NAME opens; ``changed`` is what the key is then."""
+
+    @click.command(verb, help=explained)
+    @click.argument("name")
+    @key_command(*AUDIT)
+    def changing(settings: Settings, *, name: str) -> None:
+        _audited(settings, f"key.{verb}", "done", name, lambda store: change(store, name))
+        say(f"The key {printable(name)} is {changed}.")
+
+    return changing
 
 
-@command.command()
-@click.argument("name")
-@key_command(*AUDIT)
-def disable(settings: Settings, *, name: str) -> None:
-    """Let the key NAME open nothing until it is enabled again."""
-    _audited(settings, "key.disable", "done", name, lambda store: store.disable(name))
-    say(f"The key {printable(name)} is disabled.")
-
-
-@command.command()
-@click.argument("name")
-@key_command(*AUDIT)
-def enable(settings: Settings, *, name: str) -> None:
-    """Let the key NAME open again what it did before it was disabled."""
-    _audited(settings, "key.enable", "done", name, lambda store: store.enable(name))
-    say(f"The key {printable(name)} is enabled.")
+for _changer in (
+    _changing(
+        "revoke",
+        "revoked",
+        KeyStore.revoke,
+        "Let the key NAME open nothing any more. Its name is not given again.",
+    ),
+    _changing(
+        "disable",
+        "disabled",
+        KeyStore.disable,
+        "Let the key NAME open nothing until it is enabled again.",
+    ),
+    _changing(
+        "enable",
+        "enabled",
+        KeyStore.enable,
+        "Let the key NAME open again what it did before it was disabled.",
+    ),
+):
+    command.add_command(_changer)
 
 
 def _audited(
