@@ -54,7 +54,8 @@ FLOORS = (
         "database",
         "connection_arguments",
         "database_errors",
-        "lost_sockets",
+        "database_connection",
+        "connection_pool",
         "embedded_postgres",
         "wire",
         "outbox",
@@ -187,7 +188,8 @@ def test_only_the_database_knows_the_driver() -> None:
         if {"psycopg2", "aiopg"} & {module.split(".")[0] for module in foreign_imports(tree)}
     }
     assert knowing <= {
-        *("database", "database_errors", "lost_sockets", "migrations", "embedded_postgres")
+        *("database", "database_connection", "database_errors", "connection_pool"),
+        *("migrations", "embedded_postgres"),
     }
 
 
