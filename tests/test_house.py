@@ -58,8 +58,9 @@ FLOORS = (
         "database",
         "connection_arguments",
         "database_errors",
-        "lost_sockets",
         "full_disk",
+        "database_connection",
+        "connection_pool",
         "embedded_postgres",
         "wire",
         "outbox",
@@ -196,7 +197,8 @@ def test_only_the_database_knows_the_driver() -> None:
         if {"psycopg2", "aiopg"} & {module.split(".")[0] for module in foreign_imports(tree)}
     }
     assert knowing <= {
-        *("database", "database_errors", "lost_sockets", "migrations", "embedded_postgres")
+        *("database", "database_connection", "database_errors", "connection_pool"),
+        *("migrations", "embedded_postgres"),
     }
 
 
