@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from worker_kit import Bench, counters, open_bench, query
 
+from gateway.jobs import JobStatus
 from gateway.settings import Settings
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport
@@ -30,8 +31,16 @@ async def store(bench: Bench) -> ItemStore:
     return store
 
 
-def make_job(bench: Bench, status: str, items: list[str], total: int, when: str) -> str:
+# TeamCache Manager's own table lets counters be null.
+NULLABLE = "ALTER TABLE cache_jobs " + ", ".join(
+    f"ALTER {name} DROP NOT NULL" for name in ("total_files", "completed_files", "failed_files")
+)
+
+
+def make_job(bench: Bench, status: str, items: list[str], total: int | None, when: str) -> str:
     """A job of TeamCache Manager's with items of these states."""
+    if total is None:
+        query(bench.settings, NULLABLE)
     [row] = query(
         bench.settings,
         "INSERT INTO cache_jobs (status, file_paths, total_files, created_at, started_at)"
@@ -63,10 +72,18 @@ def make_job(bench: Bench, status: str, items: list[str], total: int, when: str)
         ("running", ["completed", "pending"], 2, OLD, False),
         ("running", ["completed", "running"], 2, OLD, False),
         ("paused", ["completed"], 1, OLD, False),
+        ("running", ["completed"], None, "now() AT TIME ZONE 'UTC'", True),
+        ("running", [], None, "now() AT TIME ZONE 'UTC'", False),
     ],
 )
 async def test_only_a_job_that_nobody_fills_any_more_is_ended(
-    bench: Bench, store: ItemStore, status: str, items: list[str], total: int, when: str, ends: bool
+    bench: Bench,
+    store: ItemStore,
+    status: str,
+    items: list[str],
+    total: int | None,
+    when: str,
+    ends: bool,
 ) -> None:
     job_id = make_job(bench, status, items, total, when)
     assert (job_id in await store.exhausted_jobs()) is ends
@@ -95,6 +112,27 @@ async def test_a_job_that_is_ended_says_what_failed(
     job_id = make_job(bench, "running", items, len(items), OLD)
     assert await store.end_exhausted_job(job_id)
     assert (await bench.store.get(job_id)).error == error
+
+
+@pytest.mark.parametrize("uncounted", [None, 0])
+async def test_a_job_whose_files_nobody_counted_ends_with_its_last_file(
+    bench: Bench, store: ItemStore, uncounted: int | None
+) -> None:
+    query(bench.settings, NULLABLE)
+    job_id = make_job(bench, "running", ["pending"] * 4, uncounted, OLD)
+    query(
+        bench.settings,
+        "UPDATE cache_jobs SET completed_files = NULL, failed_files = NULL WHERE id = %s",
+        job_id,
+    )
+    tasks = [item.task for item in await store.claim(job_id, 3)]
+    for task in tasks:
+        report = [ItemReport(task, "completed", None, 0)]
+        assert await store.report(job_id, report) is JobStatus.RUNNING
+    [last] = await store.claim(job_id, 3)
+    assert await store.report(job_id, [ItemReport(last.task, "failed", "gone", 0)]) == "completed"
+    assert counters(bench.settings, job_id)[:3] == ("completed", 3, 1)
+    assert (await bench.store.get(job_id)).error == "1 of 4 files failed, the first: /media/3: gone"
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
