@@ -140,9 +140,12 @@ class Mount:
 
     def _call_threads(self, batch: _Batch) -> None:
         with self._changed:
-            wanted = min(batch.at_once, len(batch.paths)) - (batch.taken - batch.answered)
-            self._changed.notify(wanted)
-            fresh = max(0, min(wanted - self._idle, STATS_AT_ONCE - self._threads))
+            wanted = max(0, min(batch.at_once, len(batch.paths)) - (batch.taken - batch.answered))
+            woken = min(wanted, self._idle)
+            self._changed.notify(woken)
+            # Here, not when it wakes: until then it would be promised to others, too.
+            self._idle -= woken
+            fresh = min(wanted - woken, STATS_AT_ONCE - self._threads)
             self._threads += fresh
         for _ in range(fresh):
             threading.Thread(target=self._serve, name="mount-stat", daemon=True).start()
@@ -168,10 +171,9 @@ class Mount:
     def _next(self) -> tuple[_Batch, int]:
         """The next path to look at. Each batch gives one in turn: a small one is soon done."""
         with self._changed:
-            self._idle += 1
             while (batch := self._choose()) is None:
+                self._idle += 1
                 self._changed.wait()
-            self._idle -= 1
             batch.taken += 1
             return batch, batch.taken - 1
 

@@ -186,6 +186,24 @@ async def test_a_small_request_does_not_wait_for_a_large_one(
     await large
 
 
+async def test_an_idle_thread_is_promised_to_one_alone(
+    hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mount_module, "STATS_SECONDS", UNTIL_SECONDS)
+    mount = Mount(["/"])
+    await mount.look_at(["/"])
+    async with asyncio.timeout(UNTIL_SECONDS):
+        while not mount._idle:
+            await asyncio.sleep(0.001)
+    with mount._changed:  # both are taken in before the thread can wake
+        slow, quick = (asyncio.create_task(mount.look_at([it])) for it in ("/hung/0", "/"))
+        await asyncio.sleep(0)
+    assert await quick == [Seen(Kind.DIRECTORY)]
+    assert not slow.done()
+    hanging.go_on.set()
+    await slow
+
+
 async def test_a_loop_that_was_closed_meanwhile_does_not_end_a_thread(hanging: Hanging) -> None:
     mount = Mount(["/"])
 
