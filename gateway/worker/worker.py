@@ -46,8 +46,8 @@ class Worker:
     """Reads the files of cache jobs through the mount. Several workers may share a job.
 
     Active jobs get equal shares of what is claimed, so that a small one need not wait for a huge
-    one. ``is_alone``: no other worker can be alive, whatever their leases say. ``source`` stands
-    in for the real files.
+    one. ``is_alone``: as it begins no other worker can be alive, whatever their leases say.
+    ``source`` stands in for the real files.
     """
 
     def __init__(
@@ -287,6 +287,8 @@ class Worker:
         if returned := await self._items.give_back_expired(everybody=self._is_alone):
             log.warning("worker: %d files came back from a worker that died", returned)
             self._announce()
+        # Whoever is here from now on may have come after us, and has a lease that tells.
+        self._is_alone = False
 
     async def _listen(self) -> None:
         while True:
