@@ -18,7 +18,6 @@ from plans_kit import (
     indexes,
     scanned,
     small_folders,
-    some_files,
     walk,
 )
 
@@ -155,7 +154,8 @@ def test_a_report_touches_the_reported_items_alone(plans: Plans, total: str) -> 
 
 @pytest.mark.parametrize("count", [1, 100, 500])
 def test_read_files_are_marked_through_an_index(plans: Plans, count: int) -> None:
-    parameters = {"paths": array_literal(some_files(plans, count)), "job": plans.large_job}
+    items = array_literal(range(30_001, 30_001 + count))
+    parameters = {"items": items, "job": plans.large_job}
     assert scanned(plans.explain(WORKER["mark_cached"], parameters)) == set()
 
 

@@ -285,16 +285,23 @@ RETURNING j.status
 SELECT set_config('lock_timeout', '1000', true)
 
 -- name: mark_cached
--- Rows that somebody holds are not waited for: returns their paths.
+-- Rows that somebody holds are not waited for: returns the items of those. A file that the indexer
+-- has found changed since it was read stays unmarked; which may happen while its row is held.
 WITH known AS MATERIALIZED (
-    SELECT f.id, f.path FROM files f WHERE f.path = ANY(%(paths)s::text[])
+    SELECT f.id, i.id AS item
+    FROM cache_job_items i
+    JOIN files f ON f.path = i.file_path
+    WHERE i.id = ANY(%(items)s::bigint[])
+      AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
 ),
 free AS MATERIALIZED (
     SELECT f.id
-    FROM files f
-    WHERE f.path = ANY(%(paths)s::text[])
+    FROM cache_job_items i
+    JOIN files f ON f.path = i.file_path
+    WHERE i.id = ANY(%(items)s::bigint[])
+      AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
     ORDER BY f.path
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF f SKIP LOCKED
 ),
 marked AS (
     UPDATE files f
@@ -302,12 +309,12 @@ marked AS (
     FROM free
     WHERE f.id = free.id
 )
-SELECT k.path FROM known k WHERE NOT EXISTS (SELECT FROM free WHERE free.id = k.id)
+SELECT k.item FROM known k WHERE NOT EXISTS (SELECT FROM free WHERE free.id = k.id)
 
 -- name: unmarked_files
 -- What a job has read and nobody has marked since: another worker has yet to, or died before it
--- could. A file that the indexer has found changed since it was read stays unmarked.
-SELECT f.path
+-- could. But for files that have changed, see mark_cached.
+SELECT i.id
 FROM cache_job_items i
 JOIN files f ON f.path = i.file_path
 WHERE i.job_id = %(job)s::uuid AND i.status = 'completed'

@@ -216,7 +216,7 @@ class Worker:
     async def _report_job(self, job_id: str, reports: Sequence[ItemReport]) -> None:
         status = await self._items.report(job_id, reports)
         self._ledger.settle(reports)
-        self._marks.add(job_id, [r.task.path for r in reports if r.status == "completed"])
+        self._marks.add(job_id, [r.task.item_id for r in reports if r.status == "completed"])
         _tell_failures(job_id, [r for r in reports if r.status == "failed"])
         if status is not None and status.has_ended:
             log.info("job %s %s", job_id, status)
