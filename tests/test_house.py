@@ -43,11 +43,13 @@ FLOORS = (
         "sql",
         "mount",
         "sight",
+        "location",
         "size_tally",
         "tls",
         "signing_keys",
         "tokens",
     ),
+    ("filespaces",),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("request_counts", "shared_reads"),
     (

@@ -36,7 +36,7 @@ class Hanging:
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     """A mount that hangs in part; two seconds are a tenth here."""
     hanging = Hanging()
-    monkeypatch.setattr(mount_module, "Sight", lambda mount_points: hanging)
+    monkeypatch.setattr(mount_module, "Sight", lambda *folders: hanging)
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 0.1)
     yield hanging
     hanging.go_on.set()

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from gateway.database import Database
 from gateway.errors import GatewayError
+from gateway.filespaces import make_filespaces
 from gateway.jobs import JOBS_CHANNEL
 from gateway.mount import Mount
 from gateway.settings import Settings
@@ -132,6 +133,7 @@ class Worker:
             read_timeout=self._settings.worker_read_timeout,
             on_outcomes=partial(_set_from_thread, loop, self._awake),
             source=self._source,
+            allowed=make_filespaces(self._settings).allowed_prefixes,
             throttle=self._throttling.throttle,
         )
 
