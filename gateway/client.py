@@ -27,7 +27,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.client_errors import GatewayClientError, GatewayUnreachable
-from gateway.client_retries import send_until_answered
+from gateway.client_retries import now, send_until_answered
 from gateway.client_views import (
     FileView,
     JobChange,
@@ -211,7 +211,7 @@ class GatewayClient:
         one is lost. Raises `GatewayClientError` when the gateway refuses (no such job),
         `GatewayUnreachable` when it cannot be reached for ``patience`` seconds.
         """
-        failures, given_up_at = 0, _now() + patience
+        failures, given_up_at = 0, now() + patience
         while True:
             is_connected = False
             try:
@@ -224,10 +224,10 @@ class GatewayClient:
             except (aiohttp.ClientError, OSError, _Disconnected) as error:
                 # Patience begins when the connection is lost, however long it was quiet before.
                 if is_connected:
-                    failures, given_up_at = 0, _now() + patience
+                    failures, given_up_at = 0, now() + patience
                     if on_lost is not None:
                         on_lost()
-                if _now() >= given_up_at:
+                if now() >= given_up_at:
                     raise GatewayUnreachable(f"The gateway cannot be reached: {error}") from error
             failures += 1
             # Jitter: clients that lost the same gateway must not all come back at once.
@@ -394,7 +394,3 @@ def _read_wait(retry_after: str) -> float:
         except (ValueError, TypeError):
             seconds = 1.0
     return max(1.0, min(LONGEST_WAIT, seconds)) if math.isfinite(seconds) else 1.0
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -28,6 +28,7 @@ FLOORS = (
         "descriptors",
         "connections",
         "small_file",
+        "escaping",
     ),
     ("client_retries",),
     ("client",),
