@@ -45,10 +45,6 @@ class JobStatus(StrEnum):
         """Whether no worker will touch the job any more."""
         return self in ENDED
 
-    def may_become(self, other: JobStatus) -> bool:
-        """Whether the transition to ``other`` is legal."""
-        return other in TRANSITIONS[self]
-
 
 ENDED: Final = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
