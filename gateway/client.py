@@ -24,7 +24,7 @@ import aiohttp
 
 from gateway.client_credentials import Token, proof_of
 from gateway.client_errors import GatewayClientError, GatewayUnreachable
-from gateway.client_retries import send_until_answered
+from gateway.client_retries import now, send_until_answered
 from gateway.client_signing import SigningKey
 from gateway.client_texts import LONGEST_WAIT, page_query, quoted, read_url, read_wait
 from gateway.client_views import (
@@ -214,7 +214,7 @@ class GatewayClient:
         one is lost. Raises `GatewayClientError` when the gateway refuses (no such job),
         `GatewayUnreachable` when it cannot be reached for ``patience`` seconds.
         """
-        failures, given_up_at = 0, _now() + patience
+        failures, given_up_at = 0, now() + patience
         while True:
             is_connected = False
             try:
@@ -227,10 +227,10 @@ class GatewayClient:
             except (aiohttp.ClientError, OSError, _Disconnected) as error:
                 # Patience begins when the connection is lost, however long it was quiet before.
                 if is_connected:
-                    failures, given_up_at = 0, _now() + patience
+                    failures, given_up_at = 0, now() + patience
                     if on_lost is not None:
                         on_lost()
-                if _now() >= given_up_at:
+                if now() >= given_up_at:
                     raise GatewayUnreachable(f"The gateway cannot be reached: {error}") from error
             failures += 1
             # Jitter: clients that lost the same gateway must not all come back at once.
@@ -360,7 +360,3 @@ def _understanding() -> Iterator[None]:
 def _job_path(job_id: str) -> str:
     # Whatever stands there is an id, and nothing that leads elsewhere.
     return f"api/v1/cache/jobs/{quote(job_id, safe='', errors='replace')}"
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

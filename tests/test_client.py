@@ -305,7 +305,7 @@ async def test_patience_begins_when_the_connection_is_lost(
     await watching.until(lambda one: one.kind == "snapshot")
     # A quiet hour.
     now = loop.time
-    monkeypatch.setattr(client_module, "_now", lambda: now() + 3600)
+    monkeypatch.setattr(client_module, "now", lambda: now() + 3600)
     await server.stop()
     await server.start()
     await watching.until(lambda one: one is not watching.seen[0])

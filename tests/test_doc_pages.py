@@ -14,10 +14,10 @@ from page_kit import anchors_of, blocks_of, links_of
 from docs.generate import DOCS, FILE, MARKED, PARTS, regenerated
 from docs.metrics_pages import series
 from docs.settings_pages import groups
-from gateway.app import make_filespaces
 from gateway.cli import USING
 from gateway.cli.client_settings import NAMES
 from gateway.cli.exit_codes import ExitCode
+from gateway.filespaces import make_filespaces
 from gateway.paths.client_roots import CLIENT_ROOTS
 from gateway.prometheus import PREFIX
 from gateway.settings import Settings

@@ -28,6 +28,7 @@ FLOORS = (
         "descriptors",
         "connections",
         "small_file",
+        "escaping",
     ),
     ("client_retries", "client_signing", "client_texts"),
     ("client_credentials",),
@@ -44,6 +45,7 @@ FLOORS = (
         "sql",
         "mount",
         "sight",
+        "location",
         "size_tally",
         "tls",
         "signing_keys",
@@ -52,6 +54,7 @@ FLOORS = (
         "signatures",
         "seen_nonces",
     ),
+    ("filespaces",),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
     ("request_counts", "shared_reads"),
     (

@@ -10,9 +10,9 @@ from index_rows import add_files
 from key_kit import JOBS, known_to, make_key
 
 from gateway import Settings as GatewaySettings
-from gateway.app import make_filespaces
 from gateway.auth import Scope
 from gateway.errors import SettingsError
+from gateway.filespaces import make_filespaces
 from gateway.settings import Settings
 
 RESOLVE = "/api/v1/paths/resolve"

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, TypeVar
 
 import click
 
-from gateway.app import make_filespaces
 from gateway.audit import AuditLog, Outcome
 from gateway.auth import Scope
 from gateway.cli.key_options import MOST_A_MINUTE, SCOPES, USUAL_SCOPES, End
@@ -23,6 +22,7 @@ from gateway.cli.texts import print_json, printable, say, write_what_can_be_show
 from gateway.database import Database, describe_outage
 from gateway.embedded_postgres.running import find_running
 from gateway.errors import DatabaseUnavailable, GatewayError, InvalidRequest, KeyNotFound
+from gateway.filespaces import make_filespaces
 from gateway.key_store import KeyStore, NewKey
 from gateway.public_keys import fingerprint, read_public_key
 from gateway.server import run
