@@ -9,6 +9,7 @@ from gateway.auth import Access, Caller, Scope
 from gateway.forwarded import is_local
 from gateway.jobs import Job
 from gateway.keys import API_KEYS, CLIENT_ADDRESS, DECISION, LIMITS, SETTINGS, TOKENS
+from gateway.origins import is_strangers_page
 from gateway.token_bucket import Decision
 from gateway.tokens import Tokens
 
@@ -52,11 +53,21 @@ def authenticate(request: web.Request, key: str | None) -> Caller:
     address = request[CLIENT_ADDRESS]
     try:
         keys = request.app[API_KEYS]
-        is_here = keys.is_demo_key and is_local(request)
+        is_here = keys.is_demo_key and is_local(request) and not is_strangers_page(request)
         return keys.authenticate(key, address, is_local=is_here)
     except errors.Unauthorized:
         _keep(request, request.app[LIMITS].draw_for_bad_key(address))
         raise
+
+
+def check_origin(request: web.Request) -> None:
+    """Raise `Forbidden` for a stranger's page, or `RateLimited` after too many.
+
+    For what browsers let any page open: of the rest they keep it by CORS.
+    """
+    if is_strangers_page(request):
+        _keep(request, request.app[LIMITS].draw_for_bad_key(request[CLIENT_ADDRESS]))
+        raise errors.Forbidden("Pages of this origin may not connect, see CORS_ORIGINS")
 
 
 def sees_only(app: web.Application, caller: Caller) -> str | None:

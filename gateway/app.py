@@ -122,7 +122,7 @@ ROUTES = (
           (Answer(MetricsReport, media=("application/json", *TEXT_FORMATS), headers=("Vary",)),),
           scope=Scope.METRICS_READ),
     Route("GET", "/ws", stream.stream, Access.PUBLIC,
-          (Answer(status=101),), refusals=(400, 401, 426, 429),
+          (Answer(status=101),), refusals=(400, 401, 403, 426, 429),
           from_client=FROM_CLIENT, from_gateway=FROM_GATEWAY),
     Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.METRICS, (Answer(S3Report),),
           scope=Scope.METRICS_READ),

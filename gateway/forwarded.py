@@ -6,7 +6,7 @@ import socket
 
 from aiohttp import hdrs, web
 
-from gateway.client_address import TrustedProxies, came_over_loopback, is_loopback
+from gateway.client_address import TrustedProxies, came_over_loopback, is_loopback, is_loopback_host
 from gateway.keys import CLIENT_ADDRESS, TRUSTED_PROXIES
 
 
@@ -38,7 +38,8 @@ def is_local(request: web.Request) -> bool:
     """Whether the request comes from this machine: over loopback or a Unix socket.
 
     Who stands behind a proxy counts too, be the proxy trusted or not: its word can only show that
-    a request comes from elsewhere. So does whom a host has found out (``request.remote``).
+    a request comes from elsewhere. So does whom a host has found out (``request.remote``). A name
+    that is made to mean this machine (DNS rebinding) is what a stranger's page asks by.
     """
     transport = request.transport
     connection = transport.get_extra_info("socket") if transport is not None else None
@@ -49,7 +50,12 @@ def is_local(request: web.Request) -> bool:
         is_near = not remote or is_loopback(remote)
     else:
         # A connection that is reset by now has no peer any more: it may have come from anywhere.
-        is_near = bool(peer) and is_loopback(peer[0]) and is_loopback(remote)
+        is_near = (
+            bool(peer)
+            and is_loopback(peer[0])
+            and is_loopback(remote)
+            and is_loopback_host(request.headers.get(hdrs.HOST, ""))
+        )
     return is_near and _is_said_to_be_local(request)
 
 

@@ -82,7 +82,7 @@ FLOORS = (
     ),
     ("idempotency",),
     ("keys",),
-    ("admission", "forwarded"),
+    ("admission", "forwarded", "origins"),
     ("handlers", "monitors", "middlewares", "cors", "logs", "quick_polls"),
     ("app", "http_connection", "https", "access_log"),
     ("server",),
