@@ -229,7 +229,8 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
     # One stack: a start-up that fails half-way still closes what it opened.
     async with AsyncExitStack() as stack:
         warn_of_demo_key(app[keys.SETTINGS])
-        stack.callback(app[keys.AUDIT_LOG].close)
+        # In a thread: it waits for a slow disk.
+        stack.push_async_callback(asyncio.to_thread, app[keys.AUDIT_LOG].close)
         database = app[keys.DATABASE]
         await stack.enter_async_context(database)
         for monitor in make_monitors(app):

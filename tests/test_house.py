@@ -28,6 +28,7 @@ FLOORS = (
         "descriptors",
         "connections",
         "small_file",
+        "audit_file",
     ),
     ("client_retries",),
     ("client",),

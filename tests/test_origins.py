@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import aiohttp
 import pytest
 from conftest import StartApi
 
+from gateway import keys
 from gateway.client_address import is_loopback_host
 
 JOBS = "/api/v1/cache/jobs"
@@ -54,12 +56,13 @@ async def test_it_is_told_so_in_json_and_the_audit_log_names_it(
     api = await start_shared_api(audit_log=str(path))
     response = await api.get("/ws", headers=HANDSHAKE | {"Origin": THEIRS})
     assert (response.status, await response.json()) == (403, REFUSED)
+    await asyncio.to_thread(api.app[keys.AUDIT_LOG].flush)
     line = json.loads(path.read_text())
     assert (line["route"], line["status"], line["error"]) == ("/ws", 403, REFUSED["error"])
 
 
 async def test_one_that_goes_on_trying_writes_no_log_full(
-    start_shared_api: StartApi, tmp_path: Path
+    start_shared_api: StartApi,
 ) -> None:
     api = await start_shared_api()
     tried = [await status_of_socket(api, Origin=THEIRS) for _ in range(11)]
