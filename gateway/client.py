@@ -27,6 +27,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.client_errors import GatewayClientError, GatewayUnreachable
+from gateway.client_redirects import redirects_refused
 from gateway.client_retries import send_until_answered
 from gateway.client_views import (
     FileView,
@@ -109,6 +110,7 @@ class GatewayClient:
             connector=aiohttp.TCPConnector(ssl=True if ssl is None else ssl),
             headers={"X-API-Key": api_key},
             timeout=aiohttp.ClientTimeout(total=timeout),
+            trace_configs=[redirects_refused()],
         )
 
     async def __aenter__(self) -> Self:
@@ -257,11 +259,9 @@ class GatewayClient:
                 "ws", heartbeat=HEARTBEAT_SECONDS, max_msg_size=LONGEST_MESSAGE
             )
         except aiohttp.WSServerHandshakeError as error:
-            if error.status in REFUSALS:
-                raise GatewayClientError(
-                    "The gateway refuses to be watched", error.status
-                ) from None
-            raise
+            if error.status not in REFUSALS:
+                raise
+            raise GatewayClientError("The gateway refuses to be watched", error.status) from None
         except ValueError as error:
             raise GatewayClientError(f"The request cannot be sent: {error}") from None
 

@@ -30,7 +30,7 @@ FLOORS = (
         "small_file",
         "audit_file",
     ),
-    ("client_retries",),
+    ("client_redirects", "client_retries"),
     ("client",),
     ("filespace_settings", "paths", "web", "client_address", "token_algorithms"),
     ("settings_faults",),
@@ -162,7 +162,7 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 def test_the_client_knows_only_the_wire() -> None:
-    parts = {"client_errors", "client_retries", "client_views"}
+    parts = {"client_errors", "client_redirects", "client_retries", "client_views"}
     assert set(imports_of(TREES[PACKAGE / "client.py"])) == {f"gateway.{it}" for it in parts}
     for part in parts:
         assert set(imports_of(TREES[PACKAGE / f"{part}.py"])) <= {"gateway.client_errors"}
