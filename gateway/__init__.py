@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.app import create_app
-    from gateway.client import GatewayClient, GatewayClientError, GatewayUnreachable
+    from gateway.client import (
+        GatewayClient,
+        GatewayClientError,
+        GatewayUnreachable,
+        SigningKey,
+    )
     from gateway.settings import Settings
 
-__all__ = ["GatewayClient", "GatewayClientError", "GatewayUnreachable", "Settings", "create_app"]
+__all__ = [
+    "GatewayClient",
+    "GatewayClientError",
+    "GatewayUnreachable",
+    "Settings",
+    "SigningKey",
+    "create_app",
+]
 
 
 def __getattr__(name: str) -> Any:

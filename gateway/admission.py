@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
 from aiohttp import hdrs, web
 
 from gateway import errors
 from gateway.auth import Access, Caller, Scope
-from gateway.forwarded import is_local
+from gateway.forwarded import is_local, url_of_client
 from gateway.jobs import Job
-from gateway.keys import API_KEYS, CLIENT_ADDRESS, DECISION, LIMITS, SETTINGS, TOKENS
+from gateway.keys import (
+    API_KEYS,
+    CLIENT_ADDRESS,
+    DECISION,
+    LIMITS,
+    SEEN_NONCES,
+    SETTINGS,
+    SIGNATURE,
+    SIGNATURES,
+    TOKENS,
+)
 from gateway.origins import is_strangers_page
+from gateway.signatures import Message
 from gateway.token_bucket import Decision
 from gateway.tokens import Tokens
 
+SENT_BEFORE: Final = "A request with this signature's nonce was sent before"
+
 
 async def identify(request: web.Request) -> Caller | None:
-    """The caller by what the request's head shows, a key or else a token; None: it shows nothing.
+    """The caller by what the request's head shows: a key, or else a token, or else a signature.
 
-    Raises as `authenticate` and `authenticate_token` do.
+    None: it shows nothing. Raises as `authenticate`, `authenticate_token` and
+    `authenticate_signature` do.
     """
     key = request.headers.get("X-API-Key")
     if key is not None:
@@ -25,6 +43,8 @@ async def identify(request: web.Request) -> Caller | None:
     # Where no tokens are taken the header is somebody else's.
     if (tokens := request.app.get(TOKENS)) and (token := _bearer_token(request)) is not None:
         return await authenticate_token(request, tokens, token)
+    if "Signature-Input" in request.headers or "Signature" in request.headers:
+        return authenticate_signature(request)
     return None
 
 
@@ -41,22 +61,45 @@ async def authenticate_token(request: web.Request, tokens: Tokens, token: str) -
     checked.
     """
     address = request[CLIENT_ADDRESS]
-    try:
+    with wrong_tries_counted(request):
         return await tokens.authenticate(token, address)
-    except errors.InvalidToken:
-        _keep(request, request.app[LIMITS].draw_for_bad_key(address))
-        raise
 
 
 def authenticate(request: web.Request, key: str | None) -> Caller:
     """The caller that the key proves. Raises `Unauthorized`, or `RateLimited` after too many."""
     address = request[CLIENT_ADDRESS]
-    try:
+    with wrong_tries_counted(request):
         keys = request.app[API_KEYS]
         is_here = keys.is_demo_key and is_local(request) and not is_strangers_page(request)
         return keys.authenticate(key, address, is_local=is_here)
+
+
+def authenticate_signature(request: web.Request) -> Caller:
+    """The caller whose key has signed the request's head, and never before the very same.
+
+    What the head says of the body is yet to be checked, see `SIGNATURE`. Raises
+    `InvalidSignature`, another `Unauthorized` if the key opens nothing, `RateLimited` after too
+    many of these, `Starting` while keys are not known.
+    """
+    signatures = request.app[SIGNATURES]
+    message = Message(request.method, url_of_client(request), request.headers)
+    with wrong_tries_counted(request):
+        signature = signatures.verify(message, has_body=request.body_exists)
+        caller = signature.key.caller(request[CLIENT_ADDRESS], signatures.now)
+        name, nonce = signature.key.name, signature.nonce
+        if not request.app[SEEN_NONCES].spend(name, nonce, signature.end, signatures.now):
+            raise errors.InvalidSignature(SENT_BEFORE)
+    request[SIGNATURE] = signature
+    return caller
+
+
+@contextmanager
+def wrong_tries_counted(request: web.Request) -> Iterator[None]:
+    """Draw a token of the address for each wrong proof. Raises `RateLimited` if there is none."""
+    try:
+        yield
     except errors.Unauthorized:
-        _keep(request, request.app[LIMITS].draw_for_bad_key(address))
+        _keep(request, request.app[LIMITS].draw_for_bad_key(request[CLIENT_ADDRESS]))
         raise
 
 

@@ -47,7 +47,7 @@ from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.monitors.api_keys import ApiKeysMonitor
 from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.cancelled_items import CancelledItemsMonitor
-from gateway.monitors.idempotency_keys import IdempotencyKeysMonitor
+from gateway.monitors.forgetting import ForgettingMonitor
 from gateway.monitors.job_events import JobEventsMonitor
 from gateway.monitors.loop import Monitor, running
 from gateway.monitors.outboxes import OutboxesMonitor
@@ -55,6 +55,7 @@ from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
 from gateway.monitors.signing_keys import signing_keys_monitor
 from gateway.mount import Mount
+from gateway.nonce_store import NonceStore
 from gateway.openapi.document import ApiDescription
 from gateway.openapi.headers import TAGGED
 from gateway.openapi.parameters import IF_NONE_MATCH
@@ -65,6 +66,7 @@ from gateway.path_lookup import PathLookup
 from gateway.paths import Filespace, Filespaces
 from gateway.prometheus import TEXT_FORMATS, PrometheusMetrics
 from gateway.readiness import Readiness
+from gateway.seen_nonces import SeenNonces
 from gateway.settings import Settings
 from gateway.settings_sources import guessed_key_name
 from gateway.shapes.answers import (
@@ -81,6 +83,7 @@ from gateway.shapes.answers import (
     S3Report,
 )
 from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
+from gateway.signatures import Signatures
 from gateway.signing_keys import SigningKeys
 from gateway.submission import Submission
 from gateway.tokens import TokenRules, Tokens
@@ -189,6 +192,9 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
         settings.api_gateway_key.get_secret_value(), settings.allow_demo_key
     )
     app[keys.KEY_STORE] = KeyStore(database)
+    app[keys.SIGNATURES] = Signatures(app[keys.API_KEYS], settings.signature_window)
+    app[keys.SEEN_NONCES] = SeenNonces()
+    app[keys.NONCE_STORE] = NonceStore(database)
     app[keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     if settings.jwt_issuer:
         app[keys.SIGNING_KEYS] = SigningKeys(settings.jwt_algorithms)
@@ -247,7 +253,8 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
-        IdempotencyKeysMonitor(app[keys.IDEMPOTENCY], readiness),
+        ForgettingMonitor("idempotency-keys", app[keys.IDEMPOTENCY], readiness),
+        ForgettingMonitor("signature-nonces", app[keys.NONCE_STORE], readiness),
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
         ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),

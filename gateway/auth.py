@@ -10,7 +10,7 @@ from enum import Enum, StrEnum, auto
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from gateway.errors import ScopeMissing, Starting, Unauthorized
+from gateway.errors import InvalidSignature, ScopeMissing, Starting, Unauthorized
 from gateway.key_secret import is_secret
 from gateway.settings import DEMO_KEY
 
@@ -109,7 +109,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key of the database, known by its digest. Times are in seconds of the Unix clock."""
+    """A key of the database, known by its digest. Times are in seconds of the Unix clock.
+
+    With ``public_key`` (Ed25519, 32 bytes) it has no secret: whoever has the private key signs.
+    """
 
     name: str
     digest: bytes
@@ -117,6 +120,7 @@ class StoredKey:
     expires_at: float | None = None
     is_disabled: bool = False
     is_revoked: bool = False
+    public_key: bytes | None = None
 
     def caller(self, address: str, now: float) -> Caller:
         """The caller that shows it. Raises `Unauthorized` while the key opens nothing."""
@@ -149,6 +153,7 @@ class ApiKeys:
         self._stored: Mapping[bytes, StoredKey] | None = None
         # By digest and address; a digest is as good as its key to look up, and tells nothing of it.
         self._callers: dict[tuple[bytes, str], Caller] = {}
+        self._signers: Mapping[str, StoredKey] = {}
         self._holders: dict[Callable[[], None], None] = {}
 
     def replace(self, key: str) -> None:
@@ -169,6 +174,7 @@ class ApiKeys:
         keys = {key.digest: key for key in stored}
         if keys != self._stored:
             self._stored = keys
+            self._signers = {key.name: key for key in keys.values() if key.public_key}
             self._tell()
 
     def authenticate(self, sent: str | None, address: str, *, is_local: bool = False) -> Caller:
@@ -187,6 +193,18 @@ class ApiKeys:
         if caller.proof == DEMO_DIGEST and not (is_local or self._allow_demo_key):
             raise Unauthorized("The demo API key is accepted from this machine only")
         return caller
+
+    def find_signer(self, name: str) -> StoredKey:
+        """The key of this name whose requests are signed; it may open nothing any more.
+
+        Raises `InvalidSignature` if there is none, `Starting` while that is not known yet.
+        """
+        if self._stored is None:
+            raise Starting
+        key = self._signers.get(name)
+        if key is None:
+            raise InvalidSignature("No key that signs has this keyid")
+        return key
 
     def holds(self, caller: Caller) -> bool:
         """Whether what the caller has shown is still worth what it was."""
@@ -230,7 +248,7 @@ class ApiKeys:
             raise Starting
         # Looked up by what nobody can choose without knowing the key, so its time tells nothing.
         key = self._stored.get(digest)
-        if key is None:
+        if key is None or key.public_key is not None:
             raise Unauthorized
         return key
 

@@ -12,23 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import random
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from ssl import SSLContext
 from typing import Any, Final, Self
 from urllib.parse import quote
 
 import aiohttp
-from yarl import URL
 
 from gateway.client_errors import GatewayClientError, GatewayUnreachable
 from gateway.client_redirects import redirects_refused
 from gateway.client_retries import send_until_answered
+from gateway.client_signing import RequestSigner, SigningKey
+from gateway.client_texts import LONGEST_WAIT, page_query, quoted, read_url, read_wait
 from gateway.client_views import (
     FileView,
     JobChange,
@@ -58,13 +56,12 @@ __all__ = [
     "JobView",
     "MetricsView",
     "ResolvedPathView",
+    "SigningKey",
     "SubmittedJob",
 ]
 
 RATE_LIMITED: Final = 429
-EXAMPLE: Final = "http://localhost:8095"
 REFUSALS: Final = (401, 403, 404)
-LONGEST_WAIT: Final = 60.0
 HEARTBEAT_SECONDS: Final = 20.0
 LONGEST_BACKOFF: Final = 10.0
 # A job that is deleted tells nothing: after so long without news it is asked for again.
@@ -86,8 +83,9 @@ class GatewayClient:
     def __init__(
         self,
         url: str,
-        api_key: str,
+        api_key: str | None = None,
         *,
+        signing_key: SigningKey | None = None,
         timeout: float = 60.0,
         submit_timeout: float = 660.0,
         on_wait: Callable[[float], None] | None = None,
@@ -95,20 +93,24 @@ class GatewayClient:
     ) -> None:
         """``timeout``: seconds that a request may take in all.
 
+        ``signing_key`` stands in place of the API key: each request is signed with it.
         A submit may take ``submit_timeout``: the gateway gives up after 600 by default.
         ``on_wait`` is told the seconds whenever the gateway makes a request wait: the rate limit
         is reached, or it is busy. ``ssl`` says whose certificates are believed; without it those of
         the system, or of the file that SSL_CERT_FILE names. Raises `GatewayClientError` for what is
-        no URL.
+        no URL, and unless there is one of the two keys.
         """
         self._on_wait = on_wait
         self._submit_timeout = aiohttp.ClientTimeout(total=submit_timeout)
+        if (api_key is None) is (signing_key is None):
+            raise GatewayClientError("Either an API key or a signing key is needed, and not both")
         # A base URL's path counts only up to its last slash, and only for relative paths.
-        base_url = _read_url(url.rstrip("/"))
+        base_url = read_url(url.rstrip("/"))
         self._session = aiohttp.ClientSession(
             base_url=base_url,
             connector=aiohttp.TCPConnector(ssl=True if ssl is None else ssl),
-            headers={"X-API-Key": api_key},
+            headers=None if api_key is None else {"X-API-Key": api_key},
+            middlewares=() if signing_key is None else (RequestSigner(signing_key),),
             timeout=aiohttp.ClientTimeout(total=timeout),
             trace_configs=[redirects_refused()],
         )
@@ -146,7 +148,7 @@ class GatewayClient:
         """
         body = {"files": listed(files), "directories": listed(directories), "recursive": recursive}
         key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
-        headers = {"Idempotency-Key": _quoted(key)}
+        headers = {"Idempotency-Key": quoted(key)}
         arguments = {"json": body, "headers": headers, "timeout": self._submit_timeout}
         answer = await send_until_answered(
             lambda: self._request("POST", "api/v1/cache/jobs", **arguments),
@@ -167,7 +169,7 @@ class GatewayClient:
         self, *, status: str | None = None, limit: int = 50, offset: int = 0
     ) -> tuple[Sequence[JobView], int]:
         """A page of jobs, newest first, and how many match in all."""
-        query = _page(status, limit, offset)
+        query = page_query(status, limit, offset)
         answer = await self._request("GET", "api/v1/cache/jobs", params=query)
         with _understanding():
             return [read_brief_job(job) for job in answer["jobs"]], answer["total"]
@@ -176,7 +178,7 @@ class GatewayClient:
         self, job_id: str, *, status: str | None = None, limit: int = 50, offset: int = 0
     ) -> tuple[Sequence[JobFileView], int]:
         """A page of a job's files, as the job holds them, and how many match in all."""
-        query = _page(status, limit, offset)
+        query = page_query(status, limit, offset)
         answer = await self._request("GET", f"{_job_path(job_id)}/files", params=query)
         with _understanding():
             return [read_job_file(file) for file in answer["files"]], answer["total"]
@@ -278,7 +280,7 @@ class GatewayClient:
                 async with self._session.request(method, path, **arguments) as response:
                     if response.status != RATE_LIMITED:
                         return await _read(response)
-                    wait = _read_wait(response.headers.get("Retry-After", ""))
+                    wait = read_wait(response.headers.get("Retry-After", ""))
             except TimeoutError:
                 raise GatewayUnreachable("The gateway did not answer in time") from None
             except (aiohttp.ClientError, OSError) as error:
@@ -304,7 +306,7 @@ async def _read(response: aiohttp.ClientResponse) -> Json:
         told = body if isinstance(body, dict) else {}
         reason = told.get("error") or f"The gateway answered {response.status}"
         after = response.headers.get("Retry-After")
-        wait = _read_wait(after) if after is not None else None
+        wait = read_wait(after) if after is not None else None
         raise GatewayClientError(str(reason), response.status, told.get("details"), wait)
     if not isinstance(body, dict):
         raise GatewayClientError("The answer is not understood", response.status)
@@ -357,43 +359,6 @@ def _understanding() -> Iterator[None]:
 def _job_path(job_id: str) -> str:
     # Whatever stands there is an id, and nothing that leads elsewhere.
     return f"api/v1/cache/jobs/{quote(job_id, safe='', errors='replace')}"
-
-
-def _quoted(key: str) -> str:
-    """A string as RFC 8941 (structured fields) writes it."""
-    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def _page(status: str | None, limit: int, offset: int) -> dict[str, str]:
-    query = {"limit": str(limit), "offset": str(offset)}
-    return query | ({"status": status} if status else {})
-
-
-def _read_url(text: str) -> URL:
-    """The URL with the slash at its end. Raises `GatewayClientError`."""
-    try:
-        url = URL(f"{text}/")
-    except ValueError:
-        url = URL()
-    # What stands before an @ may be a password, which nobody is to read in a message.
-    if "@" in text.rpartition("://")[2].partition("/")[0]:
-        raise GatewayClientError("A URL with a name or a password before an @ is not taken")
-    if url.scheme not in ("http", "https") or not url.host or any(map(str.isspace, text)):
-        raise GatewayClientError(f"{'It' if '@' in text else text} is no URL like {EXAMPLE}")
-    return url
-
-
-def _read_wait(retry_after: str) -> float:
-    """The seconds that Retry-After asks for, as a number or as a date; 1 if it is neither."""
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            seconds = 1.0
-    return max(1.0, min(LONGEST_WAIT, seconds)) if math.isfinite(seconds) else 1.0
 
 
 def _now() -> float:

@@ -72,6 +72,18 @@ def is_loopback_host(host: str) -> bool:
     return host.partition(":")[0].lower() == "localhost" or is_loopback(host)
 
 
+def household_of(text: str) -> str:
+    """What stands for an address where addresses are counted: one machine's are one.
+
+    A machine that speaks IPv6 may take any address of its network, which has 64 bits of them (RFC
+    4291, section 2.5.4), so the network counts.
+    """
+    address = read_address(text)
+    if not isinstance(address, IPv6Address):
+        return str(address or text)
+    return str(IPv6Network((address, 64), strict=False))
+
+
 def read_address(text: str) -> Address | None:
     """An IP address, with or without a port; None if it is none.
 

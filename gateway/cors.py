@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 Prepare = Callable[[web.Request, web.StreamResponse], Awaitable[Any]]
 
 EXPOSED_HEADERS: Final = (
+    "Accept-Signature",
     "ETag",
     "Idempotency-Replayed",
     "Location",

@@ -12,29 +12,13 @@ from typing import Final
 import psycopg2
 import psycopg2.extensions
 
-from gateway.errors import DatabaseUnavailable, GatewayError
+from gateway.errors import DatabaseUnavailable, LockTimeout, PermissionDenied, StatementFailed
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
 
 # The driver begins with where it tried to connect, which is told already.
 PREAMBLE: Final = re.compile(r"connection to server [^,]*?(, port \d+)? failed: |FATAL: +|ERROR: +")
-
-
-class StatementFailed(GatewayError):
-    """PostgreSQL refused a statement of ours: a fault in the gateway, not in the request."""
-
-    default_message = "Internal error"
-
-
-class PermissionDenied(StatementFailed):
-    """Our role lacks a right. The message is PostgreSQL's own."""
-
-
-class LockTimeout(GatewayError):
-    """A lock was not to be had in time: somebody else is busy, which is nobody's fault."""
-
-    default_message = "A table stayed locked, try again later"
 
 
 @contextmanager
@@ -48,7 +32,7 @@ def translated_errors() -> Iterator[None]:
             raise DatabaseUnavailable("The database took too long to answer") from error
         raise
     except psycopg2.errors.InsufficientPrivilege as error:
-        raise PermissionDenied(str(error).splitlines()[0]) from error
+        raise PermissionDenied from error
     except psycopg2.errors.LockNotAvailable as error:
         raise LockTimeout from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError, OSError, TimeoutError) as error:

@@ -16,7 +16,8 @@
     │   ├── RequestTimeout         … it does not arrive
     │   └── UnsupportedWebSocketVersion
     ├── Unauthorized               no key, or a wrong one
-    │   └── InvalidToken           … a token that cannot be accepted
+    │   ├── InvalidToken           … a token that cannot be accepted
+    │   └── InvalidSignature       … a signature that cannot be accepted
     ├── Forbidden                  the caller is known, and may not do this
     │   ├── PathNotAllowed         … ALLOWED_PATHS or his key keeps him out
     │   └── ScopeMissing           … his key is not for this
@@ -26,8 +27,14 @@
     ├── KeyInUse                   a request with the same idempotency key is being answered
     ├── KeyReused                  the idempotency key was another request's
     ├── RateLimited                the caller's token bucket is empty
+    ├── StatementFailed            PostgreSQL refuses a statement of ours
+    │   └── PermissionDenied       … for our role lacks a right
+    ├── CannotListen               the address or port is not to be had
+    ├── CertificateRefused         the TLS files cannot be used
+    ├── InvalidKeySet              the keys of the tokens' issuer cannot be used
     └── Unavailable                try again later
         ├── Starting               migrations are not done yet
+        ├── LockTimeout            a table stays locked
         └── DatabaseUnavailable    PostgreSQL does not answer
 """
 
@@ -131,6 +138,10 @@ class InvalidToken(Unauthorized):
     """A bearer token proves nothing. The message says why, but nothing that the token says."""
 
 
+class InvalidSignature(Unauthorized):
+    """A request's signature proves nothing. The message says why, but nothing that was sent."""
+
+
 class Forbidden(GatewayError):
     """The caller is known, and may not do this."""
 
@@ -182,6 +193,19 @@ class RateLimited(GatewayError):
         super().__init__()
 
 
+class StatementFailed(GatewayError):
+    """PostgreSQL refused a statement of ours: a fault in the gateway, not in the request.
+
+    What PostgreSQL said is the cause, for the log: it is no stranger's business.
+    """
+
+    default_message = "Internal error"
+
+
+class PermissionDenied(StatementFailed):
+    """Our role lacks a right."""
+
+
 class Unavailable(GatewayError):
     """The gateway cannot answer now. ``retry_after`` is a fair wait, in whole seconds."""
 
@@ -196,6 +220,12 @@ class Starting(Unavailable):
     """The gateway is up, its database is not prepared yet."""
 
     default_message = "The gateway is starting, please try again shortly"
+
+
+class LockTimeout(Unavailable):
+    """A lock was not to be had in time: somebody else is busy, which is nobody's fault."""
+
+    default_message = "A table stayed locked, please try again later"
 
 
 class DatabaseUnavailable(Unavailable):

@@ -27,11 +27,31 @@ def came_by_https(request: web.BaseRequest, proxies: TrustedProxies) -> bool:
     """Whether the client used HTTPS, up to us or to a proxy that we trust."""
     if request.secure:
         return True
-    lines = request.headers.getall(hdrs.X_FORWARDED_PROTO, ())
-    if not lines or not proxies.trusts(request.remote or ""):
-        return False
-    # The nearest proxy's word is the last one.
-    return lines[-1].rpartition(",")[2].strip().lower() == "https"
+    said = _nearest(request, hdrs.X_FORWARDED_PROTO).lower()
+    return said == "https" and proxies.trusts(request.remote or "")
+
+
+def url_of_client(request: web.Request) -> str:
+    """The URL as the client wrote it, in full, as far as we and trusted proxies know it.
+
+    A proxy that changes the host or cuts off a prefix says so in X-Forwarded-Host and
+    X-Forwarded-Prefix.
+    """
+    if not request.raw_path.startswith("/"):
+        return request.raw_path
+    host, prefix = request.headers.get(hdrs.HOST, ""), ""
+    proxies = request.app[TRUSTED_PROXIES]
+    if proxies.trusts(request.remote or ""):
+        host = _nearest(request, hdrs.X_FORWARDED_HOST) or host
+        prefix = _nearest(request, "X-Forwarded-Prefix").rstrip("/")
+    scheme = "https" if came_by_https(request, proxies) else "http"
+    return f"{scheme}://{host}{prefix}{request.raw_path}"
+
+
+def _nearest(request: web.BaseRequest, name: str) -> str:
+    """The nearest proxy's word, which is the last one."""
+    lines = request.headers.getall(name, ("",))
+    return lines[-1].rpartition(",")[2].strip()
 
 
 def is_local(request: web.Request) -> bool:

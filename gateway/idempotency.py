@@ -14,6 +14,7 @@ from typing import Final
 from gateway.database import Database, Session
 from gateway.errors import KeyInUse, KeyReused
 from gateway.job_store import Beside, CreatedJob
+from gateway.old_rows import delete_old
 from gateway.sql import load_queries
 
 FORGET_BATCH: Final = 1000
@@ -89,13 +90,7 @@ class Idempotency:
 
     async def forget(self) -> int:
         """Delete the answers that are older than 24 hours, batch by batch; returns how many."""
-        total = 0
-        while True:
-            async with self._database.session() as session:
-                deleted = await session.execute(self._queries["forget"], {"limit": FORGET_BATCH})
-            total += deleted
-            if deleted < FORGET_BATCH:
-                return total
+        return await delete_old(self._database, self._queries["forget"], FORGET_BATCH)
 
     async def _find(self, attempt: Attempt) -> FirstAnswer | None:
         row = await self._database.fetch_one(self._queries["find"], _name(attempt))

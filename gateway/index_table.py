@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from gateway.database import LockTimeout, translated_errors
-from gateway.errors import IndexWouldEmpty
+from gateway.database import translated_errors
+from gateway.errors import IndexWouldEmpty, LockTimeout
 from gateway.index_scan import LISTING_ENTRIES, Entry, Listing, printable
 from gateway.sql import load_queries
 

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 from gateway.auth import DEFAULT_NAME, Scope, digest_of
@@ -21,7 +22,10 @@ LONGEST_NAME: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a key shall be for. ``path_prefixes`` are written like ALLOWED_PATHS."""
+    """What a key shall be for. ``path_prefixes`` are written like ALLOWED_PATHS.
+
+    ``public_key`` (Ed25519, 32 bytes) stands in place of a secret: its requests are signed.
+    """
 
     name: str
     scopes: Sequence[Scope]
@@ -29,6 +33,7 @@ class NewKey:
     rate_limit_per_minute: int | None = None
     poll_limit_per_minute: int | None = None
     expires_at: datetime | None = None
+    public_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class KeyStore:
         self._queries = load_queries("api_keys")
 
     async def check(self) -> None:
-        """Raise `Unavailable` if the database has no table of keys yet."""
+        """Raise `Unavailable` if the database has no table of keys yet, or an older one."""
         if not (await self._database.fetch_one(self._queries["exists"])).found:
             raise Unavailable(
                 "The database is not prepared yet: start a gateway on it, or run"
@@ -68,21 +73,23 @@ class KeyStore:
         """Every key that there ever was, the oldest first. Raises `DatabaseUnavailable`."""
         return [_build(row) for row in await self._database.fetch(self._queries["all"])]
 
-    async def create(self, key: NewKey) -> str:
+    async def create(self, key: NewKey) -> str | None:
         """Keep a new key, and return its secret, which nobody can find out again.
 
-        Raises `InvalidRequest` for a name that is unfit or taken, `DatabaseUnavailable`.
+        One with a public key has none: then it is None. Raises `InvalidRequest` for a name that is
+        unfit or taken, `DatabaseUnavailable`.
         """
         check_name(key.name)
-        secret = make_secret()
+        secret = None if key.public_key else make_secret()
         parameters = {
             "name": key.name,
-            "digest": digest_of(secret),
+            "digest": digest_of(secret) if secret else _digest_of_signer(key),
             "scopes": array_literal(key.scopes),
             "path_prefixes": array_literal(key.path_prefixes),
             "rate_limit_per_minute": key.rate_limit_per_minute,
             "poll_limit_per_minute": key.poll_limit_per_minute,
             "expires_at": key.expires_at,
+            "public_key": key.public_key,
         }
         async with self._database.session() as session:
             if not await session.fetch_one(self._queries["create"], parameters):
@@ -129,6 +136,16 @@ def check_name(name: str) -> None:
         raise InvalidRequest(f'"{DEFAULT_NAME}" is the name of the key in API_GATEWAY_KEY')
 
 
+def _digest_of_signer(key: NewKey) -> bytes:
+    """What the table wants of each key, and wants to be unique: nothing that could be shown.
+
+    Raises `InvalidRequest` for a name that cannot be a keyid.
+    """
+    if not key.name.isascii():
+        raise InvalidRequest("The name of a key that signs must be ASCII, as it stands in a header")
+    return sha256(b"\0signs as " + key.name.encode() + b"\0" + (key.public_key or b"")).digest()
+
+
 def _build(row: Any) -> KeyRecord:
     known = frozenset(Scope)
     return KeyRecord(
@@ -139,6 +156,7 @@ def _build(row: Any) -> KeyRecord:
         rate_limit_per_minute=row.rate_limit_per_minute,
         poll_limit_per_minute=row.poll_limit_per_minute,
         expires_at=row.expires_at,
+        public_key=bytes(row.public_key) if row.public_key is not None else None,
         digest=bytes(row.digest),
         created_at=row.created_at,
         disabled_at=row.disabled_at,

@@ -24,13 +24,16 @@ from gateway.job_store import JobStore
 from gateway.key_store import KeyStore
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.nonce_store import NonceStore
 from gateway.openapi.document import ApiDescription
 from gateway.outbox import Outboxes
 from gateway.path_explainer import PathExplainer
 from gateway.paths import Filespaces
 from gateway.prometheus import PrometheusMetrics
 from gateway.readiness import Readiness
+from gateway.seen_nonces import SeenNonces
 from gateway.settings import Settings
+from gateway.signatures import Signature, Signatures
 from gateway.signing_keys import SigningKeys
 from gateway.submission import Submission
 from gateway.token_bucket import Decision
@@ -44,6 +47,8 @@ REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
 CLIENT_ADDRESS: Final = web.RequestKey("CLIENT_ADDRESS", str)
 CALLER: Final = web.RequestKey("CALLER", Caller)
 DECISION: Final = web.RequestKey("DECISION", Decision)
+SIGNATURE: Final = web.RequestKey("SIGNATURE", Signature)
+BODY: Final = web.RequestKey("BODY", bytes)
 NOTES: Final = web.RequestKey("NOTES", dict[str, Any])
 
 SETTINGS: Final = web.AppKey("SETTINGS", Settings)
@@ -72,6 +77,9 @@ API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 KEY_STORE: Final = web.AppKey("KEY_STORE", KeyStore)
 SIGNING_KEYS: Final = web.AppKey("SIGNING_KEYS", SigningKeys)
 TOKENS: Final = web.AppKey("TOKENS", Tokens)
+SIGNATURES: Final = web.AppKey("SIGNATURES", Signatures)
+SEEN_NONCES: Final = web.AppKey("SEEN_NONCES", SeenNonces)
+NONCE_STORE: Final = web.AppKey("NONCE_STORE", NonceStore)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)
 AUDIT_LOG: Final = web.AppKey("AUDIT_LOG", AuditLog)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from gateway.auth import Access, Caller
+from gateway.client_address import household_of
 from gateway.settings import Settings
 from gateway.token_bucket import Decision, TokenBuckets
 
@@ -27,5 +28,8 @@ class Limits:
         return self._requests.take(caller.bucket, caller.rights.rate_limit_per_minute)
 
     def draw_for_bad_key(self, address: str) -> Decision | None:
-        """Draw a token for a missing or wrong key; good keys from the address never need one."""
-        return self._bad_keys.take(address)
+        """Draw a token for a missing or wrong key; good keys from the address never need one.
+
+        All addresses of an IPv6 network of 64 bits draw from one bucket.
+        """
+        return self._bad_keys.take(household_of(address))

@@ -22,6 +22,7 @@ from gateway.auth import Access
 from gateway.cors import answer_options
 from gateway.forwarded import note_client_address
 from gateway.handlers.responses import AS_IT_SAYS, error_response, request_id
+from gateway.handlers.signed_body import check_signed_body
 from gateway.jobs import parse_job_id
 from gateway.keys import (
     ACCESS,
@@ -34,8 +35,10 @@ from gateway.keys import (
     PROMETHEUS,
     READINESS,
     REQUEST_ID,
+    SIGNATURE,
     TOKENS,
 )
+from gateway.signatures import WANTED
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +104,8 @@ async def _admit(request: web.Request) -> None:
     if demand.scope is not None:
         caller.require(demand.scope)
     request.app[READINESS].check()
+    if SIGNATURE in request:
+        await check_signed_body(request)
 
 
 def _audit(request: web.Request, status: int | None) -> None:
@@ -153,6 +158,8 @@ def _answer_error(request: web.Request, error: errors.GatewayError) -> web.Respo
                 headers["Retry-After"] = str(error.retry_after)
             if status in NO_RIGHT and TOKENS in request.app:
                 headers[hdrs.WWW_AUTHENTICATE] = _challenge(error)
+            if isinstance(error, errors.InvalidSignature):
+                headers["Accept-Signature"] = f"sig={WANTED}"
             if isinstance(error, errors.UnsupportedWebSocketVersion):
                 headers[hdrs.SEC_WEBSOCKET_VERSION] = "13"
             return error_response(error.message, status, error.details, headers)

@@ -15,14 +15,13 @@ import aiopg
 from psycopg2.extras import NamedTupleCursor
 
 from gateway.database import (
-    LockTimeout,
-    PermissionDenied,
     Session,
     clear_next_descriptor,
     connection_arguments,
     translated_errors,
 )
-from gateway.errors import MigrationRequired, SettingsError
+from gateway.database_errors import first_line
+from gateway.errors import LockTimeout, MigrationRequired, PermissionDenied, SettingsError
 from gateway.settings import Settings
 from gateway.sql import Migration, Step, check_of, load_migrations, load_queries
 
@@ -173,14 +172,14 @@ class _Migrator:
                 for statement in step.statements:
                     await self._session.run(statement)
         except PermissionDenied as error:
-            await self._hand_to_owner(error.message)
+            await self._hand_to_owner(first_line(error))
 
     async def _record(self, migration: Migration) -> None:
         try:
             with translated_errors():
                 await self._session.execute(self._queries["record"], {"name": migration.name})
         except PermissionDenied as error:
-            await self._hand_to_owner(error.message)
+            await self._hand_to_owner(first_line(error))
 
     async def _check_rights(self) -> None:
         if grants := await self._grants(self._role):

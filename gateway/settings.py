@@ -108,6 +108,9 @@ class Settings(BaseModel):
     jwt_name_claim: str = Field(
         "sub", min_length=1, description="claim that names the caller, who is then jwt:NAME"
     )
+    signature_window: float = Field(
+        300.0, ge=1, le=3600, description="seconds for which a request's signature is good"
+    )
     cors_origins: tuple[str, ...] = Field(
         ("*",), description="origins whose pages may call the API; * for any"
     )

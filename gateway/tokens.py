@@ -110,7 +110,10 @@ class Tokens:
             raise InvalidToken("The token does not name its holder")
         if len(name) > LONGEST_NAME:
             raise InvalidToken(f"The name of the token's holder has over {LONGEST_NAME} letters")
-        expires_at = float(claims["exp"]) + self._rules.leeway
+        try:
+            expires_at = float(claims["exp"]) + self._rules.leeway
+        except FAULTS:
+            raise InvalidToken(UNREADABLE) from None
         return Caller(NAMES_BEGIN + name, address, Rights(self._scopes(claims)), expires_at)
 
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:

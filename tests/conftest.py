@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg2
 import pytest
 from aiohttp.test_utils import TestClient
@@ -28,6 +29,7 @@ from strict_skips import pytest_runtest_makereport  # noqa: F401 - a hook
 from gateway.app import create_app
 from gateway.database import Database
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
+from gateway.limits import Limits
 from gateway.settings import Settings
 from gateway.settings_sources import CONFIG_FILE_VARIABLE
 
@@ -38,6 +40,15 @@ pytest_plugins = (
     "described_responses",
     "dashboard_kit",
 )
+
+# Neither a busy machine fails a test, nor chance; --hypothesis-profile=default draws anew.
+hypothesis.settings.register_profile(
+    "house",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("house")
 
 ROLE = "teamcache_user"
 TEMPLATE = "template_gateway"
@@ -239,6 +250,12 @@ def make_starter(aiohttp_client: Any, database_settings: Settings) -> StartApi:
         return client
 
     return start
+
+
+@pytest.fixture
+def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a test takes, no token flows into a bucket."""
+    monkeypatch.setattr("gateway.app.Limits", lambda settings: Limits(settings, lambda: 0.0))
 
 
 @pytest.fixture

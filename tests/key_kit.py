@@ -23,7 +23,9 @@ async def make_key(
 ) -> str:
     """The secret of a new key."""
     async with Database(settings) as database:
-        return await KeyStore(database).create(NewKey(name, scopes, **more))
+        secret = await KeyStore(database).create(NewKey(name, scopes, **more))
+    assert secret is not None
+    return secret
 
 
 async def change_key(settings: Settings, verb: str, name: str) -> None:

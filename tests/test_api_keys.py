@@ -274,6 +274,7 @@ async def test_a_valid_key_passes_from_an_address_that_has_run_out_of_bad_tries(
     assert await status(api, headers) == 400
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_each_key_has_the_limits_that_were_given_to_it(
     start_api: StartApi, database_settings: Settings
 ) -> None:

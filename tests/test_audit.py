@@ -114,6 +114,7 @@ async def test_of_reading_only_what_was_not_the_callers_right_is_written(
     assert told == [("request", JOBS, 401, None), ("request", JOBS, 403, "w")]
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_a_mutation_over_the_limit_is_written(
     start_api: StartApi, database_settings: Settings, path: Path
 ) -> None:

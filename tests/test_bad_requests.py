@@ -287,7 +287,7 @@ async def test_no_json_whatever_makes_the_gateway_fail(start_api: StartApi) -> N
     api = await start_api()
     loop = asyncio.get_running_loop()
 
-    @hypothesis_settings(max_examples=100, deadline=None, database=None)
+    @hypothesis_settings(max_examples=100)
     @given(JOB_LIKE | JSON_VALUES)
     def throw(value: Any) -> None:
         asyncio.run_coroutine_threadsafe(expect_an_answer(api, value), loop).result(30)

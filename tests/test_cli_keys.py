@@ -85,7 +85,7 @@ async def test_what_a_key_is_for_is_kept_and_listed(operator: Operator) -> None:
     assert first == {
         "name": "render", "state": "valid", "scopes": ["jobs:write", "admin"],
         "paths": ["00_Media", "01_VFX/"], "ratePerMinute": 60, "pollsPerMinute": 0,
-        "disabledAt": None, "revokedAt": None,
+        "fingerprint": None, "disabledAt": None, "revokedAt": None,
     }  # fmt: skip
     assert second["scopes"] == ["jobs:read", "jobs:write"]
     assert second["expiresAt"] is second["ratePerMinute"] is None

@@ -15,8 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.app import create_app
-from gateway.client_address import TrustedProxies, came_over_loopback, read_address
+from gateway.client_address import (
+    TrustedProxies,
+    came_over_loopback,
+    household_of,
+    read_address,
+)
 from gateway.errors import SettingsError
+from gateway.limits import Limits
 from gateway.settings import DEMO_KEY, Settings
 
 JOBS = "/api/v1/cache/jobs"
@@ -111,6 +117,7 @@ async def statuses(api: Any, times: int, headers: Sequence[dict[str, str]]) -> l
 FIRST, SECOND = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_behind_a_trusted_proxy_each_client_has_its_own_limit(start_api: StartApi) -> None:
     api = await start_api(
         api_gateway_key="own", rate_limit_per_minute=2, trusted_proxies="127.0.0.1"
@@ -119,6 +126,7 @@ async def test_behind_a_trusted_proxy_each_client_has_its_own_limit(start_api: S
     assert await statuses(api, 2, [FIRST, SECOND]) == [429] * 2
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_a_stranger_does_not_get_more_by_inventing_addresses(start_api: StartApi) -> None:
     api = await start_api(
         api_gateway_key="own", rate_limit_per_minute=2, trusted_proxies="10.0.0.0/8"
@@ -127,6 +135,7 @@ async def test_a_stranger_does_not_get_more_by_inventing_addresses(start_api: St
     assert await statuses(api, 4, invented) == [200, 200, 429, 429]
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_wrong_keys_are_counted_per_client_behind_a_trusted_proxy(
     start_api: StartApi,
 ) -> None:
@@ -186,6 +195,7 @@ async def told_by_a_host(request: web.Request, handler: Any) -> web.StreamRespon
 
 
 @pytest.mark.parametrize("trusted", [(), ("10.0.0.0/8",)])
+@pytest.mark.usefixtures("still_clock")
 async def test_whom_a_host_has_found_out_is_the_client(
     aiohttp_client: Any, database_settings: Settings, trusted: tuple[str, ...]
 ) -> None:
@@ -225,3 +235,25 @@ async def test_a_trusted_proxy_says_that_the_client_came_by_https(
         session.get(f"{url}/livez", headers=headers) as response,
     ):
         assert ("Strict-Transport-Security" in response.headers) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("", ""),
+        ("no address", "no address"),
+    ],
+)
+def test_a_network_of_64_bits_counts_as_one_machine(address: str, counted: str) -> None:
+    assert household_of(address) == counted
+
+
+def test_wrong_keys_from_one_network_draw_from_one_bucket() -> None:
+    limits = Limits(Settings(), lambda: 0.0)
+    draws = [limits.draw_for_bad_key(f"2001:db8::{number:x}") for number in range(11)]
+    assert [draw is not None and draw.allowed for draw in draws] == [True] * 10 + [False]

@@ -19,6 +19,7 @@ import gateway
 from gateway import client as client_module
 from gateway import client_views
 from gateway.client import GatewayClient, GatewayClientError, GatewayUnreachable, JobChange
+from gateway.client_texts import read_wait
 from gateway.settings import Settings
 
 Answer = Callable[[], web.Response]
@@ -147,14 +148,13 @@ async def test_a_key_that_no_header_can_hold_is_refused(aiohttp_server: Any) -> 
 
 def test_the_wait_is_read_as_a_number_or_as_a_date() -> None:
     soon = datetime.now(UTC) + timedelta(seconds=30)
-    read = client_module._read_wait
-    assert 25 < read(format_datetime(soon, usegmt=True)) <= 30
-    assert read(format_datetime(soon + timedelta(days=9), usegmt=True)) == 60
-    assert [read(t) for t in ("7", "1e9", "-5", "0", "", "soon", "nan", "inf")] == [
+    assert 25 < read_wait(format_datetime(soon, usegmt=True)) <= 30
+    assert read_wait(format_datetime(soon + timedelta(days=9), usegmt=True)) == 60
+    assert [read_wait(t) for t in ("7", "1e9", "-5", "0", "", "soon", "nan", "inf")] == [
         *(7, 60, 1, 1, 1, 1, 1, 1)
     ]
-    assert read("Wed, 21 Oct 2015 07:28:00 GMT") == 1
-    assert read("Wed, 21 Oct 2015 07:28:00 -0000") == 1
+    assert read_wait("Wed, 21 Oct 2015 07:28:00 GMT") == 1
+    assert read_wait("Wed, 21 Oct 2015 07:28:00 -0000") == 1
 
 
 async def test_a_submit_may_take_longer_than_other_requests(aiohttp_server: Any) -> None:

@@ -10,9 +10,9 @@ from contextlib import closing, suppress
 
 import pytest
 
-from gateway.database import Database, StatementFailed
+from gateway.database import Database
 from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
-from gateway.errors import DatabaseUnavailable
+from gateway.errors import DatabaseUnavailable, StatementFailed
 from gateway.settings import Settings
 from tests.manager_schema import connect_as, run_as
 from tests.sessions import (

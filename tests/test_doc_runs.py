@@ -22,7 +22,7 @@ from gateway.settings import Settings
 pytestmark = pytest.mark.timeout(300)
 
 # What these pages speak of is more than a gateway on the sample.
-OTHERS = ("embed", "cloudwatch")
+OTHERS = ("embed", "cloudwatch", "signed-requests")
 # These begin with an empty database, and start a gateway of their own.
 OF_THEIR_OWN = (
     "audit-log",
@@ -84,6 +84,13 @@ def test_a_page_that_starts_a_gateway_does_what_it_says(
     }
     reader = Reader(tmp_path, port, changes)
     reader.follow((DOCS / "how-to" / f"{name}.md").read_text(encoding="utf-8"), {})
+
+
+def test_the_page_on_signed_requests_does_what_it_says(sample: Sample, tmp_path: Path) -> None:
+    for program in ("ssh-keygen", "openssl", "curl"):
+        require_program(program)
+    reader = Reader(tmp_path, sample.port, {"/var/lib/teamcache-gateway": str(sample.data)})
+    reader.follow((DOCS / "how-to" / "signed-requests.md").read_text(encoding="utf-8"), {})
 
 
 def test_the_page_on_cloudwatch_does_what_it_says(sample: Sample, tmp_path: Path) -> None:

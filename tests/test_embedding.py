@@ -14,6 +14,7 @@ from aiohttp import web
 from conftest import UNLIMITED, change, wait_until_ready
 from index_rows import add_files, run
 from programs import ROOT, started, variables
+from signing_kit import known_to, make_signer
 
 import gateway.app
 from bench.free_ports import free_port
@@ -51,6 +52,16 @@ async def host(aiohttp_client: Any, settings: Settings) -> Any:
     client = await aiohttp_client(make_host(("/cache", create_app(settings))))
     await wait_until_ready(client, HEALTH)
     return client
+
+
+async def test_a_signed_request_is_one_for_the_url_that_the_client_wrote(
+    host: Any, settings: Settings
+) -> None:
+    signer = await make_signer(settings)
+    await known_to(host.server.app._subapps[0], signer)
+    for path, status in ((JOBS, 200), (JOBS.removeprefix("/cache"), 401)):
+        headers = signer.sign("GET", f"{host.make_url(path)}?limit=1")
+        assert (await host.get(f"{JOBS}?limit=1", headers=headers)).status == status
 
 
 async def test_every_route_works_under_the_prefix(host: Any) -> None:
@@ -138,6 +149,7 @@ async def test_its_connections_open_and_close_with_the_host(
     await wait_until_disconnected(settings)
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_two_gateways_live_in_one_host(aiohttp_client: Any, settings: Settings) -> None:
     other = change(settings, {"api_gateway_key": "other", "rate_limit_per_minute": 1})
     client = await aiohttp_client(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import psycopg2
@@ -12,11 +14,27 @@ import pytest
 from conftest import StartApi
 from index_rows import run
 
+import gateway
+from gateway import errors
 from gateway.auth import EVERYTHING, ApiKeys, Caller
 from gateway.database import Database, connection_arguments
-from gateway.errors import Unauthorized
-from gateway.limits import Limits
+from gateway.errors import (
+    EmbeddedPostgresError,
+    GatewayError,
+    IndexRefused,
+    IndexWouldEmpty,
+    KeyNotFound,
+    MigrationRequired,
+    PermissionDenied,
+    SettingsError,
+    StatementFailed,
+    Unauthorized,
+)
+from gateway.middlewares import STATUS_OF_ERROR
+from gateway.server import CannotListen
 from gateway.settings import Settings
+from gateway.signing_keys import InvalidKeySet
+from gateway.tls import CertificateRefused
 
 JOBS = "/api/v1/cache/jobs"
 JOB = f"{JOBS}/6bb4629b-1487-477c-96fe-b762d82a099b"
@@ -137,6 +155,50 @@ async def test_a_database_that_is_too_slow_is_unavailable(
     }
 
 
+async def test_a_table_that_stays_locked_is_unavailable(
+    start_api: StartApi, database_settings: Settings
+) -> None:
+    """As where the role has a lock_timeout, and somebody alters the table."""
+    run(database_settings, "ALTER ROLE CURRENT_USER SET lock_timeout = '100ms'")
+    try:
+        api = await start_api()
+        async with holding(database_settings, "LOCK TABLE cache_jobs IN ACCESS EXCLUSIVE MODE"):
+            response = await api.get(JOB)
+    finally:
+        run(database_settings, "ALTER ROLE CURRENT_USER RESET lock_timeout")
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert await response.json() == {
+        "success": False,
+        "error": "A table stayed locked, please try again later",
+    }
+
+
+def test_every_error_is_drawn_in_the_tree() -> None:
+    for found in iter_modules(gateway.__path__, "gateway."):
+        if found.name != "gateway.__main__":
+            import_module(found.name)
+    drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
+    assert sorted(drawn) == sorted(kind.__name__ for kind in descendants_of(GatewayError))
+
+
+def test_what_has_no_status_is_no_callers_business() -> None:
+    """It stops a command or a monitor; in an answer it would be a fault of ours, 500."""
+    ours = {
+        SettingsError, MigrationRequired, EmbeddedPostgresError, IndexRefused, IndexWouldEmpty,
+        KeyNotFound, StatementFailed, PermissionDenied, CannotListen, CertificateRefused,
+        InvalidKeySet,
+    }  # fmt: skip
+    told = tuple(STATUS_OF_ERROR)
+    assert {it for it in descendants_of(GatewayError) if not issubclass(it, told)} == ours
+
+
+def descendants_of(kind: type) -> Iterator[type]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from descendants_of(child)
+
+
 @asynccontextmanager
 async def holding(settings: Settings, statement: str) -> AsyncIterator[None]:
     """Run a statement and keep its transaction open."""
@@ -163,12 +225,6 @@ async def test_a_harmless_id_of_the_caller_is_kept(api: Any, sent: str) -> None:
 async def test_an_id_that_could_forge_a_log_is_replaced(api: Any, sent: str) -> None:
     found = (await api.get("/livez", headers={"X-Request-ID": sent})).headers["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{16}", found)
-
-
-@pytest.fixture
-def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long a test takes, no token flows in."""
-    monkeypatch.setattr("gateway.app.Limits", lambda settings: Limits(settings, lambda: 0.0))
 
 
 async def exhaust(api: Any, method: str, path: str, tokens: int) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidPath, PathNotAllowed, SettingsError
@@ -23,10 +23,10 @@ from tests.path_cases import (
     SINGLE,
     WEST,
 )
+from tests.path_names import NAMES
 
 ROOT = Path(__file__).parent.parent
 MOUNTS = tuple(it.mount_point for it in LISTED.filespaces)
-unhurried = settings(deadline=None)
 
 
 def cases(table: list[tuple[str, str, str]]) -> list[Any]:
@@ -291,7 +291,6 @@ def resolve_or_none(typed: str) -> str | None:
         return None
 
 
-@unhurried
 @given(LIKELY | TYPED)
 def test_whatever_is_typed_nothing_outside_the_mounts_comes_out(typed: str) -> None:
     path = resolve_or_none(typed)
@@ -300,7 +299,6 @@ def test_whatever_is_typed_nothing_outside_the_mounts_comes_out(typed: str) -> N
         assert not {"", ".", ".."} & set(path[1:].split("/"))
 
 
-@unhurried
 @given(LIKELY | TYPED)
 def test_what_was_resolved_resolves_to_itself_and_so_does_what_is_shown(typed: str) -> None:
     path = resolve_or_none(typed)
@@ -311,7 +309,6 @@ def test_what_was_resolved_resolves_to_itself_and_so_does_what_is_shown(typed: s
             assert resolve(LISTED.relative(path), LISTED) == path
 
 
-@unhurried
 @given(TYPED)
 def test_the_shortcut_for_clean_paths_says_what_the_rules_say(typed: str) -> None:
     try:
@@ -322,15 +319,7 @@ def test_the_shortcut_for_clean_paths_says_what_the_rules_say(typed: str) -> Non
         assert place(typed, LISTED).path == quick
 
 
-NAME = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"),
-    min_size=1,
-    max_size=20,
-).filter(lambda name: name not in (".", ".."))
-
-
-@unhurried
-@given(st.lists(NAME, min_size=1, max_size=5).map("/".join))
+@given(NAMES)
 def test_a_file_is_the_same_from_every_client(path: str) -> None:
     windows = path.replace("/", "\\")
     forms = [

@@ -17,7 +17,7 @@ from gateway.database import Database, connection_arguments
 from gateway.errors import KeyInUse
 from gateway.idempotency import Attempt, FirstAnswer, Idempotency
 from gateway.job_store import CreatedJob, JobRequest, JobStore
-from gateway.monitors.idempotency_keys import IdempotencyKeysMonitor
+from gateway.monitors.forgetting import ForgettingMonitor
 from gateway.readiness import Readiness
 from gateway.settings import Settings
 
@@ -359,7 +359,7 @@ async def test_old_keys_are_deleted_in_batches_and_young_ones_kept(
     readiness = Readiness()
     readiness.reached()
     async with Database(database_settings) as database:
-        await IdempotencyKeysMonitor(Idempotency(database), readiness).check_once()
+        await ForgettingMonitor("", Idempotency(database), readiness).check_once()
     left = run(database_settings, KEPT)
     assert len(left) == 30
     assert all(row.key.startswith("young") for row in left)

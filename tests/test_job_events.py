@@ -15,7 +15,7 @@ import pytest
 from conftest import ROLE, change, make_settings, wait_until_ready
 from embedded_postgres_tools import Make
 from index_rows import run
-from stream_kit import Listener, listening
+from stream_kit import PATIENCE, Listener, listening
 from test_job_api import change_job, make_job
 
 from gateway import keys
@@ -219,6 +219,26 @@ async def test_what_strangers_notify_on_our_channels_is_ignored(
     assert "job-events" not in "".join(
         r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING
     )
+
+
+async def test_what_cannot_be_read_by_a_fault_of_ours_is_logged_and_told_later(
+    listener: Listener, database_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Were it taken for a stranger's notification, the job's end would never be told."""
+    job_id = make_job(database_settings, status="running", total_files=1)
+    run(
+        database_settings,
+        "BEGIN;"
+        " UPDATE cache_jobs SET status = 'completed', completed_files = 1, completed_at = now();"
+        " ALTER TABLE cache_jobs RENAME TO elsewhere;"
+        " COMMIT",
+    )
+    async with asyncio.timeout(PATIENCE):
+        while not [it for it in caplog.records if it.exc_info and "job-events" in it.getMessage()]:
+            await asyncio.sleep(0.02)
+    run(database_settings, "ALTER TABLE elsewhere RENAME TO cache_jobs")
+    while "job-completed" not in listener.events_of(job_id):
+        await listener.next()
 
 
 async def test_fifty_listeners_get_the_next_jobs_events_after_postgresql_restarted(

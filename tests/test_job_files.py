@@ -319,6 +319,7 @@ async def test_files_are_shown_to_those_with_a_key_only(api: Any) -> None:
     assert response.status == 401
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_reading_files_draws_from_the_bucket_of_polls(start_api: StartApi) -> None:
     api = await start_api(rate_limit_per_minute=1, poll_limit_per_minute=2)
     url = f"{JOBS}/{UNKNOWN_ID}/files"

@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 
 from gateway import migrations
-from gateway.database import LockTimeout
 from gateway.embedded_postgres import SUPERUSER
+from gateway.errors import LockTimeout
 from gateway.migrations import migrate
 from gateway.settings import Settings
 from tests.manager_schema import (

@@ -10,8 +10,7 @@ from typing import Any, Self
 
 import pytest
 
-from gateway.database import LockTimeout, StatementFailed
-from gateway.errors import Unavailable
+from gateway.errors import LockTimeout, StatementFailed, Unavailable
 from gateway.monitors.loop import Monitor, running
 from gateway.pulse import Pulse
 

@@ -33,7 +33,7 @@ def test_the_gateway_leaves_what_talks_to_s3_for_the_first_check() -> None:
 
 def test_everything_that_is_promised_is_there() -> None:
     errors = ["GatewayClientError", "GatewayUnreachable"]
-    assert gateway.__all__ == ["GatewayClient", *errors, "Settings", "create_app"]
+    assert gateway.__all__ == ["GatewayClient", *errors, "Settings", "SigningKey", "create_app"]
     for name in gateway.__all__:
         assert getattr(gateway, name).__name__ == name
         assert name in dir(gateway)

@@ -7,7 +7,7 @@ import string
 from urllib.parse import quote as percent_encode
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidPath, PathNotAllowed, SettingsError
@@ -16,6 +16,7 @@ from gateway.paths.refusal import Refused
 from gateway.paths.resolver import place, place_clean
 from tests.path_cases import ACCEPTED, MOUNT, REFUSED, VIDEO
 from tests.path_cases import SINGLE as FILESPACE
+from tests.path_names import NAMES
 
 
 def cases(table):
@@ -207,9 +208,6 @@ PIECES = st.sampled_from(
 HOSTILE = st.lists(PIECES | st.text(max_size=3), max_size=12).map("".join)
 TYPED = st.text() | HOSTILE
 
-# A busy machine must not fail a test.
-unhurried = settings(deadline=None)
-
 
 def resolve_or_none(typed, filespace=FILESPACE):
     try:
@@ -218,7 +216,6 @@ def resolve_or_none(typed, filespace=FILESPACE):
         return None
 
 
-@unhurried
 @given(TYPED)
 def test_whatever_is_typed_nothing_outside_the_mount_comes_out(typed):
     path = resolve_or_none(typed)
@@ -231,7 +228,6 @@ def test_whatever_is_typed_nothing_outside_the_mount_comes_out(typed):
     assert not set(path) & {*map(chr, range(32)), "\x7f"}
 
 
-@unhurried
 @given(TYPED)
 def test_what_was_resolved_resolves_to_itself(typed):
     path = resolve_or_none(typed)
@@ -239,14 +235,12 @@ def test_what_was_resolved_resolves_to_itself(typed):
     assert resolve(path, FILESPACE) == path
 
 
-@unhurried
 @given(HOSTILE)
 def test_what_is_kept_out_never_comes_in(typed):
     path = resolve_or_none(typed, Filespaces.single(MOUNT, ["a"]))
     assert path is None or path == f"{MOUNT}/a" or path.startswith(f"{MOUNT}/a/")
 
 
-@unhurried
 @given(TYPED)
 @example("a/b.mov")
 @example(f"{MOUNT}/a/b.mov")
@@ -265,15 +259,7 @@ def test_the_shortcut_serves_both_of_the_forms_that_come_by_the_thousand(typed):
     assert place_clean(typed, FILESPACE) == VIDEO
 
 
-NAME = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"),
-    min_size=1,
-    max_size=20,
-).filter(lambda name: name not in (".", ".."))
-
-
-@unhurried
-@given(st.lists(NAME, min_size=1, max_size=5).map("/".join))
+@given(NAMES)
 @example("tc-notes/a.txt")
 @example("lucidlink/tc-east-1/a")
 @example("~/C:/a")
@@ -297,7 +283,6 @@ def test_a_file_is_the_same_from_every_client(path):
     assert set(resolve_all(forms, FILESPACE)) == {f"{MOUNT}/{path}"}
 
 
-@unhurried
 @given(st.text(string.ascii_letters + "-_.0123456789", min_size=1), st.text(max_size=5))
 def test_no_sibling_of_the_mount_is_taken_for_it(suffix, rest):
     assert resolve_or_none(f"{MOUNT}{suffix}/{rest}") is None

@@ -43,6 +43,11 @@ FROM generate_series(1, 5000) AS n;
 ANALYZE teamcache_gateway.idempotency_keys;
 """
 KEYS = load_queries("idempotency")
+SIGNED = """
+INSERT INTO teamcache_gateway.signature_nonces
+SELECT 'farm', n, now() - n * interval '3 seconds' FROM generate_series(1, 5000) AS n;
+ANALYZE teamcache_gateway.signature_nonces;
+"""
 
 
 def test_an_answered_key_is_looked_up_in_its_index(plans: Plans) -> None:
@@ -51,6 +56,11 @@ def test_an_answered_key_is_looked_up_in_its_index(plans: Plans) -> None:
     assert indexes(nodes) == {"idempotency_keys_pkey"}
     nodes = plans.explain(KEYS["forget"], {"limit": 100}, first=ANSWERED)
     assert "idempotency_keys_created_at" in indexes(nodes)
+
+
+def test_old_nonces_are_found_by_their_age(plans: Plans) -> None:
+    nodes = plans.explain(load_queries("nonces")["forget"], {"limit": 100}, first=SIGNED)
+    assert "signature_nonces_seen_at" in indexes(nodes)
 
 
 def test_the_database_is_in_the_locale_that_we_make(plans: Plans) -> None:

@@ -188,9 +188,7 @@ def test_tasks_wait_while_the_system_has_no_thread_to_spare(
 def test_the_loop_is_told_once_until_it_drains(rig: Rig) -> None:
     gate = rig.gate()
     pool = rig.pool(GatedFiles(str(rig.root), {"last.mov": gate}), concurrency=1)
-    for n in range(50):
-        pool.submit(rig.file(f"{n}.mov"))
-    pool.submit(rig.file("last.mov"))
+    pool.submit(*[rig.file(f"{n}.mov") for n in range(50)], rig.file("last.mov"))
     gate.wait_for_arrival()
     assert rig.tellings == 1
     assert len(pool.drain()) == 50
@@ -198,6 +196,19 @@ def test_the_loop_is_told_once_until_it_drains(rig: Rig) -> None:
     gate.let_pass()
     assert len(rig.outcomes(pool)) == 1
     assert rig.tellings == 2
+
+
+def test_the_end_of_the_last_task_is_told_though_nobody_has_drained(rig: Rig) -> None:
+    gate = rig.gate()
+    pool = rig.pool(GatedFiles(str(rig.root), {"last.mov": gate}), concurrency=1)
+    pool.submit(rig.file("first.mov"), rig.file("second.mov"), rig.file("last.mov"))
+    gate.wait_for_arrival()
+    assert rig.tellings == 1
+    rig.told.clear()
+    gate.let_pass()
+    assert rig.told.wait(60)
+    assert rig.tellings == 2
+    assert [outcome.error for outcome in pool.drain()] == [None] * 3
 
 
 def test_a_telling_that_fails_does_not_end_the_thread(rig: Rig) -> None:

@@ -211,6 +211,7 @@ async def test_a_body_that_is_no_list_of_paths_is_refused(api: Any, body: bytes)
     assert (await response.json())["success"] is False
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_the_key_is_wanted_and_the_reads_are_counted(start_api: StartApi) -> None:
     api = await start_api(poll_limit_per_minute=1)
     response = await api.post(RESOLVE, json={"paths": []}, headers={"X-API-Key": "wrong"})

@@ -29,8 +29,11 @@ async def test_metrics_show_the_health_as_the_document_says(
         async with api.ws_connect("/ws") as socket, asyncio.timeout(PATIENCE):
             first = await socket.receive_json()
             assert (first["type"], set(first)) == ("metrics", {"type", "lucidLink", "s3Health"})
-            while (update := await socket.receive_json())["s3Health"]["checkCount"] < 4:
+            healthy = 0
+            while healthy < 4:
+                update = await socket.receive_json()
                 assert update["type"] == "s3-health"
+                healthy = healthy + 1 if update["s3Health"]["isHealthy"] else 0
         metrics = await (await api.get("/api/v1/metrics")).json()
         detail = await (await api.get("/api/v1/metrics/s3")).json()
     assert set(metrics) == {"success", "metrics", "timestamp"}
@@ -41,7 +44,8 @@ async def test_metrics_show_the_health_as_the_document_says(
     assert TIME.fullmatch(detail["timestamp"])
     history = detail["s3Health"].pop("latencyHistory")
     assert_is_documented(detail["s3Health"])
-    assert len(history) == detail["s3Health"]["checkCount"]
+    # Only what was answered has a latency: on a busy machine a check may not be, at first.
+    assert 4 <= len(history) <= detail["s3Health"]["checkCount"]
     assert history[-1] == detail["s3Health"]["latency"]
 
 

@@ -7,6 +7,7 @@ import pytest
 from gateway.settings import Settings
 from gateway.worker.reader_pool import LARGE_AT_ONCE
 from gateway.worker.schedule import (
+    FIRST_CLAIM,
     LEAST_AHEAD,
     MOST_AHEAD,
     MOST_UNREPORTED,
@@ -89,14 +90,14 @@ def test_every_reader_gets_a_file_and_hardly_any_waits_while_nothing_is_known(
 
 def test_a_second_of_small_files_is_claimed_ahead(schedule: Schedule, clock: Clock) -> None:
     work_at(schedule, clock, items_per_second=1000)
-    assert schedule.room(0, 0) == pytest.approx(16 + 1000, abs=2)
+    assert schedule.room(400, 0) == pytest.approx(16 + 1000 - 400, abs=2)
     assert schedule.room(16 + 501, 0) == 0
     assert schedule.room(16 + 490, 0) == pytest.approx(510, abs=2)
 
 
 def test_what_is_claimed_ahead_has_a_limit(schedule: Schedule, clock: Clock) -> None:
     work_at(schedule, clock, items_per_second=1_000_000)
-    assert schedule.room(0, 0) == 16 + MOST_AHEAD
+    assert schedule.room(MOST_AHEAD // 2, 0) == 16 + MOST_AHEAD // 2
 
 
 def test_a_pace_that_slows_down_is_forgotten(schedule: Schedule, clock: Clock) -> None:
@@ -145,3 +146,11 @@ def test_not_all_readers_are_given_files_before_it_is_known_how_large_they_are(
     assert schedule.room(0, 0) == LARGE_AT_ONCE + LEAST_AHEAD
     assert schedule.room(40, 0) == LARGE_AT_ONCE + LEAST_AHEAD
     assert schedule.room(60, 0) == 4 + LEAST_AHEAD
+
+
+def test_a_stock_grows_from_a_first_few_since_thousands_take_long_to_claim(
+    schedule: Schedule, clock: Clock
+) -> None:
+    work_at(schedule, clock, items_per_second=100_000)
+    assert schedule.room(0, ended=0) == FIRST_CLAIM
+    assert schedule.room(FIRST_CLAIM, ended=0) == 3 * FIRST_CLAIM

@@ -185,13 +185,14 @@ async def test_what_failed_was_not_warmed(
 async def test_where_nothing_happens_listening_is_alive_all_the_same(
     start_api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.database.LISTEN_PROBE_SECONDS", 0.01)
     api = await start_api()
     await api.server.app[keys.JOB_NEWS].has_begun.wait()
     pulse = api.server.app[keys.PROMETHEUS].pulses["job-events"]
     beats = asyncio.Queue[None]()
     monkeypatch.setattr(pulse, "beat", lambda: beats.put_nowait(None))
     pulses = api.server.app[keys.PROMETHEUS].pulses
+    # After a probe nothing would tell the connection that listens from the others.
+    monkeypatch.setattr("gateway.database.LISTEN_PROBE_SECONDS", 0.01)
     run(api.server.app[keys.SETTINGS], KILL)
     async with asyncio.timeout(30):
         for _ in range(5):

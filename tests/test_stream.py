@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from conftest import StartApi, change, wait_until_ready
 from index_rows import run
-from stream_kit import Listener, listening
+from stream_kit import PATIENCE, Listener, listening
 from test_job_api import UNKNOWN_ID, change_job, make_job
 from worker_kit import open_bench
 
@@ -83,6 +83,7 @@ async def test_a_request_that_is_no_handshake_is_a_bad_request(stranger: Any) ->
     assert (await response.json())["success"] is False
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_a_wrong_key_at_the_handshake_is_refused_until_the_bucket_is_empty(
     stranger: Any,
 ) -> None:
@@ -96,6 +97,7 @@ async def test_a_wrong_key_at_the_handshake_is_refused_until_the_bucket_is_empty
         await listener.subscribe(channel="jobs")
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_a_key_may_be_shown_by_a_message_and_a_wrong_one_draws_from_the_bucket(
     stranger: Any,
 ) -> None:
@@ -114,6 +116,7 @@ async def test_a_key_may_be_shown_by_a_message_and_a_wrong_one_draws_from_the_bu
         await listener.subscribe(channel="jobs")
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_subscriptions_draw_from_the_bucket_for_reading_jobs(start_api: StartApi) -> None:
     api = await start_api(poll_limit_per_minute=2)
     async with listening(api) as listener:
@@ -315,3 +318,18 @@ async def test_it_is_served_under_the_prefix_of_a_host(
         job_id = make_job(database_settings)
         await listener.next_of("job-created")
     assert listener.events_of(job_id) == ["job-created"]
+
+
+async def test_a_statement_that_postgresql_refuses_is_logged_and_not_told(
+    api: Any, database_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = make_job(database_settings)
+    await api.server.app[keys.JOB_NEWS].has_begun.wait()
+    async with listening(api) as listener:
+        run(database_settings, "ALTER TABLE cache_jobs RENAME TO elsewhere")
+        await listener.socket.send_json({"type": "subscribe", "channel": "job", "jobId": job_id})
+        async with asyncio.timeout(PATIENCE):
+            while (message := await listener.socket.receive()).type is WSMsgType.TEXT:
+                assert "cache_jobs" not in message.data
+        assert listener.socket.close_code == 1011
+    assert 'relation "cache_jobs" does not exist' in caplog.text

@@ -267,7 +267,6 @@ MESSAGES = st.lists(
 @given(messages=MESSAGES, as_text=st.booleans())
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 async def test_whatever_a_client_sends_nothing_breaks(

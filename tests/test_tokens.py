@@ -136,6 +136,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "expired before the leeway": ({"exp": time.time() - 31}, "The token has expired"),
     "without an end": ({"exp": None}, LACKS),
     "with an endless end": ({"exp": float("inf")}, NOT_READ),
+    "with an end that no clock can show": ({"exp": 10**400}, NOT_READ),
     "with an end that is no number": ({"exp": "soon"}, NOT_READ),
     "not valid yet": ({"nbf": time.time() + 3600}, "The token is not valid yet"),
     "issued in the future": ({"iat": time.time() + 3600}, "The token is not valid yet"),
@@ -291,6 +292,7 @@ async def test_where_no_tokens_are_taken_the_header_is_somebody_elses(
         assert (await socket.receive_json())["error"] == "This gateway takes no tokens"
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_wrong_tokens_run_out_and_a_right_one_still_passes(
     start: StartWithTokens, issuer: RunningIssuer
 ) -> None:
@@ -300,6 +302,7 @@ async def test_wrong_tokens_run_out_and_a_right_one_still_passes(
     assert await ask(client, issuer.token()) == (200, "")
 
 
+@pytest.mark.usefixtures("still_clock")
 async def test_each_holder_has_a_limit_of_its_own(
     start: StartWithTokens, issuer: RunningIssuer
 ) -> None:

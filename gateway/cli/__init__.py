@@ -9,7 +9,7 @@ import sys
 import click
 from click.shell_completion import CompletionItem
 
-from gateway.errors import GatewayError, MigrationRequired, SettingsError
+from gateway.errors import GatewayError, MigrationRequired, SettingsError, StatementFailed
 
 # Commands by name, with what the list shows; each lives in the module of its name, and is
 # imported only when it is used.
@@ -109,8 +109,8 @@ def _is_of_output() -> bool:
 
 
 def _sentence(error: GatewayError) -> str:
-    from gateway.database_errors import StatementFailed, first_line
-
     if isinstance(error, StatementFailed):
+        from gateway.database_errors import first_line
+
         return f"PostgreSQL refused a statement: {first_line(error)}"
     return error.message

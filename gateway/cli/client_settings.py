@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import click
 import platformdirs
 
+from gateway.cli.signing_choice import Flags, Signing, choose_signing
 from gateway.settings import DEMO_KEY
 
 DEFAULT_URL: Final = "http://localhost:8095"
-NAMES: Final = ("url", "api_key", "ca_file")
+NAMES: Final = ("url", "api_key", "signing_key", "key_id", "ca_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,15 @@ class Choice:
 class ClientSettings:
     """The gateway's URL and the key to show; ``file`` names where both can be kept.
 
-    ``trusted``: whose certificates are believed; None for those of the system.
+    ``signing`` stands in place of the key: requests are signed with it. ``trusted``: whose
+    certificates are believed; None for those of the system.
     """
 
     url: Choice
     key: Choice | None
     file: str
     trusted: ssl.SSLContext | None = None
+    signing: Signing | None = None
 
 
 def client_file() -> Path:
@@ -53,6 +56,8 @@ def load_client_settings(
     key_file: Path | None,
     environ: Mapping[str, str] = os.environ,
     ca_file: Path | None = None,
+    signing_key: Path | None = None,
+    key_id: str | None = None,
 ) -> ClientSettings:
     """The settings in force. Raises `click.UsageError` for what cannot be used."""
     path = client_file()
@@ -64,20 +69,29 @@ def load_client_settings(
         or _given(kept.get("url"), f"from {file}")
         or Choice(DEFAULT_URL, "the default")
     )
-    key = (
-        _key_in(key_file)
-        or _given(environ.get("TEAMCACHE_API_KEY"), "the environment's TEAMCACHE_API_KEY")
-        or _given(environ.get("API_GATEWAY_KEY"), "the environment's API_GATEWAY_KEY")
-        or _given(kept.get("api_key"), file)
-        or _demo_key(chosen_url.value)
-    )
+    signing = choose_signing(Flags(key_file, signing_key, key_id), environ, kept, file)
+    key = None
+    if signing is None:
+        key = _choose_key(key_file, environ, kept, file) or _demo_key(chosen_url.value)
     if key is not None and not (key.value.isprintable() and key.value.isascii()):
         raise click.UsageError(
             f"The API key from {key.source} holds characters that no key can have"
         )
     ca_name = _given(environ.get("TEAMCACHE_CA_FILE"), "") or _given(kept.get("ca_file"), "")
     ca_file = ca_file or (Path(ca_name.value) if ca_name else None)
-    return ClientSettings(chosen_url, key, file, _trust(ca_file) if ca_file else None)
+    trusted = _trust(ca_file) if ca_file else None
+    return ClientSettings(chosen_url, key, file, trusted, signing)
+
+
+def _choose_key(
+    key_file: Path | None, environ: Mapping[str, str], kept: Mapping[str, str], file: str
+) -> Choice | None:
+    return (
+        _key_in(key_file)
+        or _given(environ.get("TEAMCACHE_API_KEY"), "the environment's TEAMCACHE_API_KEY")
+        or _given(environ.get("API_GATEWAY_KEY"), "the environment's API_GATEWAY_KEY")
+        or _given(kept.get("api_key"), file)
+    )
 
 
 def _trust(ca_file: Path) -> ssl.SSLContext:

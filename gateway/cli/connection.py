@@ -45,15 +45,19 @@ def client_command(work: Work) -> Command:
         url: str | None,
         key_file: Path | None,
         ca_file: Path | None,
+        signing_key: Path | None,
+        key_id: str | None,
         as_json: bool,
         **options: Any,
     ) -> None:
         write_what_can_be_shown()
-        settings = load_client_settings(url, key_file, ca_file=ca_file)
+        settings = load_client_settings(
+            url, key_file, ca_file=ca_file, signing_key=signing_key, key_id=key_id
+        )
         sys.exit(_end_of(lambda: asyncio.run(_connected(work, settings, as_json, options))))
 
     decorated: Command = wrapped
-    for option in (_JSON, _CA_FILE, _KEY_FILE, _URL):
+    for option in (_JSON, _CA_FILE, _KEY_ID, _SIGNING_KEY, _KEY_FILE, _URL):
         decorated = option(decorated)
     return decorated
 
@@ -72,6 +76,17 @@ _KEY_FILE = click.option(
     type=click.Path(path_type=Path, allow_dash=True),
     help="file whose first line is the API key, - for standard input  [TEAMCACHE_API_KEY]",
 )
+_SIGNING_KEY = click.option(
+    "--signing-key",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="private Ed25519 key that signs requests, in place of a key  [TEAMCACHE_SIGNING_KEY]",
+)
+_KEY_ID = click.option(
+    "--key-id",
+    metavar="NAME",
+    help="name by which the gateway knows the signing key  [TEAMCACHE_KEY_ID]",
+)
 _CA_FILE = click.option(
     "--ca-file",
     metavar="FILE",
@@ -89,8 +104,11 @@ async def _connected(
 ) -> ExitCode:
     _cancel_on_sigterm()
     key = settings.key.value if settings.key else ""
+    proof = {"signing_key": settings.signing.key} if settings.signing else {"api_key": key}
     try:
-        client = GatewayClient(settings.url.value, key, on_wait=_tell_wait, ssl=settings.trusted)
+        client = GatewayClient(
+            settings.url.value, **proof, on_wait=_tell_wait, ssl=settings.trusted
+        )
     except GatewayClientError as error:
         raise click.UsageError(f"{error} (it is {settings.url.source})") from None
     async with client:

@@ -12,6 +12,7 @@ from rich.text import Text
 from gateway.cli.tables import print_table
 from gateway.cli.texts import printable
 from gateway.key_store import KeyRecord, NewKey
+from gateway.public_keys import fingerprint
 
 STYLES = {"valid": "green", "expired": "yellow", "disabled": "yellow", "revoked": "red"}
 
@@ -25,6 +26,7 @@ def describe(key: NewKey, state: str | None = None) -> dict[str, Any]:
         "ratePerMinute": key.rate_limit_per_minute,
         "pollsPerMinute": key.poll_limit_per_minute,
         "expiresAt": key.expires_at,
+        "fingerprint": fingerprint(key.public_key) if key.public_key else None,
     }
     if isinstance(key, KeyRecord):
         shown |= {
@@ -39,7 +41,10 @@ def describe(key: NewKey, state: str | None = None) -> dict[str, Any]:
 def print_keys(records: Sequence[KeyRecord], now: datetime) -> None:
     """The keys as a table, the oldest first."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for name in ("NAME", "STATE", "SCOPES", "PATHS", "A MINUTE", "CREATED", "EXPIRES"):
+    columns = ["NAME", "STATE", "SCOPES", "PATHS", "A MINUTE", "CREATED", "EXPIRES"]
+    if any(record.public_key for record in records):
+        columns.append("SIGNS AS")
+    for name in columns:
         table.add_column(name, no_wrap=True)
     for record in records:
         state = record.state(now)
@@ -51,6 +56,7 @@ def print_keys(records: Sequence[KeyRecord], now: datetime) -> None:
             Text(_limits(record)),
             Text(_day(record.created_at)),
             Text(_day(record.expires_at) or "never"),
+            *([Text(fingerprint(record.public_key))] if record.public_key else []),
         )
     print_table(table)
 

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
@@ -24,8 +24,10 @@ from gateway.database import Database, describe_outage
 from gateway.embedded_postgres.running import find_running
 from gateway.errors import DatabaseUnavailable, GatewayError, InvalidRequest, KeyNotFound
 from gateway.key_store import KeyStore, NewKey
+from gateway.public_keys import fingerprint, read_public_key
 from gateway.server import run
 from gateway.settings import Settings
+from gateway.small_file import LONGEST_FILE
 
 Command = Callable[..., Any]
 Result = TypeVar("Result")
@@ -46,6 +48,7 @@ def command() -> None:
     Examples:
       teamcache-gateway keys create render-farm --path 00_Media --rate 60 --expires 90d
       teamcache-gateway keys create grafana --scope metrics:read
+      teamcache-gateway keys create mam --public-key mam.pub
       teamcache-gateway keys list
       teamcache-gateway keys revoke render-farm
     """
@@ -99,6 +102,12 @@ def key_command(*more: str) -> Callable[[Command], Command]:
 @click.option("--rate", type=LIMIT, help="its RATE_LIMIT_PER_MINUTE; 0: no limit")
 @click.option("--poll-rate", type=LIMIT, help="its POLL_LIMIT_PER_MINUTE; 0: no limit")
 @click.option("--expires", type=End(), metavar="WHEN", help="like 90d, 12h or 2027-01-31")
+@click.option(
+    "--public-key",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Ed25519 key whose owner signs requests, in place of a secret: PEM, OpenSSH or base64",
+)
 @click.option("--json", "as_json", is_flag=True, help="print the key and what it is for as JSON")
 @key_command(*FILESPACE, *AUDIT)
 def create(
@@ -110,22 +119,30 @@ def create(
     rate: int | None,
     poll_rate: int | None,
     expires: datetime | None,
+    public_key: BinaryIO | None,
     as_json: bool,
 ) -> None:
-    """Make a key called NAME, and print it: this once, as only its digest is kept."""
+    """Make a key called NAME, and print it: this once, as only its digest is kept.
+
+    With --public-key there is no secret: whoever has the private key signs his requests as NAME,
+    and the key's fingerprint is printed.
+    """
     # A prefix that cannot be read would keep the key out of everything.
     make_filespaces(settings).read_prefixes(paths)
     wanted = [scope for scope in Scope if scope in scopes]
-    key = NewKey(name, wanted, tuple(dict.fromkeys(paths)), rate, poll_rate, expires)
-    more = {"scopes": wanted, "paths": list(paths), "expiresAt": expires}
+    public = read_public_key(public_key.read(LONGEST_FILE)) if public_key else None
+    key = NewKey(name, wanted, tuple(dict.fromkeys(paths)), rate, poll_rate, expires, public)
+    shown = fingerprint(public) if public else None
+    more = {"scopes": wanted, "paths": list(paths), "expiresAt": expires, "fingerprint": shown}
     secret = _audited(
         settings, "key.create", "created", name, lambda store: store.create(key), more
     )
     if as_json:
         print_json({**describe(key), "key": secret})
         return
-    say(f"The key {printable(name)} is for {', '.join(wanted)}. It is shown this once:")
-    click.echo(secret)
+    what = f"The key {printable(name)} is for {', '.join(wanted)}."
+    say(f"{what} Its requests are signed by:" if shown else f"{what} It is shown this once:")
+    click.echo(shown or secret)
 
 
 @command.command("list")

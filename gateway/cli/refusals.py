@@ -62,9 +62,7 @@ def _is_no_gateway(error: GatewayClientError) -> bool:
 def _hint(error: GatewayClientError, settings: ClientSettings) -> str:
     """Where the wrong thing came from, and where it can be set right."""
     if error.status == 401:
-        source = f"came from {settings.key.source}" if settings.key else "was not given"
-        where = f"--key-file, TEAMCACHE_API_KEY, or as api_key in\n{settings.file}"
-        return f"The key {source}. Set it with {where}"
+        return _where_the_key_is(settings)
     if isinstance(error.__cause__, aiohttp.ClientConnectorCertificateError):
         return "The authority that has signed it can be named with --ca-file or TEAMCACHE_CA_FILE"
     if _is_elsewhere(error):
@@ -77,6 +75,14 @@ def _hint(error: GatewayClientError, settings: ClientSettings) -> str:
     if isinstance(error, GatewayUnreachable) or _is_no_gateway(error):
         return _where_the_url_is(settings)
     return ""
+
+
+def _where_the_key_is(settings: ClientSettings) -> str:
+    if settings.signing:
+        return f"The request was signed with {settings.signing.source}."
+    source = f"came from {settings.key.source}" if settings.key else "was not given"
+    where = f"--key-file, TEAMCACHE_API_KEY, or as api_key in\n{settings.file}"
+    return f"The key {source}. Set it with {where}"
 
 
 def _where_the_url_is(settings: ClientSettings) -> str:

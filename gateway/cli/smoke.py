@@ -13,6 +13,7 @@ from gateway.cli.smoke_checks import READING, SUBMITTING, Check, Trial
 from gateway.cli.smoke_probe import NothingToLookAt, NotOffered, NotWorking, Probe
 from gateway.cli.texts import print_json, printable
 from gateway.client import GatewayClientError
+from gateway.client_signing import RequestSigner
 
 WORKS, FAILS, NOT_OFFERED, NOT_TRIED = "works", "fails", "not offered", "not tried"
 MARKS = {WORKS: ("✓", "green"), FAILS: ("✗", "red")}
@@ -57,11 +58,15 @@ async def command(connection: Connection, path: str | None) -> ExitCode:
 async def _try_all(
     connection: Connection, path: str | None, checks: Mapping[str, Check]
 ) -> list[Outcome]:
-    key = connection.settings.key.value if connection.settings.key else ""
     outcomes: list[Outcome] = []
     settings = connection.settings
-    async with Probe(settings.url.value, settings.trusted) as probe:
-        trial = Trial(probe, connection.client, key, path)
+    signer = RequestSigner(settings.signing.key) if settings.signing else None
+    key = None if signer else settings.key.value if settings.key else ""
+    async with (
+        Probe(settings.url.value, settings.trusted) as probe,
+        Probe(settings.url.value, settings.trusted, signer) as known,
+    ):
+        trial = Trial(probe, connection.client, known, key, path)
         for name, check in checks.items():
             outcomes.append(await _try(name, check, trial))
             if not connection.as_json:

@@ -22,13 +22,23 @@ ENDED: Final = 409
 
 @dataclass(slots=True)
 class Trial:
-    """What the checks share; ``job_id`` is a job to look at, found on the way."""
+    """What the checks share; ``job_id`` is a job to look at, found on the way.
+
+    ``known`` is known to the gateway by itself where requests are signed; elsewhere it is as
+    ``probe`` is, and shows the key.
+    """
 
     probe: Probe
     client: GatewayClient
-    key: str
+    known: Probe
+    key: str | None
     path: str | None = None
     job_id: str | None = None
+
+    @property
+    def head(self) -> dict[str, str]:
+        """What a request shows in its head; one that is signed shows nothing."""
+        return {} if self.key is None else {"X-API-Key": self.key}
 
     @property
     def job(self) -> str:
@@ -89,10 +99,10 @@ async def _status(trial: Trial) -> str:
 
 
 async def _unchanged(trial: Trial) -> str:
-    path, key = f"{API}/cache/jobs/{trial.job}", {"X-API-Key": trial.key}
-    tag = (await trial.probe.ask(path, key)).headers.get("ETag", "")
+    path, key = f"{API}/cache/jobs/{trial.job}", trial.head
+    tag = (await trial.known.ask(path, key)).headers.get("ETag", "")
     for _ in range(LOOKS):
-        answer = await trial.probe.ask(path, key | {"If-None-Match": tag}, expect=(200, 304))
+        answer = await trial.known.ask(path, key | {"If-None-Match": tag}, expect=(200, 304))
         if answer.status == 304:
             return "304 while it is unchanged"
         tag = answer.headers.get("ETag", "")
@@ -118,9 +128,10 @@ async def _first_message(trial: Trial) -> str:
 
 
 async def _subscribe(trial: Trial) -> str:
-    async with trial.probe.stream() as stream:
-        await stream.send(type="auth", apiKey=trial.key)
-        await stream.wait_for("authenticated")
+    async with trial.known.stream() as stream:
+        if trial.key is not None:
+            await stream.send(type="auth", apiKey=trial.key)
+            await stream.wait_for("authenticated")
         await stream.send(type="subscribe", channel="jobs")
         jobs = _has(await stream.wait_for("snapshot"), "jobs")["jobs"]
     return f"a snapshot of {counted(len(jobs), 'job')}"

@@ -44,13 +44,22 @@ class Answer:
 
 
 class Probe:
-    """Asks a gateway at ``url``, without showing a key unless a request does."""
+    """Asks a gateway at ``url``, without showing a key unless a request does.
 
-    def __init__(self, url: str, trusted: SSLContext | None = None) -> None:
+    With ``signer`` each request is signed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        trusted: SSLContext | None = None,
+        signer: aiohttp.ClientMiddlewareType | None = None,
+    ) -> None:
         self._session = aiohttp.ClientSession(
             base_url=f"{url.rstrip('/')}/",
             connector=aiohttp.TCPConnector(ssl=True if trusted is None else trusted),
             timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
+            middlewares=(signer,) if signer else (),
         )
 
     async def __aenter__(self) -> Self:

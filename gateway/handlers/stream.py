@@ -28,12 +28,14 @@ from gateway.errors import (
     InvalidRequest,
     RateLimited,
     Starting,
+    StatementFailed,
     Unauthorized,
     Unavailable,
 )
 from gateway.events import JOBS, Event, callers_jobs_topic, files_topic, job_topic
 from gateway.events import METRICS as METRICS_TOPIC
 from gateway.handlers.handshake import shake_hands
+from gateway.handlers.signed_body import check_signed_body
 from gateway.jobs import Job, parse_job_id
 from gateway.keys import (
     API_KEYS,
@@ -46,6 +48,7 @@ from gateway.keys import (
     OUTBOXES,
     REQUEST_ID,
     SETTINGS,
+    SIGNATURE,
     SOCKETS,
     TOKENS,
 )
@@ -82,13 +85,15 @@ async def stream(request: web.Request) -> web.StreamResponse:
     """A WebSocket: metrics for everybody, and events of jobs for those who show a key.
 
     Messages are JSON texts. A key may be shown in `X-API-Key`, a token in `Authorization`, and
-    either in an `auth` message; who has shown one may subscribe to all jobs or to one. A
-    subscription begins with a `snapshot`, so nothing is missed between looking and listening. Of
-    each kind of event a slow client gets the newest. Pages of an origin that may not call the API
-    may not connect either.
+    either in an `auth` message, or the handshake be signed; who has done so may subscribe to all
+    jobs or to one. A subscription begins with a `snapshot`, so nothing is missed between looking
+    and listening. Of each kind of event a slow client gets the newest. Pages of an
+    origin that may not call the API may not connect either.
     """
     check_origin(request)
     caller = await identify(request)
+    if SIGNATURE in request:
+        await check_signed_body(request)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
         max_msg_size=MESSAGE_LIMIT,
@@ -209,6 +214,9 @@ class _Connection:
         try:
             message = _parse(data)
             await self._answers[message["type"]](message)
+        except StatementFailed:
+            # A fault of ours: it ends the connection, and is logged.
+            raise
         except GatewayError as error:
             answer: Complaint = {"type": "error", "error": error.message}
             if isinstance(error, RateLimited | Unavailable):

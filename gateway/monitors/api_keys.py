@@ -71,6 +71,7 @@ class ApiKeysMonitor(Monitor):
             record.expires_at.timestamp() if record.expires_at else None,
             is_disabled=record.disabled_at is not None,
             is_revoked=record.revoked_at is not None,
+            public_key=record.public_key,
         )
 
     def _prefixes(self, record: KeyRecord) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from gateway.errors import GatewayError, IndexRefused, IndexWouldEmpty
+from gateway.errors import GatewayError, IndexRefused, IndexWouldEmpty, StatementFailed
 from gateway.index_state import FilespaceIndex, IndexState
 from gateway.indexer import Indexer, IndexProblem, IndexResult
 from gateway.monitors.loop import Monitor
@@ -84,6 +84,9 @@ class IndexMonitor(Monitor):
         except IndexWouldEmpty as error:
             self._state.failed(error.message)
             raise IndexRefused(f"{error.message}: {self._rescan} --allow-empty") from None
+        except StatementFailed:
+            self._state.failed("PostgreSQL refused a statement")
+            raise
         except GatewayError as error:
             self._state.failed(error.message)
             raise

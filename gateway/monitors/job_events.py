@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from gateway.database import Database, StatementFailed
-from gateway.errors import DatabaseUnavailable, InvalidRequest, JobNotFound
+from gateway.database import Database
+from gateway.errors import DatabaseUnavailable, InvalidRequest, JobNotFound, StatementFailed
 from gateway.events import Event, Hub, files_topic
 from gateway.job_cache import JobCache
 from gateway.job_news import JobNews
@@ -34,12 +34,25 @@ RECENT_ENDS: Final = 10_000
 # gets more than its buffer takes would seem not to keep up.
 PUBLISHED_AT_ONCE: Final = 50
 
-# What strangers may notify.
-IGNORED: Final = (
-    ValueError, TypeError, KeyError, InvalidRequest, StatementFailed,
-)  # fmt: skip
+# What a notification that is none of ours may lead to when it is read.
+UNREADABLE: Final = (ValueError, TypeError, KeyError, InvalidRequest)
 
-Change = Mapping[str, Any]
+
+class _JobChange(NamedTuple):
+    """What a notification says of a job."""
+
+    job_id: str
+    status: JobStatus
+    previous: JobStatus | None
+    progress: Progress
+    submitted_by: str | None
+
+
+class _FileEnds(NamedTuple):
+    """What a notification says of a job's files: the ids of some that ended."""
+
+    job_id: str
+    items: Sequence[int]
 
 
 class _Step(NamedTuple):
@@ -98,11 +111,15 @@ class JobEventsMonitor(Monitor):
 
     async def _take(self, channel: str, payload: str) -> None:
         """Take in a notification. Whoever may log in may send one: what is wrong is ignored."""
-        take = self._take_job if channel == JOBS_CHANNEL else self._take_files
         try:
-            await take(orjson.loads(payload))
-        except IGNORED as error:
+            change = _read(channel, orjson.loads(payload))
+        except UNREADABLE as error:
             log.debug("ignored a notification on %s: %r", channel, error)
+            return
+        if isinstance(change, _JobChange):
+            await self._take_job(change)
+        else:
+            await self._take_files(change)
 
     async def _catch_up(self) -> None:
         """Tell what changed while nobody listened, by one query; at the start just learn it."""
@@ -143,11 +160,9 @@ class JobEventsMonitor(Monitor):
             message: EventsDropped = {"type": "events-dropped", "jobId": job_id, "count": count}
             self._hub.publish(Event(message, topics=(topic,), job_id=job_id, kept=True))
 
-    async def _take_job(self, change: Change) -> None:
-        job_id, status = parse_job_id(change["id"]), JobStatus(change["status"])
-        previous = JobStatus(change["previousStatus"]) if change.get("previousStatus") else None
-        progress, error = _read_progress(change), None
-        submitted_by = _name(change.get("submittedBy"))
+    async def _take_job(self, change: _JobChange) -> None:
+        job_id, status, previous, progress, submitted_by = change
+        error = None
         self._cache.take(job_id, status, progress)
         if _turns_back(previous, status):
             await self._settle(job_id)
@@ -172,7 +187,10 @@ class JobEventsMonitor(Monitor):
             job = await self._job_store.get(job_id)
         except DatabaseUnavailable:
             return False
-        except (JobNotFound, StatementFailed):
+        except JobNotFound:
+            return True
+        except StatementFailed:
+            log.exception("%s: job %s cannot be read", self.name, job_id)
             return True
         # If it is elsewhere by now, another notification is on its way.
         if job.status is step.status:
@@ -190,15 +208,15 @@ class JobEventsMonitor(Monitor):
         else:
             self._news.tell_truth(job)
 
-    async def _take_files(self, change: Change) -> None:
-        job_id = parse_job_id(change["jobId"])
+    async def _take_files(self, change: _FileEnds) -> None:
+        job_id, items = change
         topic = files_topic(job_id)
         if not self._hub.has_subscribers(topic):
             return
         try:
-            files = await self._job_store.files_by_id(change["items"])
+            files = await self._job_store.files_by_id(items)
         except DatabaseUnavailable:
-            self._tell_dropped_files(job_id, len(change["items"]))
+            self._tell_dropped_files(job_id, len(items))
             return
         for number, file in enumerate(files):
             if number % PUBLISHED_AT_ONCE == 0:
@@ -210,7 +228,29 @@ class JobEventsMonitor(Monitor):
             self._hub.publish(Event(message, topics=(topic,), job_id=job_id, kept=failed))
 
 
-def _read_progress(change: Change) -> Progress:
+def _read(channel: str, change: object) -> _JobChange | _FileEnds:
+    """What a notification says. Raises one of `UNREADABLE` if it says something else."""
+    if not isinstance(change, dict):
+        raise TypeError("no JSON object")
+    return _read_job(change) if channel == JOBS_CHANNEL else _read_files(change)
+
+
+def _read_job(change: Mapping[str, Any]) -> _JobChange:
+    previous = change.get("previousStatus")
+    return _JobChange(
+        parse_job_id(change["id"]),
+        JobStatus(change["status"]),
+        JobStatus(previous) if previous else None,
+        _read_progress(change),
+        _name(change.get("submittedBy")),
+    )
+
+
+def _read_files(change: Mapping[str, Any]) -> _FileEnds:
+    return _FileEnds(parse_job_id(change["jobId"]), [_number(item) for item in change["items"]])
+
+
+def _read_progress(change: Mapping[str, Any]) -> Progress:
     return Progress(
         total_files=_number(change["totalFiles"]),
         completed_files=_number(change["completedFiles"]),

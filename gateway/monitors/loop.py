@@ -8,8 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
-from gateway.database import StatementFailed
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, StatementFailed
 from gateway.pulse import Pulse
 from gateway.tasks import beside
 

@@ -25,6 +25,7 @@ References = Mapping[Any, Schema]
 
 KEY: Final = "ApiKey"
 BEARER: Final = "Token"
+SIGNATURE: Final = "Signature"
 SECURITY_SCHEMES: Final[Mapping[str, Mapping[str, str]]] = {
     KEY: {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     BEARER: {
@@ -33,15 +34,27 @@ SECURITY_SCHEMES: Final[Mapping[str, Mapping[str, str]]] = {
         "bearerFormat": "JWT",
         "description": "A token of the issuer that the gateway was told of, if it was.",
     },
+    SIGNATURE: {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Signature-Input",
+        "description": "With `Signature` and, where there is a body, `Content-Digest`: the request"
+        " is signed (RFC 9421) by the owner of the public Ed25519 key that the key was made with."
+        " It covers `@method`, `@authority`, `@path`, `@query` and `content-digest`, and has"
+        ' `created`, `keyid`, `nonce` and `alg="ed25519"`.',
+    },
 }
+PROOFS: Final[Sequence[Mapping[str, Sequence[str]]]] = ({KEY: []}, {BEARER: []}, {SIGNATURE: []})
+"""Any of these is enough."""
 ABOUT: Final = """\
 Get files into a shared cache *before* people need them: submit a cache job, and watch it finish, in
 files and in bytes.
 
 What needs the key wants it in `X-API-Key`, or, where the gateway was told of an issuer of tokens,
-one of those in `Authorization: Bearer …`. Every error, whatever its status, has one shape, see
-`Refusal`; whatever belongs to no route is answered so, too. Every answer has an `X-Request-ID`:
-the caller's own, if it sent a fit one. KB, MB and GB are powers of 1024 everywhere. A request's
+one of those in `Authorization: Bearer …`; or it wants to be signed. Every error, whatever its
+status, has one shape, see `Refusal`; whatever belongs to no route is answered so, too. Every answer
+has an `X-Request-ID`: the caller's own, if it sent a fit one. KB, MB and GB are powers of 1024
+everywhere. A request's
 body may be packed (`Content-Encoding: gzip` or `deflate`).
 """
 PATH_PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -127,11 +140,11 @@ def _operation(route: Route, references: References) -> Schema:
             str(answer.status): _response(route, answer, references)
             for answer in route.every_answer
         },
-        "security": [{KEY: []}, {BEARER: []}],
+        "security": PROOFS,
     }
     if route.access in (Access.PUBLIC, Access.METRICS):
         # A public route may still know who calls: it looks at the key where one is sent.
-        operation["security"] = [{}, {KEY: []}, {BEARER: []}] if route.may_ask_for_key else []
+        operation["security"] = [{}, *PROOFS] if route.may_ask_for_key else []
     if route.body is not None:
         operation["requestBody"] = {
             "required": True,

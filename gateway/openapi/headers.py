@@ -39,6 +39,9 @@ HEADERS: Final[Mapping[str, Schema]] = MappingProxyType(
         "WWW-Authenticate": _header(
             "What is missing or wrong (RFC 6750), where tokens are taken.", required=False
         ),
+        "Accept-Signature": _header(
+            "What a signature has to be (RFC 9421), where one was refused.", required=False
+        ),
         "Sec-WebSocket-Version": _header("The version of WebSocket to use."),
         "RateLimit": _header(
             "The limit's name, requests left (`r`), and seconds until all are back (`t`).",
@@ -65,7 +68,8 @@ REFUSALS: Final[Mapping[int, Meaning]] = MappingProxyType(
             errors.InvalidRequest.default_message,
         ),
         401: Meaning(
-            "No API key or token was sent, or a wrong one.", errors.Unauthorized.default_message
+            "No API key, token or signature was sent, or a wrong one.",
+            errors.Unauthorized.default_message,
         ),
         403: Meaning(
             "The key is not for this, or a path lies outside of what may be cached.",
@@ -113,6 +117,7 @@ def headers_of(status: int, is_limited: bool, own: Sequence[str]) -> Sequence[st
     """The names of the headers that an answer has."""
     again = ("Retry-After",) if status in TRY_AGAIN else ()
     challenge = ("WWW-Authenticate",) if status in (401, 403) else ()
+    wanted = ("Accept-Signature",) if status == 401 else ()
     version = ("Sec-WebSocket-Version",) if status == 426 else ()
     limits = LIMITED if is_limited or status == 429 else ()
-    return (*ALWAYS, *own, *again, *challenge, *version, *limits)
+    return (*ALWAYS, *own, *again, *challenge, *wanted, *version, *limits)

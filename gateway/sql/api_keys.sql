@@ -1,9 +1,14 @@
 -- name: exists
-SELECT to_regclass('teamcache_gateway.api_keys') IS NOT NULL AS found
+-- With its newest column.
+SELECT EXISTS (
+    SELECT FROM pg_attribute
+    WHERE attrelid = to_regclass('teamcache_gateway.api_keys')
+      AND attname = 'public_key' AND NOT attisdropped
+) AS found
 
 -- name: all
 SELECT name, digest, scopes, path_prefixes, rate_limit_per_minute, poll_limit_per_minute,
-       created_at, disabled_at, revoked_at,
+       public_key, created_at, disabled_at, revoked_at,
        -- What a driver can hold: 'infinity' is no end.
        CASE WHEN expires_at < 'infinity'
             THEN least(greatest(expires_at, to_timestamp(0)), timestamptz '9999-01-01')
@@ -13,11 +18,13 @@ ORDER BY id
 
 -- name: create
 INSERT INTO teamcache_gateway.api_keys (
-    name, digest, scopes, path_prefixes, rate_limit_per_minute, poll_limit_per_minute, expires_at
+    name, digest, scopes, path_prefixes, rate_limit_per_minute, poll_limit_per_minute, expires_at,
+    public_key
 )
 VALUES (
     %(name)s, %(digest)s, %(scopes)s::text[], %(path_prefixes)s::text[],
-    %(rate_limit_per_minute)s, %(poll_limit_per_minute)s, %(expires_at)s
+    %(rate_limit_per_minute)s, %(poll_limit_per_minute)s, %(expires_at)s,
+    %(public_key)s
 )
 ON CONFLICT (name) DO NOTHING
 RETURNING name

@@ -116,6 +116,8 @@ class Ledger:
 def _report(entry: _Entry) -> ItemReport | None:
     task, outcome = entry.task, entry.outcome
     if outcome is None:
+        if task.bytes_read <= entry.mark:
+            return None  # most of them: they wait for a reader
         mark = max(entry.mark, min(task.bytes_read, task.size))
         return ItemReport(task, "running", None, mark) if mark > entry.mark else None
     if outcome.cancelled:

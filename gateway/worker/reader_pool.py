@@ -34,9 +34,9 @@ class ReaderPool:
 
     ``on_outcomes`` is called from a reading thread (or `check_stalled`) when there is something
     to `drain`: once, and not again before the next drain (a call that was under way may come
-    just after one, and finds nothing new). It must not block. A read without a byte for
-    ``read_timeout`` seconds has failed, see `check_stalled`. ``source`` stands in for the real
-    files below ``root``, ``lane`` and ``throttle`` for its own.
+    just after one, and finds nothing new), but for when the last task ends. It must not block. A
+    read without a byte for ``read_timeout`` seconds has failed, see `check_stalled`. ``source``
+    stands in for the real files below ``root``, ``lane`` and ``throttle`` for its own.
 
     All methods are for one thread, the event loop's; only `close` may also run in another.
     """
@@ -130,18 +130,22 @@ class ReaderPool:
         """Whether the mount is gone or hangs, as far as we know: more tasks would only wait."""
         return self.is_mount_gone or (self._is_stuck and self.unfinished > 0)
 
-    def submit(self, task: ReadTask) -> None:
-        """Queue ``task``; never waits. Raises RuntimeError on a closed pool or a task in it."""
+    def submit(self, *tasks: ReadTask) -> None:
+        """Queue tasks; never waits. Raises RuntimeError on a closed pool or a task in it."""
+        places = {task: self._places_of(task) for task in tasks}
         with self._lock:
             if self._closed:
                 raise RuntimeError("The reader pool is closed")
-            if task in self._unfinished:
+            if not self._unfinished.keys().isdisjoint(places):
                 raise RuntimeError("The task is already being read")
-            places = self._large if task.size > self._common.chunk_size else 1
-            self._unfinished[task] = places
-            self._places += places
-        self._queue.put(task)
+            self._unfinished.update(places)
+            self._places += sum(places.values())
+        for task in places:
+            self._queue.put(task)
         self._staff()
+
+    def _places_of(self, task: ReadTask) -> int:
+        return self._large if task.size > self._common.chunk_size else 1
 
     def drain(self) -> list[ReadOutcome]:
         """Everything that ended since the last call, in the order in which it ended."""
@@ -226,7 +230,7 @@ class ReaderPool:
                 return False
             self._places -= self._unfinished.pop(outcome.task)
             self._outcomes.append(outcome)
-            tell, self._told = not self._told, True
+            tell, self._told = not self._told or not self._unfinished, True
         if tell:
             self._tell()
         return True

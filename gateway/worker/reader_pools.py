@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from gateway.worker.file_source import FileSource
 from gateway.worker.lane import Lane
@@ -78,9 +79,10 @@ class ReaderPools:
         """Whether ``path`` lies in a filespace that is not held up."""
         return not self._pool_of(path).is_held_up
 
-    def submit(self, task: ReadTask) -> None:
-        """Queue ``task``; never waits. One that lies below no root fails when it is read."""
-        self._pool_of(task.path).submit(task)
+    def submit(self, *tasks: ReadTask) -> None:
+        """Queue tasks; never waits. One that lies below no root fails when it is read."""
+        for pool, its_own in groupby(tasks, lambda task: self._pool_of(task.path)):
+            pool.submit(*its_own)
 
     def drain(self) -> list[ReadOutcome]:
         """Everything that ended since the last call."""

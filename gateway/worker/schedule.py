@@ -18,6 +18,7 @@ TIDY_SECONDS = 5.0
 AHEAD_SECONDS = 1.0
 LEAST_AHEAD = 2
 MOST_AHEAD = 4096
+FIRST_CLAIM = 256
 MOST_UNREPORTED = 2 * MOST_AHEAD
 # Without anything to claim the database is asked again after this long, in seconds.
 NOTHING_SECONDS = 1.0
@@ -74,8 +75,9 @@ class Schedule:
         waiting = places - self._concurrency
         if waiting > ahead // 2:
             return 0
-        # Not all at once: when they are large, fewer are enough.
-        return min(ahead - waiting, LARGE_AT_ONCE + ahead)
+        # Not all at once: when they are large, fewer are enough; and where hardly anything is being
+        # read, the first few are there long before thousands are.
+        return min(ahead - waiting, LARGE_AT_ONCE + ahead, FIRST_CLAIM + 2 * places)
 
     def found_nothing(self) -> None:
         """There was nothing to claim: wait a little, unless something is announced."""

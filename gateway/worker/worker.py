@@ -38,6 +38,8 @@ IDLE_SECONDS = 5.0
 CHECK_SECONDS = 0.4
 # Outcomes are gathered for this long, in seconds, so that they are reported in batches.
 GATHER_SECONDS = 0.02
+# So many claims follow each other before what was read meanwhile is looked at.
+CLAIMS_A_ROUND = 4
 # How long to wait after the database failed, in seconds.
 RETRY_SECONDS = 1.0
 
@@ -136,17 +138,32 @@ class Worker:
         )
 
     async def _turn(self, pool: ReaderPools) -> None:
-        """One round: collect, report, claim."""
+        """One round: collect, then report and claim beside each other."""
         self._collect(pool)
+        # Neither is left to itself when the other fails: a round has ended when both have.
+        ends = await asyncio.gather(
+            self._report_if_due(pool), self._stock_up(pool), return_exceptions=True
+        )
+        for end in ends:
+            if end is not None:
+                raise end
+        self._raise_failure()
+
+    async def _report_if_due(self, pool: ReaderPools) -> None:
         if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.moving):
             await self._report()
-        if self._items.has_lease and self._throttling.is_known:
-            if self._schedule.is_tidying_due():
-                await self._tidy()
+
+    async def _stock_up(self, pool: ReaderPools) -> None:
+        if not self._items.has_lease or not self._throttling.is_known:
+            return
+        if self._schedule.is_tidying_due():
+            await self._tidy()
+        for _ in range(CLAIMS_A_ROUND):
             # What cannot be read here may be read by others.
-            if (room := self._room(pool)) and pool.readable:
-                await self._claim(pool, room)
-        self._raise_failure()
+            room = self._room(pool)
+            if not (room and pool.readable and await self._claim(pool, room)):
+                return
+        self._awake.set()
 
     def _room(self, pool: ReaderPools) -> int:
         return self._schedule.room(pool.moving_places, self._ledger.ended)
@@ -182,7 +199,10 @@ class Worker:
                 await self._awake.wait()
         self._awake.clear()
         if pool.unfinished:
-            await asyncio.sleep(GATHER_SECONDS)
+            # Not beyond the last of them: nothing more would come.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_SECONDS):
+                    await self._awake.wait()
 
     async def _survive(self, work: Coroutine[None, None, None]) -> bool:
         """A database that is away ends no read: what is owed to it is kept, and tried again.
@@ -222,7 +242,8 @@ class Worker:
             log.info("job %s %s", job_id, status)
             self._marks.end(job_id)
 
-    async def _claim(self, pool: ReaderPools, room: int) -> None:
+    async def _claim(self, pool: ReaderPools, room: int) -> bool:
+        """Whether to go on: there may be more, and there may be room for it."""
         self._claims.look_for(pool.readable)
         held = self._held(pool)
         jobs = self._turns.order(await self._claims.active_jobs(), held)
@@ -237,12 +258,11 @@ class Worker:
                 batches.append(await self._attempt(self._claim_from(job_id, limit)) or [])
                 room -= len(batches[-1])
         finally:
-            for task in _taking_turns(batches):
-                pool.submit(task)
+            pool.submit(*_taking_turns(batches))
         if not any(batches) and not self._claims.has_more:
             self._schedule.found_nothing()
-        elif self._claims.has_more or self._room(pool):
-            self._awake.set()
+            return False
+        return True
 
     def _held(self, pool: ReaderPools) -> Mapping[str, int]:
         """How many items of each job we hold; what is held up takes nothing from its share."""
