@@ -39,13 +39,19 @@ def url_of_client(request: web.Request) -> str:
     """
     if not request.raw_path.startswith("/"):
         return request.raw_path
-    host, prefix = request.headers.get(hdrs.HOST, ""), ""
-    proxies = request.app[TRUSTED_PROXIES]
+    proxies, prefix = request.app[TRUSTED_PROXIES], ""
     if proxies.trusts(request.remote or ""):
-        host = _nearest(request, hdrs.X_FORWARDED_HOST) or host
         prefix = _nearest(request, "X-Forwarded-Prefix").rstrip("/")
     scheme = "https" if came_by_https(request, proxies) else "http"
-    return f"{scheme}://{host}{prefix}{request.raw_path}"
+    return f"{scheme}://{host_of_client(request)}{prefix}{request.raw_path}"
+
+
+def host_of_client(request: web.Request) -> str:
+    """What the client calls us, with its port, as far as we and trusted proxies know it."""
+    told = request.headers.get(hdrs.HOST, "")
+    if not request.app[TRUSTED_PROXIES].trusts(request.remote or ""):
+        return told
+    return _nearest(request, hdrs.X_FORWARDED_HOST) or told
 
 
 def _nearest(request: web.BaseRequest, name: str) -> str:

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 from gateway.client_address import is_loopback_host
-from gateway.keys import API_KEYS, SETTINGS, TRUSTED_PROXIES
+from gateway.forwarded import host_of_client
+from gateway.keys import API_KEYS, SETTINGS
 
 
 def is_strangers_page(request: web.Request) -> bool:
@@ -24,22 +25,12 @@ def is_strangers_page(request: web.Request) -> bool:
     if origin is None or origin in settings.cors_origins:
         return False
     host = _host_of(origin)
-    if host and host in _own_hosts(request):
+    if host and host == _host_of(f"//{host_of_client(request)}"):
         return False
     if "*" not in settings.cors_origins:
         return True
     is_key_secret = not request.app[API_KEYS].is_demo_key or settings.allow_demo_key
     return not is_key_secret and not is_loopback_host(host)
-
-
-def _own_hosts(request: web.Request) -> frozenset[str]:
-    """What the caller calls us, also by the word of a proxy that we trust."""
-    told = [request.headers.get(hdrs.HOST, "")]
-    if request.app[TRUSTED_PROXIES].trusts(request.remote or ""):
-        lines = request.headers.getall(hdrs.X_FORWARDED_HOST, ())
-        # The nearest proxy's word is the last one.
-        told += [line.rpartition(",")[2].strip() for line in lines[-1:]]
-    return frozenset(_host_of(f"//{host}") for host in told)
 
 
 def _host_of(url: str) -> str:
