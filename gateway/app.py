@@ -63,7 +63,6 @@ from gateway.openapi.route import Answer, Route
 from gateway.outbox import Outboxes
 from gateway.path_explainer import PathExplainer
 from gateway.path_lookup import PathLookup
-from gateway.paths import Filespace, Filespaces
 from gateway.prometheus import TEXT_FORMATS, PrometheusMetrics
 from gateway.readiness import Readiness
 from gateway.seen_nonces import SeenNonces
@@ -165,7 +164,7 @@ def create_app(
 def add_collaborators(app: web.Application, settings: Settings) -> None:
     """Everything that handlers and monitors work with. Nothing is opened yet."""
     database = Database(settings)
-    mount, filespaces = Mount(settings.mount_points), make_filespaces(settings)
+    mount, filespaces = Mount(settings.mount_points), settings.make_filespaces()
     job_store = JobStore(database, settings.db_submit_timeout, filespaces)
     lookup = PathLookup(database, mount, filespaces)
 
@@ -218,16 +217,6 @@ def token_rules(settings: Settings) -> TokenRules:
         scope_prefix=settings.jwt_scope_prefix,
         name_claim=settings.jwt_name_claim,
     )
-
-
-def make_filespaces(settings: Settings) -> Filespaces:
-    """The filespaces that the settings list, or the one at the mount point."""
-    if not settings.filespaces:
-        return Filespaces.single(settings.container_mount_point, settings.allowed_paths)
-    listed = [
-        Filespace.create(it.name, it.mount_point, it.client_roots) for it in settings.filespaces
-    ]
-    return Filespaces.listed(listed, settings.allowed_paths)
 
 
 async def contexts(app: web.Application) -> AsyncIterator[None]:

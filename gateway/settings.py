@@ -27,6 +27,7 @@ from pydantic import (
 from gateway.client_address import TrustedProxies
 from gateway.errors import SettingsError
 from gateway.filespace_settings import FilespaceList, MountPoint
+from gateway.paths import Filespace, Filespaces
 from gateway.settings_faults import describe
 from gateway.settings_sources import (
     Source,
@@ -327,3 +328,12 @@ class Settings(BaseModel):
         if self.uses_demo_key and not self.allow_demo_key:
             return "127.0.0.1"
         return self.api_gateway_host or ALL_ADDRESSES
+
+    def make_filespaces(self) -> Filespaces:
+        """The filespaces that are listed, or the one at the mount point."""
+        if not self.filespaces:
+            return Filespaces.single(self.container_mount_point, self.allowed_paths)
+        listed = [
+            Filespace.create(it.name, it.mount_point, it.client_roots) for it in self.filespaces
+        ]
+        return Filespaces.listed(listed, self.allowed_paths)

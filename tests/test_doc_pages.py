@@ -14,7 +14,6 @@ from page_kit import anchors_of, blocks_of, links_of
 from docs.generate import DOCS, FILE, MARKED, PARTS, regenerated
 from docs.metrics_pages import series
 from docs.settings_pages import groups
-from gateway.app import make_filespaces
 from gateway.cli import USING
 from gateway.cli.client_settings import NAMES
 from gateway.cli.exit_codes import ExitCode
@@ -137,7 +136,7 @@ def test_the_series_that_are_measured_are_all_in_the_reference() -> None:
 def test_the_example_of_listed_filespaces_is_the_one_that_the_cases_are_of() -> None:
     text = text_of("explanation/paths.md")
     example = text.split("```toml\n")[1].split("```")[0]
-    assert make_filespaces(Settings(**tomllib.loads(example))) == LISTED
+    assert Settings(**tomllib.loads(example)).make_filespaces() == LISTED
 
 
 def test_every_root_that_is_known_everywhere_is_named() -> None:

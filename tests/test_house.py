@@ -325,3 +325,11 @@ def test_the_project_stands_on_its_own() -> None:
         text = path.read_text(encoding="utf-8", errors="replace")
         found = [word for word in words if word in text]
         assert not found, f"{path.relative_to(ROOT)} speaks of {found}"
+
+
+@pytest.mark.parametrize(
+    ("path", "apart"),
+    [("key_store.py", {"tokens", "public_keys"}), ("cli/keys.py", {"app", "tokens"})],
+)
+def test_who_needs_a_name_alone_loads_nothing_large(path: str, apart: set[str]) -> None:
+    assert not apart & set(map(room_of, imports_of(TREES[PACKAGE / path])))

@@ -10,7 +10,6 @@ from index_rows import add_files
 from key_kit import JOBS, known_to, make_key
 
 from gateway import Settings as GatewaySettings
-from gateway.app import make_filespaces
 from gateway.auth import Scope
 from gateway.errors import SettingsError
 from gateway.settings import Settings
@@ -112,7 +111,7 @@ async def test_a_prefix_that_a_gateway_cannot_read_narrows_the_key_to_nothing(
 )
 def test_a_prefix_that_cannot_be_meant_is_refused(written: str) -> None:
     with pytest.raises(SettingsError, match="the key's paths"):
-        make_filespaces(GatewaySettings()).read_prefixes((written,))
+        GatewaySettings().make_filespaces().read_prefixes((written,))
 
 
 async def test_a_key_for_reading_only_may_still_ask_what_paths_mean(

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, TypeVar
 
 import click
 
-from gateway.app import make_filespaces
 from gateway.audit import AuditLog, Outcome
 from gateway.auth import Scope
 from gateway.cli.key_options import MOST_A_MINUTE, SCOPES, USUAL_SCOPES, End
@@ -128,7 +127,7 @@ def create(
     and the key's fingerprint is printed.
     """
     # A prefix that cannot be read would keep the key out of everything.
-    make_filespaces(settings).read_prefixes(paths)
+    settings.make_filespaces().read_prefixes(paths)
     wanted = [scope for scope in Scope if scope in scopes]
     public = read_public_key(public_key.read(LONGEST_FILE)) if public_key else None
     key = NewKey(name, wanted, tuple(dict.fromkeys(paths)), rate, poll_rate, expires, public)
