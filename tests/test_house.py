@@ -29,6 +29,7 @@ FLOORS = (
         "connections",
         "small_file",
         "audit_file",
+        "shared_reads",
     ),
     ("client_redirects", "client_retries", "client_signing", "client_texts"),
     ("client",),
@@ -53,7 +54,7 @@ FLOORS = (
         "seen_nonces",
     ),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
-    ("request_counts", "shared_reads"),
+    ("request_counts",),
     (
         "database",
         "connection_arguments",
