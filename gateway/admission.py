@@ -23,6 +23,7 @@ from gateway.keys import (
     SIGNATURES,
     TOKENS,
 )
+from gateway.origins import is_strangers_page
 from gateway.signatures import Message
 from gateway.token_bucket import Decision
 from gateway.tokens import Tokens
@@ -69,7 +70,7 @@ def authenticate(request: web.Request, key: str | None) -> Caller:
     address = request[CLIENT_ADDRESS]
     with wrong_tries_counted(request):
         keys = request.app[API_KEYS]
-        is_here = keys.is_demo_key and is_local(request)
+        is_here = keys.is_demo_key and is_local(request) and not is_strangers_page(request)
         return keys.authenticate(key, address, is_local=is_here)
 
 
@@ -100,6 +101,16 @@ def wrong_tries_counted(request: web.Request) -> Iterator[None]:
     except errors.Unauthorized:
         _keep(request, request.app[LIMITS].draw_for_bad_key(request[CLIENT_ADDRESS]))
         raise
+
+
+def check_origin(request: web.Request) -> None:
+    """Raise `Forbidden` for a stranger's page, or `RateLimited` after too many.
+
+    For what browsers let any page open: of the rest they keep it by CORS.
+    """
+    if is_strangers_page(request):
+        _keep(request, request.app[LIMITS].draw_for_bad_key(request[CLIENT_ADDRESS]))
+        raise errors.Forbidden("Pages of this origin may not connect, see CORS_ORIGINS")
 
 
 def sees_only(app: web.Application, caller: Caller) -> str | None:

@@ -127,7 +127,7 @@ ROUTES = (
           (Answer(MetricsReport, media=("application/json", *TEXT_FORMATS), headers=("Vary",)),),
           scope=Scope.METRICS_READ),
     Route("GET", "/ws", stream.stream, Access.PUBLIC,
-          (Answer(status=101),), refusals=(400, 401, 426, 429),
+          (Answer(status=101),), refusals=(400, 401, 403, 426, 429),
           from_client=FROM_CLIENT, from_gateway=FROM_GATEWAY),
     Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.METRICS, (Answer(S3Report),),
           scope=Scope.METRICS_READ),
@@ -228,7 +228,8 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
     # One stack: a start-up that fails half-way still closes what it opened.
     async with AsyncExitStack() as stack:
         warn_of_demo_key(app[keys.SETTINGS])
-        stack.callback(app[keys.AUDIT_LOG].close)
+        # In a thread: it waits for a slow disk.
+        stack.push_async_callback(asyncio.to_thread, app[keys.AUDIT_LOG].close)
         database = app[keys.DATABASE]
         await stack.enter_async_context(database)
         for monitor in make_monitors(app):

@@ -65,6 +65,9 @@ class Rights:
 DEFAULT_NAME: Final = "default"
 """What the key of the settings is called."""
 
+NAMES_BEGIN: Final = "jwt:"
+"""What the names of callers with a token begin with, and those of keys never do."""
+
 REMEMBERED_CALLERS: Final = 10_000
 
 EVERYTHING: Final = Rights(frozenset(Scope))

@@ -24,6 +24,7 @@ import aiohttp
 
 from gateway.client_credentials import Token, proof_of
 from gateway.client_errors import GatewayClientError, GatewayUnreachable
+from gateway.client_redirects import redirects_refused
 from gateway.client_retries import now, send_until_answered
 from gateway.client_signing import SigningKey
 from gateway.client_texts import LONGEST_WAIT, page_query, quoted, read_url, read_wait
@@ -110,8 +111,9 @@ class GatewayClient:
         self._session = aiohttp.ClientSession(
             base_url=base_url,
             connector=aiohttp.TCPConnector(ssl=True if ssl is None else ssl),
-            middlewares=(proof_of(base_url, api_key, token, signing_key),),
+            middlewares=(proof_of(api_key, token, signing_key),),
             timeout=aiohttp.ClientTimeout(total=timeout),
+            trace_configs=[redirects_refused()],
         )
 
     async def __aenter__(self) -> Self:
@@ -260,11 +262,9 @@ class GatewayClient:
                 "ws", heartbeat=HEARTBEAT_SECONDS, max_msg_size=LONGEST_MESSAGE
             )
         except aiohttp.WSServerHandshakeError as error:
-            if error.status in REFUSALS:
-                raise GatewayClientError(
-                    "The gateway refuses to be watched", error.status
-                ) from None
-            raise
+            if error.status not in REFUSALS:
+                raise
+            raise GatewayClientError("The gateway refuses to be watched", error.status) from None
         except ValueError as error:
             raise GatewayClientError(f"The request cannot be sent: {error}") from None
 

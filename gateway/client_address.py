@@ -67,6 +67,11 @@ def is_loopback(text: str) -> bool:
     return address is not None and address.is_loopback
 
 
+def is_loopback_host(host: str) -> bool:
+    """Whether a host as URLs write it, with or without a port, is the machine itself by any DNS."""
+    return host.partition(":")[0].lower() == "localhost" or is_loopback(host)
+
+
 def household_of(text: str) -> str:
     """What stands for an address where addresses are counted: one machine's are one.
 

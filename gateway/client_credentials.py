@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import aiohttp
-from yarl import URL
 
 from gateway.client_errors import GatewayClientError
 from gateway.client_signing import RequestSigner, SigningKey
@@ -21,7 +20,6 @@ Proof: TypeAlias = aiohttp.ClientMiddlewareType
 
 
 def proof_of(
-    base_url: URL,
     api_key: str | None = None,
     token: Token | None = None,
     signing_key: SigningKey | None = None,
@@ -32,41 +30,37 @@ def proof_of(
             "One of an API key, a token and a signing key is needed, and no more"
         )
     if token is not None:
-        return TokenProof(base_url, token)
+        return TokenProof(token)
     if signing_key is not None:
         return RequestSigner(signing_key)
-    return KeyProof(base_url, api_key or "")
+    return KeyProof(api_key or "")
 
 
 class KeyProof:
     """Shows an API key."""
 
-    def __init__(self, base_url: URL, api_key: str) -> None:
-        self._base_url = base_url
+    def __init__(self, api_key: str) -> None:
         self._api_key = api_key
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Show it to the gateway, and to nobody to whom that leads on."""
-        if may_see(self._base_url, request.url):
-            request.headers["X-API-Key"] = self._api_key
+        """Show it."""
+        request.headers["X-API-Key"] = self._api_key
         return await handler(request)
 
 
 class TokenProof:
     """Shows a bearer token; a fresh one each time, if it was given a way to have it."""
 
-    def __init__(self, base_url: URL, token: Token) -> None:
-        self._base_url = base_url
+    def __init__(self, token: Token) -> None:
         self._token = token
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Show it to the gateway alone. Raises `GatewayClientError` for what is no token."""
-        if may_see(self._base_url, request.url):
-            request.headers["Authorization"] = f"Bearer {await self._fresh()}"
+        """Show it. Raises `GatewayClientError` for what is no token."""
+        request.headers["Authorization"] = f"Bearer {await self._fresh()}"
         return await handler(request)
 
     async def _fresh(self) -> str:
@@ -83,13 +77,3 @@ class TokenProof:
 def is_token(text: str) -> bool:
     """Whether a header could hold it as a token."""
     return bool(text) and text.isascii() and text.isprintable() and " " not in text
-
-
-def may_see(base_url: URL, url: URL) -> bool:
-    """Whether ``url`` is the gateway's own: where a redirect leads may be another's.
-
-    A proxy that leads from http to https on the same host is the gateway's.
-    """
-    if url.origin() == base_url.origin():
-        return True
-    return url.host == base_url.host and (base_url.scheme, url.scheme) == ("http", "https")

@@ -175,18 +175,17 @@ class Database:
             yield Session(cursor)
 
     @asynccontextmanager
-    async def slow_turn(self) -> AsyncIterator[None]:
+    async def slow_turn(self, work: str) -> AsyncIterator[None]:
         """Wait for one's turn to do slow work: it leaves half of the connections to the others.
 
-        Raises `Unavailable` if it does not come within half a minute.
+        Raises `Unavailable` if it does not come within half a minute: there is too much ``work``,
+        like "jobs are being created".
         """
         try:
             async with asyncio.timeout(SLOW_TURN_SECONDS):
                 await self._slow_turns.acquire()
         except TimeoutError:
-            raise Unavailable(
-                "Too many jobs are being created, please try again later", retry_after=10
-            ) from None
+            raise Unavailable(f"Too many {work}, please try again later", retry_after=10) from None
         try:
             yield
         finally:

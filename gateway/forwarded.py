@@ -6,7 +6,7 @@ import socket
 
 from aiohttp import hdrs, web
 
-from gateway.client_address import TrustedProxies, came_over_loopback, is_loopback
+from gateway.client_address import TrustedProxies, came_over_loopback, is_loopback, is_loopback_host
 from gateway.keys import CLIENT_ADDRESS, TRUSTED_PROXIES
 
 
@@ -39,13 +39,19 @@ def url_of_client(request: web.Request) -> str:
     """
     if not request.raw_path.startswith("/"):
         return request.raw_path
-    host, prefix = request.headers.get(hdrs.HOST, ""), ""
-    proxies = request.app[TRUSTED_PROXIES]
+    proxies, prefix = request.app[TRUSTED_PROXIES], ""
     if proxies.trusts(request.remote or ""):
-        host = _nearest(request, hdrs.X_FORWARDED_HOST) or host
         prefix = _nearest(request, "X-Forwarded-Prefix").rstrip("/")
     scheme = "https" if came_by_https(request, proxies) else "http"
-    return f"{scheme}://{host}{prefix}{request.raw_path}"
+    return f"{scheme}://{host_of_client(request)}{prefix}{request.raw_path}"
+
+
+def host_of_client(request: web.Request) -> str:
+    """What the client calls us, with its port, as far as we and trusted proxies know it."""
+    told = request.headers.get(hdrs.HOST, "")
+    if not request.app[TRUSTED_PROXIES].trusts(request.remote or ""):
+        return told
+    return _nearest(request, hdrs.X_FORWARDED_HOST) or told
 
 
 def _nearest(request: web.BaseRequest, name: str) -> str:
@@ -58,7 +64,8 @@ def is_local(request: web.Request) -> bool:
     """Whether the request comes from this machine: over loopback or a Unix socket.
 
     Who stands behind a proxy counts too, be the proxy trusted or not: its word can only show that
-    a request comes from elsewhere. So does whom a host has found out (``request.remote``).
+    a request comes from elsewhere. So does whom a host has found out (``request.remote``). A name
+    that is made to mean this machine (DNS rebinding) is what a stranger's page asks by.
     """
     transport = request.transport
     connection = transport.get_extra_info("socket") if transport is not None else None
@@ -69,7 +76,12 @@ def is_local(request: web.Request) -> bool:
         is_near = not remote or is_loopback(remote)
     else:
         # A connection that is reset by now has no peer any more: it may have come from anywhere.
-        is_near = bool(peer) and is_loopback(peer[0]) and is_loopback(remote)
+        is_near = (
+            bool(peer)
+            and is_loopback(peer[0])
+            and is_loopback(remote)
+            and is_loopback_host(request.headers.get(hdrs.HOST, ""))
+        )
     return is_near and _is_said_to_be_local(request)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ import orjson
 from gateway.jobs import Job, JobStatus, Progress, version_of
 from gateway.metrics import Throughput
 from gateway.shapes.answers import JobFound
+from gateway.shared_reads import SharedReads
 from gateway.wire import job_in_full, utc_now
 
 FRESH_SECONDS: Final = 1.0
@@ -51,7 +51,8 @@ class JobCache:
     """Keeps a job for a second after it was read, and what is announced of it until then.
 
     Not every column of a job is announced when it changes, so nothing is kept for longer. While
-    announcements are in doubt (`doubt`, until `trust`) every job is read from the database.
+    announcements are in doubt (`doubt`, until `trust`) every job is read from the database, once
+    for all who ask before a reading of it begins.
     """
 
     def __init__(
@@ -61,15 +62,13 @@ class JobCache:
         self._clock = clock
         self._is_trusted = False
         self._known: OrderedDict[str, KnownJob] = OrderedDict()
-        self._reading: dict[str, asyncio.Event] = {}
+        # Jobs that are being read, as long as nothing is announced of them.
+        self._unchanged: set[str] = set()
+        self._reads = SharedReads(self._read_unless_known)
 
     async def get(self, job_id: str) -> KnownJob:
         """The job, at most a second old. Raises what reading it raises, `JobNotFound` above all."""
-        known = self.peek(job_id)
-        if known is None and (reading := self._reading.get(job_id)):
-            await reading.wait()
-            known = self.peek(job_id)
-        return known or await self._read_anew(job_id)
+        return self.peek(job_id) or await self._reads.get(job_id)
 
     def peek(self, job_id: str) -> KnownJob | None:
         """The job if it is known, under its id in canonical form; None: it has to be read."""
@@ -83,14 +82,14 @@ class JobCache:
         if known is None or known.job.status is not status or progress.lacks_sizes:
             self.drop(job_id)
             return
-        self._reading.pop(job_id, None)
+        self._unchanged.discard(job_id)
         if version_of(status, progress) > known.job.version:
             self._known[job_id] = KnownJob(replace(known.job, progress=progress), known.read_at)
 
     def drop(self, job_id: str) -> None:
         """Forget a job, which has changed; whoever is reading it now may have read the old one."""
         self._known.pop(job_id, None)
-        self._reading.pop(job_id, None)
+        self._unchanged.discard(job_id)
 
     def trust(self) -> None:
         """From now on changes are announced."""
@@ -100,23 +99,22 @@ class JobCache:
         """From now on changes may not be announced."""
         self._is_trusted = False
         self._known.clear()
-        self._reading.clear()
+        self._unchanged.clear()
 
-    async def _read_anew(self, job_id: str) -> KnownJob:
-        """Read the job, for all who ask for it meanwhile, unless somebody is at it already."""
-        done = asyncio.Event()
-        self._reading.setdefault(job_id, done)
+    async def _read_unless_known(self, job_id: str) -> KnownJob:
+        """The job as the reading before has found it, which may be enough, or else read now."""
+        if known := self.peek(job_id):
+            return known
+        self._unchanged.add(job_id)
         try:
             # Before the reading: the job is as old as the moment in which it was read.
             asked_at = self._clock()
             known = KnownJob(await self._read(job_id), asked_at)
-            if self._is_trusted and self._reading.get(job_id) is done:
+            if self._is_trusted and job_id in self._unchanged:
                 self._keep(job_id, known)
             return known
         finally:
-            done.set()
-            if self._reading.get(job_id) is done:
-                del self._reading[job_id]
+            self._unchanged.discard(job_id)
 
     def _keep(self, job_id: str, known: KnownJob) -> None:
         self._known[job_id] = known

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from gateway.jobs import JobStatus
+from gateway.shared_reads import SharedReads
 
 FRESH_SECONDS: Final = 5.0
 
@@ -25,22 +26,20 @@ class JobCounts:
     ) -> None:
         self._count = count
         self._clock = clock
-        self._counting: asyncio.Task[Counts] | None = None
-        self._expires_at = 0.0
+        self._reads = SharedReads(self._count_unless_fresh)
+        self._counts: Counts = {}
+        self._expires_at = -math.inf
 
     async def get(self) -> Counts:
         """Jobs by state; states in which no job is are left out. Raises `DatabaseUnavailable`."""
-        if self._counting is None or (self._counting.done() and self._is_stale(self._counting)):
-            self._counting = asyncio.create_task(self._counted(), name="count of jobs")
-        # Shielded: one caller who gives up must not cancel the count for the others.
-        return await asyncio.shield(self._counting)
+        return self._counts if self._is_fresh() else await self._reads.get(None)
 
-    def _is_stale(self, counting: asyncio.Task[Counts]) -> bool:
-        # A failure is told to those who waited for it, and tried again for who comes next.
-        has_failed = counting.cancelled() or counting.exception() is not None
-        return has_failed or self._clock() >= self._expires_at
+    async def _count_unless_fresh(self, _key: None) -> Counts:
+        """What was counted while these waited will do; a failure is told to nobody else."""
+        if not self._is_fresh():
+            self._counts = await self._count()
+            self._expires_at = self._clock() + FRESH_SECONDS
+        return self._counts
 
-    async def _counted(self) -> Counts:
-        counts = await self._count()
-        self._expires_at = self._clock() + FRESH_SECONDS
-        return counts
+    def _is_fresh(self) -> bool:
+        return self._clock() < self._expires_at

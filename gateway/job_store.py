@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -83,22 +84,25 @@ class JobStore:
         self._tally = SizeTally(self._sum_item_sizes)
         self._sums = asyncio.Semaphore(SUMS_AT_ONCE)
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """One's turn to `create` a job, and to ask the index for it before, which is slow work too.
+
+        Raises `Unavailable` if it does not come in time.
+        """
+        return self._database.slow_turn("jobs are being created")
+
     async def create(self, request: JobRequest, beside: Beside | None = None) -> CreatedJob:
         """Write the job and its items, visible together or not at all.
 
         The files of a directory never leave the database. Raises `NoFilesFound` and writes
-        nothing if there is no file at all, `Unavailable` if too many jobs are being created,
-        `DatabaseUnavailable`.
+        nothing if there is no file at all, `DatabaseUnavailable`. To be awaited in a `turn`.
         """
         parameters = await compute(len(request.listed_files), _parameters, request)
         with self._database.full_disk.watched():
             return await self._create(parameters, beside)
 
     async def _create(self, parameters: Mapping[str, Any], beside: Beside | None) -> CreatedJob:
-        async with (
-            self._database.slow_turn(),
-            self._database.transaction(self._submit_seconds) as session,
-        ):
+        async with self._database.transaction(self._submit_seconds) as session:
             if beside is not None:
                 await beside.before(session)
             row = await session.fetch_one(self._queries["create"], parameters)

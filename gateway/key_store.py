@@ -9,12 +9,11 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from gateway.auth import DEFAULT_NAME, Scope, digest_of
+from gateway.auth import DEFAULT_NAME, NAMES_BEGIN, Scope, digest_of
 from gateway.database import Database, array_literal
 from gateway.errors import InvalidRequest, KeyNotFound, Unavailable
 from gateway.key_secret import make_secret
 from gateway.sql import load_queries
-from gateway.tokens import NAMES_BEGIN
 
 KEYS_CHANNEL: Final = "teamcache_gateway_keys"
 LONGEST_NAME: Final = 100

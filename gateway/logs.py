@@ -1,4 +1,7 @@
-"""Logging: text for people, or JSON for machines, one line an event."""
+"""Logging: text for people, or JSON for machines, one line an event.
+
+In text more lines may belong to an event, as a traceback's do: they are indented.
+"""
 
 from __future__ import annotations
 
@@ -57,11 +60,16 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
-        return record.getMessage() if record.name == AUDIT else super().format(record)
+        return record.getMessage() if record.name == AUDIT else _indented(super().format(record))
 
     def info(self, logger: str, message: str, _fields: Mapping[str, Any]) -> str:
         """The line of something that happens now and is no record."""
-        return f"{self._stamp.of(time.time())} INFO    {logger}: {message}"
+        return _indented(f"{self._stamp.of(time.time())} INFO    {logger}: {message}")
+
+
+def _indented(text: str) -> str:
+    """An event's text, in which only its first line begins like an event."""
+    return text.replace("\r", "\\r").replace("\n", "\n    ")
 
 
 class JsonFormatter(logging.Formatter):

@@ -114,6 +114,9 @@ def _audit(request: web.Request, status: int | None) -> None:
     if event is None and status not in NO_RIGHT:
         return
     caller = request.get(CALLER)
+    if status == 429 and caller is None:
+        # A stranger could fill the disk; the first ten in a minute are written as what they were.
+        return
     notes = request[NOTES]
     notes.setdefault("jobId", _job_id(request))
     request.app[AUDIT_LOG].write(

@@ -56,7 +56,8 @@ class PathExplainer:
         filespaces = self._filespaces.narrowed(own_prefixes)
         places = await compute(len(typed), explain_all, typed, filespaces)
         named = dict.fromkeys(place.path for place in places if isinstance(place, Place))
-        found = await self._lookup.find(named, own_prefixes)
+        async with self._lookup.turn():
+            found = await self._lookup.find(named, own_prefixes)
         unknown = [it for it in named if it not in found.entries and it not in found.problems]
         seen = dict(zip(unknown, await self._mount.look_at(unknown, own_prefixes), strict=True))
         return await compute(len(typed), _explain_all, typed, places, found, seen, filespaces)

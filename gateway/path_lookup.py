@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -57,6 +58,10 @@ class PathLookup:
         self._filespaces = filespaces
         self._queries = load_queries("paths")
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """One's turn to ask the index. Raises `Unavailable` if it does not come in time."""
+        return self._database.slow_turn("paths are being looked up")
+
     async def find(
         self, wanted: Mapping[str, Kind | None], own_prefixes: tuple[str, ...] = ()
     ) -> Findings:
@@ -64,8 +69,8 @@ class PathLookup:
 
         ``wanted`` says whether a path shall be a file or a directory: of spellings that are only
         alike those of that kind come first. None: both. ``own_prefixes`` are those of the caller,
-        see `Filespaces.narrowed`. Raises `Unavailable` if too many ask,
-        `DatabaseUnavailable`.
+        see `Filespaces.narrowed`. Raises `DatabaseUnavailable`. To be awaited in a turn, see
+        `turn` and `JobStore.turn`.
         """
         if not wanted:
             return Findings()
@@ -82,7 +87,7 @@ class PathLookup:
     async def without_files(self, directories: Iterable[str], recursive: bool) -> Sequence[str]:
         """Those of the absolute paths in which the index knows no file.
 
-        Unless ``recursive``, files in their subdirectories do not count.
+        Unless ``recursive``, files in their subdirectories do not count. In a turn, as `find`.
         """
         paths = list(directories)
         if not paths:
@@ -93,8 +98,7 @@ class PathLookup:
     async def _fetch(self, query: str, paths: Iterable[str], **more: bool) -> Sequence[Any]:
         names = list(paths)
         parameters = {"paths": await compute(len(names), array_literal, names), **more}
-        async with self._database.slow_turn():
-            return await self._database.fetch(self._queries[query], parameters)
+        return await self._database.fetch(self._queries[query], parameters)
 
     def _split(self, rows: Sequence[Any]) -> tuple[dict[str, Entry], dict[str, list[Entry]]]:
         """What was found as it was asked for, and what is alike."""

@@ -75,20 +75,26 @@ class Submission:
         ``keep`` says, given what is ``unindexed`` and ``matched``, what the job's transaction does
         besides.
         """
-        found = await self._find(files, directories, own_prefixes)
-        trees = await self._check_directories(directories, found.entries, recursive, own_prefixes)
-        listed = await compute(len(files), _split, files, found.entries)
-        nothing_else = not (listed.indexed or trees)
-        sizes = await self._measure(listed.unknown, files, own_prefixes, nothing_else=nothing_else)
-        request = await compute(
-            len(files) + len(trees),
-            _job_request, listed.indexed, sizes, trees, recursive, submitted_by,
-        )  # fmt: skip
-        as_typed = [files[path] for path in sizes]
-        matched = await compute(len(files), self._matched, files | directories, found.entries)
-        beside = keep(as_typed, matched) if keep is not None else None
-        job = await self._job_store.create(request, beside)
-        return Submitted(job, as_typed, matched)
+        # One turn for all that is asked of the database: who has waited does not wait again.
+        async with self._job_store.turn():
+            found = await self._find(files, directories, own_prefixes)
+            trees = await self._check_directories(
+                directories, found.entries, recursive, own_prefixes
+            )
+            listed = await compute(len(files), _split, files, found.entries)
+            nothing_else = not (listed.indexed or trees)
+            sizes = await self._measure(
+                listed.unknown, files, own_prefixes, nothing_else=nothing_else
+            )
+            request = await compute(
+                len(files) + len(trees),
+                _job_request, listed.indexed, sizes, trees, recursive, submitted_by,
+            )  # fmt: skip
+            as_typed = [files[path] for path in sizes]
+            matched = await compute(len(files), self._matched, files | directories, found.entries)
+            beside = keep(as_typed, matched) if keep is not None else None
+            job = await self._job_store.create(request, beside)
+            return Submitted(job, as_typed, matched)
 
     async def _find(
         self, files: Typed, directories: Typed, own_prefixes: tuple[str, ...]

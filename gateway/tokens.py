@@ -13,14 +13,12 @@ from typing import Any, Final
 
 import jwt
 
-from gateway.auth import Caller, Rights, Scope
+from gateway.auth import NAMES_BEGIN, Caller, Rights, Scope
 from gateway.errors import InvalidToken, Unavailable
 from gateway.signing_keys import UNNAMED, SigningKeys
 
 LONGEST_TOKEN: Final = 16 * 1024
 LONGEST_NAME: Final = 200
-NAMES_BEGIN: Final = "jwt:"
-"""What the names of callers with a token begin with, and those of keys never do."""
 
 UNREADABLE: Final = "This is no token that could be read"
 # The first kind that an error is of decides. None of it says what was expected instead.

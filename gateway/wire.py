@@ -7,7 +7,13 @@ from typing import cast
 
 from gateway.jobs import Job, JobFile, JobStatus, Progress
 from gateway.metrics import Metrics, S3Health, Throughput, Varnish
-from gateway.shapes.figures import AllFigures, LucidlinkFigures, S3Figures, VarnishFigures
+from gateway.shapes.figures import (
+    AllFigures,
+    LucidlinkFigures,
+    MeasuredFigures,
+    S3Figures,
+    VarnishFigures,
+)
 from gateway.shapes.jobs import Eta, JobFileInfo, JobInBrief, JobInFull, JobProgress, JobThroughput
 from gateway.shapes.messages import (
     FileMessage,
@@ -185,15 +191,21 @@ def s3_health(health: S3Health) -> S3Figures:
 
 
 def all_metrics(metrics: Metrics) -> AllFigures:
-    """Everything that is measured."""
-    figures: AllFigures = {
+    """What is measured, and what the workers are held to."""
+    figures: AllFigures = {**measured(metrics)}  # type: ignore[typeddict-item]
+    if metrics.worker_limit is not None:
+        figures["workers"] = {"maxBytesPerSecond": metrics.worker_limit}
+    return figures
+
+
+def measured(metrics: Metrics) -> MeasuredFigures:
+    """What is measured."""
+    figures: MeasuredFigures = {
         "lucidLink": lucidlink(metrics.throughput),
         "s3Health": s3_health(metrics.s3_health),
     }
     if metrics.varnish is not None:
         figures["varnish"] = varnish_figures(metrics.varnish)
-    if metrics.worker_limit is not None:
-        figures["workers"] = {"maxBytesPerSecond": metrics.worker_limit}
     return figures
 
 
@@ -204,7 +216,7 @@ def varnish_figures(varnish: Varnish) -> VarnishFigures:
 
 def metrics_message(metrics: Metrics) -> MetricsMessage:
     """The first message on a WebSocket."""
-    return {"type": "metrics", **all_metrics(metrics)}
+    return {"type": "metrics", **measured(metrics)}
 
 
 def lucidlink_message(throughput: Throughput) -> LucidlinkMessage:

@@ -53,8 +53,13 @@ async def status(api: Any, headers: dict[str, str], path: str = f"{JOBS}/-") -> 
 
 
 async def closing_code(socket: aiohttp.ClientWebSocketResponse) -> int | None:
-    """Wait for the end of a WebSocket."""
+    """Wait for the end of a WebSocket, and give the code of the frame that closes it.
+
+    The client's own ``close_code`` is another if the connection ends before it can reply.
+    """
     async with asyncio.timeout(PATIENCE):
         while not socket.closed:
-            await socket.receive()
+            message = await socket.receive()
+            if message.type is aiohttp.WSMsgType.CLOSE:
+                return int(message.data)
     return socket.close_code

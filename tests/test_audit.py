@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from key_kit import JOBS, known_to, make_key
 from processes import environment, running_command
 from stream_kit import listening
 
+from gateway import keys
 from gateway.app import create_app
 from gateway.audit import AUDIT, LONGEST_TEXT, AuditLog
 from gateway.auth import Scope
@@ -37,6 +39,12 @@ async def api(start_api: StartApi, database_settings: Settings, path: Path) -> A
     return await start_api(audit_log=str(path))
 
 
+async def lines_of(api: Any, path: Path) -> list[dict[str, Any]]:
+    """All lines, when those of what was answered are written."""
+    await asyncio.to_thread(api.app[keys.AUDIT_LOG].flush)
+    return lines(path)
+
+
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -46,7 +54,7 @@ async def test_a_job_that_is_created_and_cancelled_is_one_line_each(api: Any, pa
     response = await api.post(JOBS, json={"files": ["a/1.mov"], "directories": ["a"]}, headers=sent)
     job_id = (await response.json())["jobId"]
     await api.delete(f"{JOBS}/{job_id}")
-    created, cancelled = lines(path)
+    created, cancelled = await lines_of(api, path)
     assert created.pop("time").endswith("Z")
     assert created == {
         "event": "job.create", "outcome": "created", "caller": "default", "address": "127.0.0.1",
@@ -74,7 +82,7 @@ async def test_a_refused_attempt_is_one_line(
 ) -> None:
     response = await api.post(JOBS, **request_)
     assert response.status == status
-    [line] = lines(path)
+    [line] = await lines_of(api, path)
     assert (line["event"], line["outcome"], line["status"]) == ("job.create", "refused", status)
     assert line["error"] == (await response.json())["error"][:LONGEST_TEXT]
     assert line["caller"] == (None if status == 401 else "default")
@@ -86,7 +94,7 @@ async def test_who_cancels_what_is_not_there_or_has_ended_is_written_down(
     job_id = (await (await api.post(JOBS, json={"files": ["a/1.mov"]})).json())["jobId"]
     for url in (UNKNOWN, f"{JOBS}/{job_id}", f"{JOBS}/{job_id}"):
         await api.delete(url)
-    assert [(it["outcome"], it["status"]) for it in lines(path)] == [
+    assert [(it["outcome"], it["status"]) for it in await lines_of(api, path)] == [
         ("created", 201), ("refused", 404), ("done", 200), ("refused", 409),
     ]  # fmt: skip
 
@@ -95,11 +103,14 @@ async def test_of_reading_only_what_was_not_the_callers_right_is_written(
     api: Any, path: Path, database_settings: Settings
 ) -> None:
     headers = await known_to(api, await make_key(database_settings, "w", [Scope.JOBS_WRITE]))
+    await lines_of(api, path)
     path.write_text("")
     for asked in ({}, {"X-API-Key": "wrong"}, headers):
         await api.get(JOBS, headers=asked)
     await api.get(UNKNOWN)
-    told = [(it["event"], it["route"], it["status"], it["caller"]) for it in lines(path)]
+    told = [
+        (it["event"], it["route"], it["status"], it["caller"]) for it in await lines_of(api, path)
+    ]
     assert told == [("request", JOBS, 401, None), ("request", JOBS, 403, "w")]
 
 
@@ -110,7 +121,16 @@ async def test_a_mutation_over_the_limit_is_written(
     api = await start_api(audit_log=str(path), rate_limit_per_minute=1)
     for _ in range(2):
         await api.delete(UNKNOWN)
-    assert [it["status"] for it in lines(path)] == [404, 429]
+    assert [it["status"] for it in await lines_of(api, path)] == [404, 429]
+
+
+async def test_a_stranger_writes_ten_lines_a_minute_at_most(
+    start_api: StartApi, path: Path
+) -> None:
+    api = await start_api(audit_log=str(path))
+    for _ in range(15):
+        await api.delete(UNKNOWN, headers={"X-API-Key": "wrong"})
+    assert [it["status"] for it in await lines_of(api, path)] == [401] * 10
 
 
 async def test_a_mutation_that_fails_is_written_as_failed(
@@ -123,7 +143,7 @@ async def test_a_mutation_that_fails_is_written_as_failed(
 
     monkeypatch.setattr(JobStore, "cancel", fail)
     await api.delete(UNKNOWN)
-    [line] = lines(path)
+    [line] = await lines_of(api, path)
     assert (line["outcome"], line["status"]) == ("failed", 500)
 
 
@@ -131,13 +151,14 @@ async def test_wrong_keys_and_lacking_scopes_on_a_socket_are_written(
     api: Any, path: Path, database_settings: Settings
 ) -> None:
     headers = await known_to(api, await make_key(database_settings, "w", [Scope.JOBS_WRITE]))
+    await lines_of(api, path)
     path.write_text("")
     async with listening(api, headers=headers) as listener:
         await listener.ask(type="subscribe", channel="jobs")
         await listener.error()
         await listener.ask(type="auth", apiKey="wrong")
         await listener.error()
-    told = [(it["event"], it["outcome"], it["caller"]) for it in lines(path)]
+    told = [(it["event"], it["outcome"], it["caller"]) for it in await lines_of(api, path)]
     assert told == [("stream.subscribe", "refused", "w"), ("stream.auth", "refused", None)]
 
 
@@ -158,9 +179,9 @@ async def test_no_secret_stands_in_it_nor_in_the_logs(
             await listener.ask(type="auth", apiKey=secret)
             await listener.sync()
     # The test server has an access log of its own, which is not the gateway's.
+    assert len(await lines_of(api, path)) >= 10
     ours = [str(vars(it)) for it in caplog.records if it.name != "aiohttp.access"]
     written = path.read_text() + "".join(ours)
-    assert len(lines(path)) >= 10
     for secret in (mine, wrong):
         assert secret not in written and secret[4:20] not in written
 
@@ -170,20 +191,22 @@ HOSTILE = ['a\n{"event":"forged"}', "a\r\x1b[2J\u2028b", 'a"b\\', "日本/é", "
 
 async def test_a_name_cannot_forge_a_line_and_is_bounded(api: Any, path: Path) -> None:
     await api.post(JOBS, json={"files": HOSTILE + ["a"] * 100})
+    [line] = await lines_of(api, path)
     text = path.read_text()
     assert text.isascii() and text.count("\n") == 1 and len(text) < 6 * 11 * LONGEST_TEXT
-    [line] = lines(path)
     assert len(line["paths"]) == 10 and line["files"] == 105
     assert line["paths"][0] == HOSTILE[0] and len(line["paths"][4]) == LONGEST_TEXT + 1
 
 
 async def test_a_log_that_is_moved_away_goes_on_in_a_new_file(api: Any, path: Path) -> None:
     await api.delete(UNKNOWN)
+    await lines_of(api, path)
     moved = path.rename(path.with_suffix(".1"))
     await api.delete(UNKNOWN)
+    await lines_of(api, path)
     path.unlink()
     await api.delete(UNKNOWN)
-    assert [len(lines(moved)), len(lines(path))] == [1, 1]
+    assert [len(await lines_of(api, path)), len(lines(moved))] == [1, 1]
 
 
 def test_a_log_that_is_there_is_added_to(path: Path) -> None:
@@ -212,11 +235,13 @@ async def test_a_log_that_cannot_be_written_any_more_stops_no_request_and_is_tol
     path.parent.rename(path.parent.with_suffix(".away"))
     for _ in range(3):
         assert (await api.delete(UNKNOWN)).status == 404
+        await asyncio.to_thread(api.app[keys.AUDIT_LOG].flush)
     told = [r for r in caplog.records if "audit log cannot be written" in r.getMessage()]
     assert len(told) == 1
     path.parent.with_suffix(".away").rename(path.parent)
     await api.delete(UNKNOWN)
-    assert len(lines(path)) == 1
+    lost, last = await lines_of(api, path)
+    assert (lost["event"], lost["lines"], last["event"]) == ("audit.lost", 3, "job.cancel")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk to write to")
@@ -224,6 +249,7 @@ def test_a_full_disk_is_told_and_raises_nothing(caplog: pytest.LogCaptureFixture
     log = AuditLog("/dev/full")
     for _ in range(2):
         log.write("a", "done", None, None)
+        log.flush()
     assert len([r for r in caplog.records if "No space left" in r.getMessage()]) == 1
 
 
@@ -262,5 +288,7 @@ async def test_a_served_gateway_writes_the_file_that_it_is_told(
         url = (await serve.says("listening on")).split()[-1]
         async with aiohttp.ClientSession() as session:
             await session.delete(f"{url}{UNKNOWN}")
+        # What waits to be written is written at the end.
+        assert await serve.stop() == 0
     [line] = lines(path)
     assert (line["event"], line["status"], line["caller"]) == ("job.cancel", 401, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -75,12 +75,42 @@ async def test_a_submit_that_never_gets_its_turn_is_told_when_to_come_back(
     assert await submit(api) == 201
 
 
+async def test_a_submit_waits_for_one_turn_whatever_it_asks_for(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, slow_turn = 0, Database.slow_turn
+
+    def counted(database: Database, work: str) -> AbstractAsyncContextManager[None]:
+        nonlocal turns
+        turns += 1
+        return slow_turn(database, work)
+
+    monkeypatch.setattr(Database, "slow_turn", counted)
+    response = await api.post(JOBS, json={"directories": ["a"], "files": ["a/1.mov", "b"]})
+    assert (response.status, turns) == (201, 1)
+
+
+async def test_who_asks_what_paths_mean_is_not_told_of_jobs(
+    api: Any, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with jobs_locked(database_settings):
+        submits = [asyncio.create_task(submit(api)) for _ in range(POOL // 2)]
+        await until_ours(database_settings, POOL // 2, WAITING)
+        monkeypatch.setattr("gateway.database.SLOW_TURN_SECONDS", 0.1)
+        response = await api.post("/api/v1/paths/resolve", json={"paths": ["a"]})
+        assert (await response.json())["error"] == (
+            "Too many paths are being looked up, please try again later"
+        )
+        assert (response.status, response.headers["Retry-After"]) == (503, "10")
+    await asyncio.gather(*submits)
+
+
 async def test_a_submit_that_hangs_up_while_it_waits_gives_its_turn_back(
     empty_database: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.database.SLOW_TURN_SECONDS", 20.0)
     async with Database(empty_database.model_copy(update={"db_pool_size": 1})) as database:
-        async with database.slow_turn():
+        async with database.slow_turn("of them"):
             waiting = [asyncio.create_task(take_turn(database)) for _ in range(3)]
             await asyncio.sleep(0)
             waiting[0].cancel()
@@ -88,13 +118,13 @@ async def test_a_submit_that_hangs_up_while_it_waits_gives_its_turn_back(
             await waiting[0]
         await asyncio.gather(*waiting[1:])
         monkeypatch.setattr("gateway.database.SLOW_TURN_SECONDS", 0.01)
-        async with database.slow_turn():
-            with pytest.raises(Unavailable):
+        async with database.slow_turn("of them"):
+            with pytest.raises(Unavailable, match="Too many of them"):
                 await take_turn(database)
 
 
 async def take_turn(database: Database) -> None:
-    async with database.slow_turn():
+    async with database.slow_turn("of them"):
         await asyncio.sleep(0)
 
 

@@ -9,18 +9,15 @@ from typing import Any
 
 import click
 import pytest
-from aiohttp import web
 from cli_kit import User, write_client_file
 from issuer_kit import RunningIssuer, running_issuer
 from test_client import KEY, Server, StartServer, start_server  # noqa: F401
 from test_job_api import UNKNOWN_ID
-from yarl import URL
 
 from gateway import keys
 from gateway.cli.client_settings import load_client_settings
 from gateway.cli.proof_choice import ShownToken
 from gateway.client import GatewayClient, GatewayClientError
-from gateway.client_credentials import may_see
 
 PATIENCE = 30.0
 
@@ -106,47 +103,6 @@ async def test_what_is_no_token_is_told_and_not_sent(token: Any, says: str) -> N
 async def test_one_proof_is_needed_and_no_more(given: dict[str, Any]) -> None:
     with pytest.raises(GatewayClientError, match="One of an API key, a token and a signing key"):
         GatewayClient("http://127.0.0.1:1", **given)
-
-
-@pytest.mark.parametrize("given", [{"api_key": "a-key"}, {"token": "a-token"}])
-async def test_whoever_a_redirect_leads_to_is_shown_nothing(
-    aiohttp_server: Any, given: dict[str, str]
-) -> None:
-    seen: list[tuple[str | None, str | None]] = []
-
-    async def look(request: web.Request) -> web.Response:
-        seen.append((request.headers.get("X-API-Key"), request.headers.get("Authorization")))
-        return web.json_response({"status": "healthy"})
-
-    stranger_app, app = web.Application(), web.Application()
-    stranger_app.router.add_get("/", look)
-    stranger = await aiohttp_server(stranger_app)
-
-    async def lead_on(request: web.Request) -> web.Response:
-        await look(request)
-        raise web.HTTPFound(stranger.make_url("/"))
-
-    app.router.add_get("/api/v1/health", lead_on)
-    own = await aiohttp_server(app)
-    async with GatewayClient(str(own.make_url("/")), **given) as client:
-        await client.health()
-    key, token = given.get("api_key"), given.get("token")
-    assert seen == [(key, token and f"Bearer {token}"), (None, None)]
-
-
-@pytest.mark.parametrize(
-    ("url", "may"),
-    [
-        ("http://gateway:8095/x", True),
-        ("https://gateway/x", True),
-        ("http://gateway/x", False),
-        ("http://gateway.evil:8095/x", False),
-        ("https://evil/x", False),
-    ],
-)
-def test_a_proxy_that_leads_to_https_is_the_gateways_own(url: str, may: bool) -> None:
-    assert may_see(URL("http://gateway:8095/"), URL(url)) is may
-    assert not may_see(URL("https://gateway/"), URL("http://gateway/"))
 
 
 @pytest.fixture

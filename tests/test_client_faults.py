@@ -68,6 +68,32 @@ async def test_whatever_is_answered_raises_the_clients_own_error(
             assert refused.value.status == status
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed_and_gets_no_key(aiohttp_server: Any, status: int) -> None:
+    visits: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        visits.append(request.path)
+        return web.json_response({})
+
+    async def lead_away(request: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Location": f"{other}{request.path_qs}"})
+
+    servers = []
+    for handler in (elsewhere, lead_away):
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handler)
+        servers.append(await aiohttp_server(app))
+    other = str(servers[0].make_url("")).rstrip("/")
+    async with GatewayClient(str(servers[1].make_url("/")), KEY) as client:
+        watching = anext(client.watch(UNKNOWN_ID))
+        for asked in (client.health(), client.submit(files=["a"]), client.cancel("x"), watching):
+            with pytest.raises(GatewayClientError, match=f"redirects to {other}") as refused:
+                await asked
+            assert refused.value.status == status
+    assert visits == []
+
+
 @pytest.mark.parametrize("url", ["http://u:secret@host", "u:secret@host", "http://u:se/cret@host["])
 async def test_a_password_in_a_url_is_not_taken_and_not_repeated(url: str) -> None:
     with pytest.raises(GatewayClientError) as refused:

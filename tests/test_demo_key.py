@@ -126,7 +126,9 @@ def test_local_is_who_comes_over_loopback(
 ) -> None:
     told = {"socket": SimpleNamespace(family=family), "peername": peer}
     request: Any = SimpleNamespace(
-        transport=SimpleNamespace(get_extra_info=told.get), remote=remote, headers=CIMultiDict()
+        transport=SimpleNamespace(get_extra_info=told.get),
+        remote=remote,
+        headers=CIMultiDict(Host="localhost:8095"),
     )
     assert is_local(request) is expected
 

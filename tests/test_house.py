@@ -28,9 +28,11 @@ FLOORS = (
         "descriptors",
         "connections",
         "small_file",
+        "audit_file",
         "escaping",
+        "shared_reads",
     ),
-    ("client_retries", "client_signing", "client_texts"),
+    ("client_redirects", "client_retries", "client_signing", "client_texts"),
     ("client_credentials",),
     ("client",),
     ("filespace_settings", "paths", "web", "client_address", "token_algorithms"),
@@ -56,7 +58,7 @@ FLOORS = (
     ),
     ("filespaces",),
     ("readiness", "limits", "sample_media", "index_scan", "metrics", "events", "shapes"),
-    ("request_counts", "shared_reads"),
+    ("request_counts",),
     (
         "database",
         "connection_arguments",
@@ -93,7 +95,7 @@ FLOORS = (
     ),
     ("idempotency",),
     ("keys",),
-    ("admission", "forwarded"),
+    ("admission", "forwarded", "origins"),
     ("handlers", "monitors", "middlewares", "cors", "logs", "quick_polls"),
     ("app", "http_connection", "https", "access_log"),
     ("server",),
@@ -172,7 +174,7 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 def test_the_client_knows_only_the_wire() -> None:
-    parts = {"errors", "retries", "views", "credentials", "signing", "texts"}
+    parts = {"errors", "redirects", "retries", "views", "credentials", "signing", "texts"}
     assert set(imports_of(TREES[PACKAGE / "client.py"])) == {f"gateway.client_{it}" for it in parts}
     below = {"credentials": {"gateway.client_errors", "gateway.client_signing"}}
     for part in parts:
@@ -331,3 +333,11 @@ def test_the_project_stands_on_its_own() -> None:
         text = path.read_text(encoding="utf-8", errors="replace")
         found = [word for word in words if word in text]
         assert not found, f"{path.relative_to(ROOT)} speaks of {found}"
+
+
+@pytest.mark.parametrize(
+    ("path", "apart"),
+    [("key_store.py", {"tokens", "public_keys"}), ("cli/keys.py", {"app", "tokens"})],
+)
+def test_who_needs_a_name_alone_loads_nothing_large(path: str, apart: set[str]) -> None:
+    assert not apart & set(map(room_of, imports_of(TREES[PACKAGE / path])))

@@ -184,7 +184,7 @@ async def test_many_who_ask_at_once_cause_one_reading(cache: JobCache, table: Ta
     assert table.readings == 1
 
 
-async def test_the_others_read_for_themselves_if_the_first_gives_up(
+async def test_a_reading_goes_on_for_the_others_if_the_first_gives_up(
     cache: JobCache, table: Table
 ) -> None:
     async with held_up(table, cache) as task:
@@ -193,6 +193,19 @@ async def test_the_others_read_for_themselves_if_the_first_gives_up(
         task.cancel()
         await asyncio.wait({task})
     assert (await other).job.id == ID
+    assert table.readings == 1
+
+
+async def test_in_doubt_many_who_wait_share_one_reading_that_begins_after_they_asked(
+    cache: JobCache, table: Table
+) -> None:
+    cache.doubt()
+    async with held_up(table, cache) as task:
+        table.job = replace(table.job, progress=FURTHER)
+        others = [asyncio.ensure_future(cache.get(ID)) for _ in range(50)]
+        await asyncio.sleep(0)
+    assert (await task).job.progress == AT_FIRST
+    assert {known.job.progress for known in await asyncio.gather(*others)} == {FURTHER}
     assert table.readings == 2
 
 
@@ -224,7 +237,7 @@ async def test_memory_is_bounded(cache: JobCache, table: Table) -> None:
     for number in range(REMEMBERED_JOBS + 100):
         await cache.get(str(number))
     assert len(cache._known) == REMEMBERED_JOBS
-    assert not cache._reading
+    assert not cache._unchanged
     await cache.get(str(REMEMBERED_JOBS + 99))
     assert table.readings == REMEMBERED_JOBS + 100
 

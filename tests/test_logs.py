@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from gateway.app import create_app
-from gateway.logs import JsonFormatter, configure_logging
+from gateway.logs import JsonFormatter, TextFormatter, configure_logging
 from gateway.server import serve
 from gateway.settings import Settings
 
@@ -39,6 +41,34 @@ def test_a_json_line_holds_any_text(text: str) -> None:
     line = JsonFormatter().format(record("data in %s", text))
     assert "\n" not in line
     assert json.loads(line)["message"] == f"data in {text}"
+
+
+FORGED = "a\n2026-11-24 10:00:00,000 INFO    gateway: forged\r2026-11-24 10:00:00,000 forged"
+BEGINNING = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", re.MULTILINE)
+
+
+def test_only_an_events_first_line_begins_like_one_in_text() -> None:
+    text = TextFormatter()
+    for event in (text.format(record("no file %s", FORGED)), text.info("gateway", FORGED, {})):
+        assert len(BEGINNING.findall(event)) == 1
+        assert len(event.splitlines()) == 2
+
+
+def fail() -> None:
+    raise RuntimeError(FORGED)
+
+
+def test_a_traceback_stays_readable_and_belongs_to_its_event() -> None:
+    failed = record("failed")
+    try:
+        fail()
+    except RuntimeError:
+        failed.exc_info = sys.exc_info()
+    first, *others = TextFormatter().format(failed).splitlines()
+    assert BEGINNING.match(first)
+    assert others[0] == "    Traceback (most recent call last):"
+    assert others[1].startswith("      File ")
+    assert all(line.startswith("    ") for line in others)
 
 
 @pytest.mark.usefixtures("_logging_as_before")

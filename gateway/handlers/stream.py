@@ -15,6 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from gateway.admission import (
     authenticate,
     authenticate_token,
+    check_origin,
     check_visible,
     draw,
     identify,
@@ -86,8 +87,10 @@ async def stream(request: web.Request) -> web.StreamResponse:
     Messages are JSON texts. A key may be shown in `X-API-Key`, a token in `Authorization`, and
     either in an `auth` message, or the handshake be signed; who has done so may subscribe to all
     jobs or to one. A subscription begins with a `snapshot`, so nothing is missed between looking
-    and listening. Of each kind of event a slow client gets the newest.
+    and listening. Of each kind of event a slow client gets the newest. Pages of an
+    origin that may not call the API may not connect either.
     """
+    check_origin(request)
     caller = await identify(request)
     if SIGNATURE in request:
         await check_signed_body(request)

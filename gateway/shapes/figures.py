@@ -63,12 +63,18 @@ class WorkerFigures(TypedDict):
 
 
 @shape
-class AllFigures(TypedDict):
-    """Everything that is measured."""
+class MeasuredFigures(TypedDict):
+    """What is measured."""
 
     lucidLink: LucidlinkFigures
     s3Health: S3Figures
     varnish: NotRequired[VarnishFigures]
     """Not there before the backend has sent it."""
+
+
+@shape
+class AllFigures(MeasuredFigures):
+    """What is measured, and what the workers are held to."""
+
     workers: NotRequired[WorkerFigures]
     """Not there before the database was asked."""

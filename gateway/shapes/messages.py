@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from gateway.jobs import JobStatus
 from gateway.shapes.base import Count, JobId, Time, shape
-from gateway.shapes.figures import AllFigures, LucidlinkFigures, S3Figures, VarnishFigures
+from gateway.shapes.figures import LucidlinkFigures, MeasuredFigures, S3Figures, VarnishFigures
 from gateway.shapes.jobs import JobInBrief, JobInFull, JobProgress
 
 JobNewsKind = Literal[
@@ -115,7 +115,7 @@ class EventsDropped(TypedDict):
 
 
 @shape
-class MetricsMessage(AllFigures):
+class MetricsMessage(MeasuredFigures):
     """The first message of all."""
 
     type: Literal["metrics"]
