@@ -24,7 +24,7 @@ test: $(VENV)/installed-test ## Run the tests (ARGS="-k name")
 	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 torture: $(VENV)/installed-test ## Kill and stop everything at random moments (MOMENTS=200 SEED=1)
-	TORTURE_MOMENTS=$(MOMENTS) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -m torture -s tests tests/torture_postgres.py $(ARGS)
+	TORTURE_MOMENTS=$(MOMENTS) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -m torture -s tests $(ARGS)
 
 lint: $(VENV)/installed-lint ## Check style and types
 	$(BIN)/ruff check .

@@ -30,6 +30,7 @@ async def _scrape() -> str:
     metrics = Metrics(settings.s3_region)
     metrics.s3_health = metrics.s3_health.after_check(41, None)
     metrics.measure_throughput(25.6)
+    metrics.worker_limit = 200_000_000
     prometheus = PrometheusMetrics(Database(settings), metrics, Outboxes())
     prometheus.pulses["schema"] = Pulse()
     prometheus.requests.count("GET", "/livez", 200, 0.001)

@@ -18,6 +18,7 @@ from gateway.client_address import TrustedProxies
 from gateway.cors import open_to_origins
 from gateway.database import Database
 from gateway.events import Hub
+from gateway.filespaces import make_filespaces
 from gateway.handlers import (
     dashboard,
     documents,
@@ -54,6 +55,7 @@ from gateway.monitors.outboxes import OutboxesMonitor
 from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
 from gateway.monitors.signing_keys import signing_keys_monitor
+from gateway.monitors.worker_limit import WorkerLimitMonitor
 from gateway.mount import Mount
 from gateway.nonce_store import NonceStore
 from gateway.openapi.document import ApiDescription
@@ -87,6 +89,7 @@ from gateway.signing_keys import SigningKeys
 from gateway.submission import Submission
 from gateway.tokens import TokenRules, Tokens
 from gateway.web import load_web_files
+from gateway.worker.throttle_store import ThrottleStore
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +167,8 @@ def create_app(
 def add_collaborators(app: web.Application, settings: Settings) -> None:
     """Everything that handlers and monitors work with. Nothing is opened yet."""
     database = Database(settings)
-    mount, filespaces = Mount(settings.mount_points), settings.make_filespaces()
+    filespaces = make_filespaces(settings)
+    mount = Mount(settings.mount_points, filespaces.allowed_prefixes)
     job_store = JobStore(database, settings.db_submit_timeout, filespaces)
     lookup = PathLookup(database, mount, filespaces)
 
@@ -247,14 +251,17 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
         ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
         OutboxesMonitor(app[keys.OUTBOXES]),
+        WorkerLimitMonitor(
+            ThrottleStore(database), settings.worker_max_bytes_per_second, metrics, readiness
+        ),
     ]
     if settings.allowed_paths:
         monitors.append(AllowedPathsMonitor(filespaces))
     if settings.api_key_file:
         monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[keys.API_KEYS]))
     if settings.jwt_issuer:
-        url, file = settings.jwt_jwks_url, settings.jwt_jwks_file
-        monitors.append(signing_keys_monitor(app[keys.SIGNING_KEYS], url, file))
+        issuer, url, file = settings.jwt_issuer, settings.jwt_jwks_url, settings.jwt_jwks_file
+        monitors.append(signing_keys_monitor(app[keys.SIGNING_KEYS], issuer, url, file))
     if settings.backend_ws_url:
         monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespaces))
     if settings.s3_health_bucket:

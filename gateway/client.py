@@ -22,10 +22,11 @@ from urllib.parse import quote
 
 import aiohttp
 
+from gateway.client_credentials import Token, proof_of
 from gateway.client_errors import GatewayClientError, GatewayUnreachable
 from gateway.client_redirects import redirects_refused
-from gateway.client_retries import send_until_answered
-from gateway.client_signing import RequestSigner, SigningKey
+from gateway.client_retries import now, send_until_answered
+from gateway.client_signing import SigningKey
 from gateway.client_texts import LONGEST_WAIT, page_query, quoted, read_url, read_wait
 from gateway.client_views import (
     FileView,
@@ -85,6 +86,7 @@ class GatewayClient:
         url: str,
         api_key: str | None = None,
         *,
+        token: Token | None = None,
         signing_key: SigningKey | None = None,
         timeout: float = 60.0,
         submit_timeout: float = 660.0,
@@ -93,24 +95,23 @@ class GatewayClient:
     ) -> None:
         """``timeout``: seconds that a request may take in all.
 
-        ``signing_key`` stands in place of the API key: each request is signed with it.
+        In place of the API key stands one of these: ``token``, a bearer token, or a coroutine
+        function without arguments that gives one which still holds, and is asked before each
+        request; ``signing_key``, with which each request is signed.
         A submit may take ``submit_timeout``: the gateway gives up after 600 by default.
         ``on_wait`` is told the seconds whenever the gateway makes a request wait: the rate limit
         is reached, or it is busy. ``ssl`` says whose certificates are believed; without it those of
         the system, or of the file that SSL_CERT_FILE names. Raises `GatewayClientError` for what is
-        no URL, and unless there is one of the two keys.
+        no URL, and unless one proof is given and no more.
         """
         self._on_wait = on_wait
         self._submit_timeout = aiohttp.ClientTimeout(total=submit_timeout)
-        if (api_key is None) is (signing_key is None):
-            raise GatewayClientError("Either an API key or a signing key is needed, and not both")
         # A base URL's path counts only up to its last slash, and only for relative paths.
         base_url = read_url(url.rstrip("/"))
         self._session = aiohttp.ClientSession(
             base_url=base_url,
             connector=aiohttp.TCPConnector(ssl=True if ssl is None else ssl),
-            headers=None if api_key is None else {"X-API-Key": api_key},
-            middlewares=() if signing_key is None else (RequestSigner(signing_key),),
+            middlewares=(proof_of(base_url, api_key, token, signing_key),),
             timeout=aiohttp.ClientTimeout(total=timeout),
             trace_configs=[redirects_refused()],
         )
@@ -215,7 +216,7 @@ class GatewayClient:
         one is lost. Raises `GatewayClientError` when the gateway refuses (no such job),
         `GatewayUnreachable` when it cannot be reached for ``patience`` seconds.
         """
-        failures, given_up_at = 0, _now() + patience
+        failures, given_up_at = 0, now() + patience
         while True:
             is_connected = False
             try:
@@ -228,10 +229,10 @@ class GatewayClient:
             except (aiohttp.ClientError, OSError, _Disconnected) as error:
                 # Patience begins when the connection is lost, however long it was quiet before.
                 if is_connected:
-                    failures, given_up_at = 0, _now() + patience
+                    failures, given_up_at = 0, now() + patience
                     if on_lost is not None:
                         on_lost()
-                if _now() >= given_up_at:
+                if now() >= given_up_at:
                     raise GatewayUnreachable(f"The gateway cannot be reached: {error}") from error
             failures += 1
             # Jitter: clients that lost the same gateway must not all come back at once.
@@ -359,7 +360,3 @@ def _understanding() -> Iterator[None]:
 def _job_path(job_id: str) -> str:
     # Whatever stands there is an id, and nothing that leads elsewhere.
     return f"api/v1/cache/jobs/{quote(job_id, safe='', errors='replace')}"
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -29,7 +29,7 @@ async def send_until_answered(
     an earlier attempt is still being answered. Where nobody listens at the first attempt, nothing
     is on its way: that is raised at once, as is every other refusal.
     """
-    began, wait = _now(), SHORTEST_WAIT
+    began, wait = now(), SHORTEST_WAIT
     is_first = True
     while True:
         try:
@@ -37,7 +37,7 @@ async def send_until_answered(
         except GatewayClientError as error:
             asked = _wait_for(error, is_first, wait)
             limit = longest if error.status == STILL_RUNNING else patience
-            if asked is None or _now() + asked > began + limit:
+            if asked is None or now() + asked > began + limit:
                 raise
         if on_wait is not None and asked >= 1:
             on_wait(asked)
@@ -63,5 +63,6 @@ def _was_cut_off(error: GatewayClientError, is_first: bool) -> bool:
     return not (is_first and isinstance(cause, aiohttp.ClientConnectorError))
 
 
-def _now() -> float:
+def now() -> float:
+    """The running loop's clock, in seconds."""
     return asyncio.get_running_loop().time()

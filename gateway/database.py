@@ -1,4 +1,4 @@
-"""The aiopg pool, transactions and LISTEN. What goes wrong leaves it as errors of ours.
+"""The pool, transactions and LISTEN. What goes wrong leaves it as errors of ours.
 
 aiopg's connections are in autocommit: one statement needs no transaction, several statements go
 through `Database.transaction`. What a statement returns are named tuples.
@@ -7,9 +7,8 @@ through `Database.transaction`. What a statement returns are named tuples.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, Self
 
 import aiopg
@@ -18,9 +17,11 @@ import psycopg2.extensions
 from psycopg2.extras import NamedTupleCursor
 
 from gateway.connection_arguments import connection_arguments
+from gateway.connection_pool import ConnectionPool
+from gateway.database_connection import DatabaseConnection, connect
 from gateway.database_errors import describe_outage, translated_errors
 from gateway.errors import DatabaseUnavailable, Unavailable
-from gateway.lost_sockets import mind_socket
+from gateway.full_disk import FullDisk
 from gateway.settings import Settings
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
     "Session",
     "array_literal",
     "blocking_connection",
-    "clear_next_descriptor",
     "connection_arguments",
     "describe_outage",
     "translated_errors",
@@ -95,29 +95,21 @@ class Session:
 class Database:
     """A pool of connections that survives restarts, cancellations and lost networks.
 
-    The pool's own waiting list loses wake-ups when a released connection turns out to be closed,
-    so semaphores of the same size stand in front of it and nobody ever waits inside. One place
-    more than the settings say is `ping`'s: a database that is busy is not away.
+    Semaphores in front of the pool say how many there may be. One place more than the settings
+    say is `ping`'s: a database that is busy is not away.
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.full_disk = FullDisk()
         self._settings = settings
         self._places = asyncio.Semaphore(settings.db_pool_size)
         self._slow_turns = asyncio.Semaphore(max(1, settings.db_pool_size // 2))
         self._ping_place = asyncio.Semaphore(1)
-        self._pool: aiopg.Pool | None = None
+        self._pool: ConnectionPool | None = None
 
     async def open(self) -> None:
         """Make the pool. Connects to nothing yet, so it works while PostgreSQL is away."""
-        settings = self._settings
-        self._pool = await aiopg.create_pool(
-            **connection_arguments(settings),
-            minsize=0,
-            maxsize=settings.db_pool_size + 1,
-            timeout=settings.db_statement_timeout + GRACE_SECONDS,
-            enable_hstore=False,
-            on_connect=_prepare_connection,
-        )
+        self._pool = ConnectionPool(self._connect)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -130,10 +122,7 @@ class Database:
         """Close the pool and every connection of it, also those in use."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.terminate()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GRACE_SECONDS):
-                    await pool.wait_closed()
+            pool.close()
 
     @property
     def size(self) -> int:
@@ -143,7 +132,7 @@ class Database:
     @property
     def in_use(self) -> int:
         """Connections that somebody holds right now."""
-        return 0 if self._pool is None else self._pool.size - self._pool.freesize
+        return 0 if self._pool is None else self._pool.in_use
 
     async def fetch(self, query: str, parameters: Parameters | None = None) -> list[Any]:
         """Run one statement that may safely run twice, and return its rows.
@@ -238,7 +227,7 @@ class Database:
                 yield cursor
 
     @asynccontextmanager
-    async def _connection(self, places: asyncio.Semaphore) -> AsyncIterator[aiopg.Connection]:
+    async def _connection(self, places: asyncio.Semaphore) -> AsyncIterator[DatabaseConnection]:
         async with self._place(places):
             pool = self._pool
             if pool is None:
@@ -247,7 +236,7 @@ class Database:
             try:
                 yield connection
             finally:
-                await self._release(pool, connection)
+                pool.release(connection)
 
     @asynccontextmanager
     async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
@@ -258,25 +247,21 @@ class Database:
         finally:
             places.release()
 
-    async def _acquire(self, pool: aiopg.Pool) -> aiopg.Connection:
-        if not pool.freesize:
-            clear_next_descriptor()
-        try:
-            async with asyncio.timeout(self._settings.db_connect_timeout):
-                return await pool.acquire()
-        except RuntimeError as error:
-            # Somebody else's refused connection came between, see clear_next_descriptor.
-            raise psycopg2.OperationalError(str(error)) from None
-        except AssertionError:
-            # aiopg asserts that a pooled connection is open; after a restart it may not be.
-            raise psycopg2.OperationalError("pooled connection was closed") from None
+    async def _acquire(self, pool: ConnectionPool) -> DatabaseConnection:
+        async with asyncio.timeout(self._settings.db_connect_timeout):
+            return await pool.acquire()
 
-    async def _release(self, pool: aiopg.Pool, connection: aiopg.Connection) -> None:
-        # A connection still in a transaction cannot be used again: a cancelled request left it.
-        status = None if connection.closed else connection.raw.get_transaction_status()
-        if status not in (None, psycopg2.extensions.TRANSACTION_STATUS_IDLE):
-            await connection.close()
-        await pool.release(connection)
+    async def _connect(self) -> DatabaseConnection:
+        limit = self._settings.db_statement_timeout + GRACE_SECONDS
+        connection = await connect(self._settings, limit)
+        try:
+            async with connection.cursor() as cursor:
+                await cursor.execute(NOTICE_LOST_CLIENTS)
+        except BaseException:
+            # The pool does not know it yet, so nobody else would close it.
+            connection.close()
+            raise
+        return connection
 
     async def listen(
         self, *channels: str, on_probe: Callable[[], None] = lambda: None
@@ -288,17 +273,9 @@ class Database:
         be alive. Raises `DatabaseUnavailable` when the connection is lost; call
         it again then.
         """
-        clear_next_descriptor()
         with translated_errors():
-            async with (
-                aiopg.connect(
-                    **connection_arguments(self._settings),
-                    timeout=self._settings.db_connect_timeout,
-                    enable_hstore=False,
-                ) as connection,
-                connection.cursor() as cursor,
-            ):
-                mind_socket(connection)
+            connection = await connect(self._settings, self._settings.db_connect_timeout)
+            async with connection, connection.cursor() as cursor:
                 for channel in channels:
                     await cursor.execute(f'LISTEN "{channel}"')
                 yield Notification("", "")
@@ -307,7 +284,7 @@ class Database:
 
 
 async def _next_notification(
-    connection: aiopg.Connection, cursor: aiopg.Cursor, on_probe: Callable[[], None]
+    connection: DatabaseConnection, cursor: aiopg.Cursor, on_probe: Callable[[], None]
 ) -> Notification:
     # A task, since cancelling the queue's get at the wrong moment loses what it had taken out.
     notify = asyncio.ensure_future(connection.notifies.get())
@@ -319,20 +296,6 @@ async def _next_notification(
         return Notification(notify.result().channel, notify.result().payload)
     finally:
         notify.cancel()
-
-
-def clear_next_descriptor() -> None:
-    """Have the loop forget what it may remember of the descriptor that comes next.
-
-    To be called before connecting. When a TCP connection is refused, aiopg and uvloop do not
-    agree about who forgets the descriptor: a dead handle stays, and every later connection that
-    gets the same number fails.
-    """
-    descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        asyncio.get_running_loop().remove_reader(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def array_literal(values: Iterable[str | int]) -> str:
@@ -363,17 +326,6 @@ def blocking_connection(settings: Settings) -> Iterator[Any]:
                 yield connection
         finally:
             connection.close()
-
-
-async def _prepare_connection(connection: aiopg.Connection) -> None:
-    try:
-        mind_socket(connection)
-        async with connection.cursor() as cursor:
-            await cursor.execute(NOTICE_LOST_CLIENTS)
-    except BaseException:
-        # The pool does not know it yet, so nobody else would close it.
-        await connection.close()
-        raise
 
 
 def _is_lost_connection(error: DatabaseUnavailable) -> bool:

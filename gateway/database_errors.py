@@ -42,6 +42,11 @@ def translated_errors() -> Iterator[None]:
         raise StatementFailed from error
 
 
+def is_for_want_of_room(error: DatabaseUnavailable) -> bool:
+    """Whether PostgreSQL could not write because its disk is full."""
+    return isinstance(error.__cause__, psycopg2.errors.DiskFull)
+
+
 def describe_outage(settings: Settings, error: DatabaseUnavailable) -> str:
     """Why PostgreSQL cannot be used, in one line, for those who run the gateway.
 

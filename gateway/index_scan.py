@@ -14,6 +14,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway.escaping import escaped
+
 # Name, "t" for a directory or "f" for a file (as COPY writes booleans), size in bytes (0 for a
 # directory), time of modification in ns, permission bits. A bare tuple: there may be millions.
 Entry = tuple[str, str, int, int, int]
@@ -65,8 +67,7 @@ def is_inside(path: str, directory: str) -> bool:
 
 def printable(path: str) -> str:
     """Escape in a path what cannot be shown: bytes that are no UTF-8, control characters."""
-    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escaped(path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 class Scan:

@@ -98,6 +98,10 @@ class JobStore:
         nothing if there is no file at all, `DatabaseUnavailable`. To be awaited in a `turn`.
         """
         parameters = await compute(len(request.listed_files), _parameters, request)
+        with self._database.full_disk.watched():
+            return await self._create(parameters, beside)
+
+    async def _create(self, parameters: Mapping[str, Any], beside: Beside | None) -> CreatedJob:
         async with self._database.transaction(self._submit_seconds) as session:
             if beside is not None:
                 await beside.before(session)

@@ -24,6 +24,9 @@ from gateway.errors import InvalidRequest
 # Where the database announces each change of a job.
 JOBS_CHANNEL: Final = "teamcache_gateway_jobs"
 
+# An end further away than this is no news: a job just begun, of which next to nothing has ended.
+LONGEST_SECONDS_LEFT: Final = 365 * 86_400.0
+
 _CANONICAL_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -41,10 +44,6 @@ class JobStatus(StrEnum):
     def has_ended(self) -> bool:
         """Whether no worker will touch the job any more."""
         return self in ENDED
-
-    def may_become(self, other: JobStatus) -> bool:
-        """Whether the transition to ``other`` is legal."""
-        return other in TRANSITIONS[self]
 
 
 ENDED: Final = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
@@ -191,7 +190,8 @@ class Job:
     def seconds_left(self, now: datetime) -> float | None:
         """How long the job will still run at its average rate so far, by bytes or else by files.
 
-        None while nothing has ended, or when there is nothing to go by. ``now`` is naive, in UTC.
+        None while nothing has ended, when there is nothing to go by, or when it would be more than
+        a year. ``now`` is naive, in UTC.
         """
         if self.started_at is None or self.progress.is_everything_ended:
             return None
@@ -199,7 +199,8 @@ class Job:
         done = self.progress.ended_share
         if elapsed <= 0 or done <= 0:
             return None
-        return elapsed * (1 - done) / done
+        left = elapsed * (1 - done) / done
+        return left if left <= LONGEST_SECONDS_LEFT else None
 
 
 class FileStatus(StrEnum):

@@ -74,6 +74,8 @@ class Metrics:
         self.s3_health = S3Health(region)
         self.warmed = Warmed()
         self.varnish: Varnish | None = None
+        self.worker_limit: int | None = None
+        """What each worker may read, in bytes per second; 0: no limit; None: not looked at yet."""
         self._clock = clock
         self._throughput: Throughput | None = None
         self._measured_at = 0.0

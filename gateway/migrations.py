@@ -11,15 +11,13 @@ import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
-import aiopg
 from psycopg2.extras import NamedTupleCursor
 
 from gateway.database import (
     Session,
-    clear_next_descriptor,
-    connection_arguments,
     translated_errors,
 )
+from gateway.database_connection import connect
 from gateway.database_errors import first_line
 from gateway.errors import LockTimeout, MigrationRequired, PermissionDenied, SettingsError
 from gateway.settings import Settings
@@ -59,14 +57,10 @@ async def pending_statements(settings: Settings, role: str) -> list[str]:
 
 @asynccontextmanager
 async def _migrator(settings: Settings) -> AsyncIterator[_Migrator]:
-    clear_next_descriptor()
     with translated_errors():
+        connection = await connect(settings, settings.db_connect_timeout)
         async with (
-            aiopg.connect(
-                **connection_arguments(settings),
-                timeout=settings.db_connect_timeout,
-                enable_hstore=False,
-            ) as connection,
+            connection,
             connection.cursor(cursor_factory=NamedTupleCursor, timeout=STATEMENT_SECONDS) as cursor,
         ):
             session = Session(cursor)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from gateway.aside import compute
+from gateway.location import Folder, with_slash
 from gateway.sight import Content, Kind, Seen, Sight, content_of, has_entries
 
 STATS_AT_ONCE = 32
@@ -54,11 +55,12 @@ class Mount:
     A thread stuck in a hung mount stays stuck: it must neither hold up the exit of the process
     nor be followed by ever more of its kind, so no executor of the standard library will do. What
     nobody waits for any more is dropped, and while every thread is stuck nothing is taken in.
+    ``allowed`` are the folders that alone may be cached, none: all.
     """
 
-    def __init__(self, mount_points: Sequence[str]) -> None:
-        self._prefixes = {root: root.rstrip("/") + "/" for root in mount_points}
-        self._sight = Sight(mount_points)
+    def __init__(self, mount_points: Sequence[str], allowed: Sequence[str] = ()) -> None:
+        self._prefixes = {root: with_slash(root) for root in mount_points}
+        self._sight = Sight(mount_points, allowed)
         self._batches: deque[_Batch] = deque()
         self._changed = threading.Condition()
         self._threads = 0
@@ -71,13 +73,17 @@ class Mount:
         answers = await self._ask(has_entries, asked)
         return {root for root, has_any in zip(asked, answers, strict=True) if has_any}
 
-    async def look_at(self, paths: Sequence[str]) -> list[Seen]:
+    async def look_at(self, paths: Sequence[str], own: Sequence[str] = ()) -> list[Seen]:
         """Look at each path, all within two seconds; what was not answered by then is UNKNOWN.
 
         So is what is missing where the mount point is not visible: there everything is missing.
+        ``own`` are the folders that alone the caller may cache, none: all.
         """
         unknown = Seen(Kind.UNKNOWN)
-        seen = [answer or unknown for answer in await self._ask(self._sight.look, paths)]
+        look: Look = self._sight.look
+        if own:
+            look = partial(self._sight.look, own=[Folder(it) for it in own])
+        seen = [answer or unknown for answer in await self._ask(look, paths)]
         missing = [path for path, it in zip(paths, seen, strict=True) if it.kind is Kind.MISSING]
         if not missing:
             return seen
@@ -140,9 +146,12 @@ class Mount:
 
     def _call_threads(self, batch: _Batch) -> None:
         with self._changed:
-            wanted = min(batch.at_once, len(batch.paths)) - (batch.taken - batch.answered)
-            self._changed.notify(wanted)
-            fresh = max(0, min(wanted - self._idle, STATS_AT_ONCE - self._threads))
+            wanted = max(0, min(batch.at_once, len(batch.paths)) - (batch.taken - batch.answered))
+            woken = min(wanted, self._idle)
+            self._changed.notify(woken)
+            # Here, not when it wakes: until then it would be promised to others, too.
+            self._idle -= woken
+            fresh = min(wanted - woken, STATS_AT_ONCE - self._threads)
             self._threads += fresh
         for _ in range(fresh):
             threading.Thread(target=self._serve, name="mount-stat", daemon=True).start()
@@ -168,10 +177,9 @@ class Mount:
     def _next(self) -> tuple[_Batch, int]:
         """The next path to look at. Each batch gives one in turn: a small one is soon done."""
         with self._changed:
-            self._idle += 1
             while (batch := self._choose()) is None:
+                self._idle += 1
                 self._changed.wait()
-            self._idle -= 1
             batch.taken += 1
             return batch, batch.taken - 1
 

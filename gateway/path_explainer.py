@@ -8,9 +8,9 @@ from typing import Final
 
 from gateway.aside import compute
 from gateway.mount import Mount
-from gateway.path_lookup import Entry, Findings, PathLookup
+from gateway.path_lookup import Entry, Findings, PathLookup, problem_of
 from gateway.paths import Filespaces, Place, Problem, Rule, explain_all
-from gateway.paths.refusal import LEADS_OUT, echo, tell_apart
+from gateway.paths.refusal import echo, tell_apart
 from gateway.sight import Kind, Seen
 
 NOTHING: Final = Seen(Kind.UNKNOWN)
@@ -59,7 +59,7 @@ class PathExplainer:
         async with self._lookup.turn():
             found = await self._lookup.find(named, own_prefixes)
         unknown = [it for it in named if it not in found.entries and it not in found.problems]
-        seen = dict(zip(unknown, await self._mount.look_at(unknown), strict=True))
+        seen = dict(zip(unknown, await self._mount.look_at(unknown, own_prefixes), strict=True))
         return await compute(len(typed), _explain_all, typed, places, found, seen, filespaces)
 
 
@@ -104,8 +104,8 @@ def _known(led: Explained, entry: Entry) -> Explained:
 
 
 def _unknown(led: Explained, seen: Seen) -> Explained:
-    if seen.kind is Kind.OUTSIDE:
-        return replace(led, resolved=None, sendable=None, error=LEADS_OUT)
+    if problem := problem_of(led.typed, seen):
+        return replace(led, resolved=None, sendable=None, error=problem.reason)
     return replace(led, kind=seen.kind, size=seen.size if seen.kind is Kind.FILE else None)
 
 

@@ -18,12 +18,13 @@ from gateway.aside import compute
 from gateway.database import Database, array_literal
 from gateway.mount import Mount
 from gateway.paths import Filespaces, Problem
-from gateway.paths.refusal import NOT_ALLOWED
-from gateway.sight import Kind
+from gateway.paths.refusal import LEADS_OUT, NOT_ALLOWED
+from gateway.sight import Kind, Seen
 from gateway.sql import load_queries
 
 AMBIGUOUS: Final = "it matches several {} that differ only in case or Unicode form"
 CANDIDATES_SHOWN: Final = 5
+LEADS_ELSEWHERE: Final = frozenset({Kind.OUTSIDE, Kind.FORBIDDEN})
 
 
 class Entry(NamedTuple):
@@ -119,8 +120,17 @@ class PathLookup:
         """Those that the mount does not have either. What it has is new, and not in the index."""
         paths = list(alike)
         seen = await self._mount.look_at(paths)
-        there = (Kind.FILE, Kind.DIRECTORY, Kind.OUTSIDE)
+        there = (Kind.FILE, Kind.DIRECTORY, *LEADS_ELSEWHERE)
         return [path for path, it in zip(paths, seen, strict=True) if it.kind not in there]
+
+
+def problem_of(path: str, seen: Seen) -> Problem | None:
+    """What is wrong with a path for where it really leads, if anything is."""
+    if seen.kind not in LEADS_ELSEWHERE:
+        return None
+    if seen.kind is Kind.FORBIDDEN:
+        return Problem(path, NOT_ALLOWED, forbidden=True)
+    return Problem(path, LEADS_OUT)
 
 
 def _choose_all(candidates: Mapping[str, Sequence[Entry]], filespaces: Filespaces) -> Findings:

@@ -82,6 +82,11 @@ class PrometheusMetrics:
         yield _value("tasks", "What the event loop has under way", len(asyncio.all_tasks()))
         yield _value("database_connections", "Connections in use", self._database.in_use)
         yield _value("database_connections_limit", "Connections at most", self._database.size)
+        yield _value(
+            "database_disk_full",
+            "Whether the last submit found no room on the database's disk",
+            self._database.full_disk.is_full,
+        )
 
     def _collect_monitors(self) -> Iterable[Metric]:
         healthy = _gauge("monitor_healthy", "Whether a monitor sees what it watches", ("monitor",))
@@ -99,6 +104,12 @@ class PrometheusMetrics:
             yield _value("s3_healthy", "Whether the bucket can be reached", health.is_healthy)
         if health.latency is not None:
             yield _value("s3_latency_seconds", "Of the last check", health.latency / 1000)
+        if self._metrics.worker_limit is not None:
+            yield _value(
+                "worker_limit_bytes_per_second",
+                "What each worker reads at most; 0: no limit",
+                self._metrics.worker_limit,
+            )
         if throughput is not None:
             yield _value(
                 "lucidlink_throughput_bytes_per_second",

@@ -169,7 +169,7 @@ def _end_after(seconds: float) -> None:
 
     def end() -> None:
         log.warning("not stopped after %g seconds: ending at once", seconds)
-        os._exit(0)
+        os._exit(1)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

@@ -27,7 +27,7 @@ from pydantic import (
 from gateway.client_address import TrustedProxies
 from gateway.errors import SettingsError
 from gateway.filespace_settings import FilespaceList, MountPoint
-from gateway.paths import Filespace, Filespaces
+from gateway.issuer_metadata import is_discoverable
 from gateway.settings_faults import describe
 from gateway.settings_sources import (
     Source,
@@ -90,7 +90,9 @@ class Settings(BaseModel):
     jwt_audience: str = Field(
         "", description="audience (aud) that a token must be for", validate_default=True
     )
-    jwt_jwks_url: str = Field("", description="URL of the issuer's public keys (JWKS)")
+    jwt_jwks_url: str = Field(
+        "", description="URL of the issuer's public keys (JWKS); empty: where the issuer says"
+    )
     jwt_jwks_file: str = Field(
         "", description="file with these keys, instead of the URL", validate_default=True
     )
@@ -274,8 +276,11 @@ class Settings(BaseModel):
     @classmethod
     def _refuse_other_than_one_place(cls, value: str, info: ValidationInfo) -> str:
         given = bool(value) + bool(info.data.get("jwt_jwks_url"))
-        if given != bool(info.data.get("jwt_issuer")):
+        issuer = info.data.get("jwt_issuer", "")
+        if given > bool(issuer):
             raise ValueError("jwt_issuer needs one of jwt_jwks_url and jwt_jwks_file, and they it")
+        if issuer and not given and not is_discoverable(issuer):
+            raise ValueError("jwt_issuer needs jwt_jwks_url or jwt_jwks_file: it is no https URL")
         return value
 
     @field_validator("api_gateway_key")
@@ -328,12 +333,3 @@ class Settings(BaseModel):
         if self.uses_demo_key and not self.allow_demo_key:
             return "127.0.0.1"
         return self.api_gateway_host or ALL_ADDRESSES
-
-    def make_filespaces(self) -> Filespaces:
-        """The filespaces that are listed, or the one at the mount point."""
-        if not self.filespaces:
-            return Filespaces.single(self.container_mount_point, self.allowed_paths)
-        listed = [
-            Filespace.create(it.name, it.mount_point, it.client_roots) for it in self.filespaces
-        ]
-        return Filespaces.listed(listed, self.allowed_paths)

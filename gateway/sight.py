@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-OPEN_DESCRIPTORS: Final = "/proc/self/fd"
+from gateway.location import Folder, knows_descriptors, location_of
+
 # A folder of so many entries without a file among them is not searched any further.
 ENTRIES_SEARCHED: Final = 1000
 
@@ -22,6 +23,8 @@ class Kind(Enum):
     MISSING = auto()
     OUTSIDE = auto()
     """A link, or behind a link, that leads out of the filespace, whatever is there."""
+    FORBIDDEN = auto()
+    """The same, within the filespace but out of the folders that may be cached."""
     UNKNOWN = auto()
     """The mount did not answer in time, cannot be asked, or is not there at all."""
 
@@ -47,31 +50,39 @@ class Content(Enum):
 class Sight:
     """Looks at paths below ``mount_points``. Any call may block, just as the mounts do.
 
-    Links are followed as long as they stay in the mount that the path begins with.
+    Links are followed as long as they stay in the mount that the path begins with, and in one of
+    the folders ``allowed``, if any are given.
     """
 
-    def __init__(self, mount_points: Sequence[str]) -> None:
-        # Not realpath: it would touch the mounts, which may hang, from the constructor's thread.
-        self._roots = {prefix: prefix for prefix in map(_with_slash, mount_points)}
-        has_descriptors = hasattr(os, "O_PATH") and os.path.isdir(OPEN_DESCRIPTORS)
+    def __init__(self, mount_points: Sequence[str], allowed: Sequence[str] = ()) -> None:
+        self._roots = [Folder(it) for it in mount_points]
+        self._allowed = [Folder(it) for it in allowed]
+        has_descriptors = hasattr(os, "O_PATH") and knows_descriptors()
         self._locate = _open_and_locate if has_descriptors else _locate_by_name
 
-    def look(self, path: str) -> Seen:
-        """What is there."""
+    def look(self, path: str, own: Sequence[Folder] = ()) -> Seen:
+        """What is there. ``own``: the caller's folders, which narrow those that are allowed."""
+        location, seen = self._see(path)
+        if location is None:
+            return seen
+        if not self._is_inside(path, location):
+            return Seen(Kind.OUTSIDE)
+        is_allowed = _any_holds(self._allowed, location) and _any_holds(own, location)
+        return seen if is_allowed else Seen(Kind.FORBIDDEN)
+
+    def _see(self, path: str) -> tuple[str | None, Seen]:
+        """Where it really is, as far as that can be told, and what it is."""
         try:
             location, found = self._locate(path)
         except (FileNotFoundError, NotADirectoryError):
-            return self._seen(path, self._locate_missing(path), Seen(Kind.MISSING))
+            return self._locate_missing(path), Seen(Kind.MISSING)
         except OSError:
-            return self._seen(path, os.path.realpath(path), Seen(Kind.UNKNOWN))
+            return os.path.realpath(path), Seen(Kind.UNKNOWN)
         except ValueError:
-            return Seen(Kind.UNKNOWN)
+            return None, Seen(Kind.UNKNOWN)
         if stat.S_ISDIR(found.st_mode):
-            return self._seen(path, location, Seen(Kind.DIRECTORY))
-        return self._seen(path, location, Seen(Kind.FILE, found.st_size))
-
-    def _seen(self, path: str, location: str, seen: Seen) -> Seen:
-        return seen if self._is_inside(path, location) else Seen(Kind.OUTSIDE)
+            return location, Seen(Kind.DIRECTORY)
+        return location, Seen(Kind.FILE, found.st_size)
 
     def _locate_missing(self, path: str) -> str:
         """Where something would be that is not there: what is behind a link tells nothing."""
@@ -85,18 +96,12 @@ class Sight:
         return f"{location.rstrip('/')}/{name}"
 
     def _is_inside(self, path: str, location: str) -> bool:
-        asked, location = _with_slash(path), _with_slash(location)
-        for prefix, real in self._roots.items():
-            if asked.startswith(prefix):
-                if location.startswith(real):
-                    return True
-                return location.startswith(self._refresh(prefix))
-        return True
+        root = next((it for it in self._roots if it.names(path)), None)
+        return root is None or root.holds(location)
 
-    def _refresh(self, prefix: str) -> str:
-        """Where a mount really is: its folder may be a link itself, or have become one since."""
-        real = self._roots[prefix] = _with_slash(os.path.realpath(prefix))
-        return real
+
+def _any_holds(folders: Sequence[Folder], location: str) -> bool:
+    return not folders or any(it.holds(location) for it in folders)
 
 
 def content_of(directory: str, recursive: bool = True) -> Content:
@@ -132,7 +137,7 @@ def _open_and_locate(path: str) -> tuple[str, os.stat_result]:
     """Where what is at ``path`` really is, and its status. One open, whatever links there are."""
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        return os.readlink(f"{OPEN_DESCRIPTORS}/{descriptor}"), os.fstat(descriptor)
+        return location_of(descriptor), os.fstat(descriptor)
     finally:
         os.close(descriptor)
 
@@ -140,7 +145,3 @@ def _open_and_locate(path: str) -> tuple[str, os.stat_result]:
 def _locate_by_name(path: str) -> tuple[str, os.stat_result]:
     found = os.stat(path)
     return os.path.realpath(path), found
-
-
-def _with_slash(path: str) -> str:
-    return path.rstrip("/") + "/"

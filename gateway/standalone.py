@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # PostgreSQL does not run as root, and its account cannot enter root's home.
 ROOT_DATA_DIR = Path("/var/lib/teamcache-gateway")
 STOP_AGAIN_SECONDS = 0.5
+LOOK_SECONDS = 0.2
+FAILED_START_SECONDS = 2.0
 
 
 def default_data_dir() -> Path:
@@ -153,14 +155,17 @@ class _PostgresMonitor(Monitor):
     """Starts PostgreSQL again if it ends by itself."""
 
     name = "embedded-postgres"
-    interval = 2.0
+    # Everybody waits for it. One that cannot be started is not tried so often.
+    interval = LOOK_SECONDS
 
     def __init__(self, server: EmbeddedPostgres) -> None:
         super().__init__()
         self._server = server
 
     async def check_once(self) -> bool:
+        self.rest = FAILED_START_SECONDS
         await asyncio.to_thread(self._server.start)
+        self.rest = 0.0
         return False
 
 

@@ -11,9 +11,9 @@ from gateway.aside import compute
 from gateway.errors import InvalidPath, NoFilesFound
 from gateway.job_store import Beside, CreatedJob, JobRequest, JobStore
 from gateway.mount import Mount
-from gateway.path_lookup import Entry, Findings, PathLookup
-from gateway.paths import Filespaces, Problem, quote
-from gateway.paths.refusal import LEADS_OUT, to_error
+from gateway.path_lookup import Entry, Findings, PathLookup, problem_of
+from gateway.paths import Filespaces, quote
+from gateway.paths.refusal import to_error
 from gateway.sight import Content, Kind, Seen
 
 # Resolved paths: with their bytes, with what the caller typed, with what the index has.
@@ -69,18 +69,23 @@ class Submission:
         A file that also lies inside a directory counts once. ``own_prefixes`` are those of the
         key, see `Filespaces.narrowed`. Raises `InvalidPath` for a directory
         among the files or the reverse and for a name that is ambiguous, `PathNotAllowed` for what
-        the index has outside of the allowed prefixes only, `NoFilesFound` for a directory in which
-        nothing is indexed, `Unavailable` if too many are being submitted; nothing is created then.
+        the index has outside of the allowed prefixes only and for a link that leads there,
+        `NoFilesFound` for a directory in which nothing is indexed, `Unavailable` if too many are
+        being submitted; nothing is created then.
         ``keep`` says, given what is ``unindexed`` and ``matched``, what the job's transaction does
         besides.
         """
         # One turn for all that is asked of the database: who has waited does not wait again.
         async with self._job_store.turn():
             found = await self._find(files, directories, own_prefixes)
-            trees = await self._check_directories(directories, found.entries, recursive)
+            trees = await self._check_directories(
+                directories, found.entries, recursive, own_prefixes
+            )
             listed = await compute(len(files), _split, files, found.entries)
             nothing_else = not (listed.indexed or trees)
-            sizes = await self._measure(listed.unknown, files, nothing_else=nothing_else)
+            sizes = await self._measure(
+                listed.unknown, files, own_prefixes, nothing_else=nothing_else
+            )
             request = await compute(
                 len(files) + len(trees),
                 _job_request, listed.indexed, sizes, trees, recursive, submitted_by,
@@ -109,7 +114,11 @@ class Submission:
         ]
 
     async def _check_directories(
-        self, directories: Typed, entries: Entries, recursive: bool
+        self,
+        directories: Typed,
+        entries: Entries,
+        recursive: bool,
+        own_prefixes: tuple[str, ...],
     ) -> Sequence[str]:
         """The directories as the index spells them, each once; there are files in all of them."""
         known = {path: entries[path] for path in directories if path in entries}
@@ -118,12 +127,14 @@ class Submission:
         spelled = {path: known[path].path if path in known else path for path in directories}
         without = frozenset(await self._lookup.without_files(spelled.values(), recursive))
         if empty := {it: directories[path] for path, it in spelled.items() if it in without}:
-            await self._refuse_empty(empty, recursive)
+            await self._refuse_empty(empty, recursive, own_prefixes)
         return list(dict.fromkeys(spelled.values()))
 
-    async def _refuse_empty(self, empty: Typed, recursive: bool) -> None:
+    async def _refuse_empty(
+        self, empty: Typed, recursive: bool, own_prefixes: tuple[str, ...]
+    ) -> None:
         """Refuse directories of which the index knows no file, and say why if the mount tells."""
-        seen = await self._mount.look_at(list(empty))
+        seen = await self._mount.look_at(list(empty), own_prefixes)
         typed, kinds = list(empty.values()), {it.kind for it in seen}
         _refuse_outside(typed, seen)
         if wrong := [name for name, it in zip(typed, seen, strict=True) if it.kind is Kind.FILE]:
@@ -134,14 +145,21 @@ class Submission:
         reason = _why_empty(kinds, contents, len(typed), recursive)
         raise NoFilesFound(f"No files found in {_name(typed)}{reason}", typed)
 
-    async def _measure(self, paths: Sequence[str], typed: Typed, *, nothing_else: bool) -> Sizes:
+    async def _measure(
+        self,
+        paths: Sequence[str],
+        typed: Typed,
+        own_prefixes: tuple[str, ...],
+        *,
+        nothing_else: bool,
+    ) -> Sizes:
         """The bytes of files that the index does not know, 0 where the mount cannot tell.
 
         ``nothing_else``: the job would hold no other file, so one of these has to exist.
         """
         if not paths:
             return {}
-        seen = dict(zip(paths, await self._mount.look_at(paths), strict=True))
+        seen = dict(zip(paths, await self._mount.look_at(paths, own_prefixes), strict=True))
         _refuse_outside([typed[path] for path in paths], list(seen.values()))
         if wrong := [typed[path] for path, it in seen.items() if it.kind is Kind.DIRECTORY]:
             raise _listed_as_file(wrong)
@@ -207,8 +225,7 @@ def _listed_as_directory(paths: Sequence[str]) -> InvalidPath:
 
 
 def _refuse_outside(typed: Sequence[str], seen: Sequence[Seen]) -> None:
-    looks = zip(typed, seen, strict=True)
-    if problems := [Problem(it, LEADS_OUT) for it, look in looks if look.kind is Kind.OUTSIDE]:
+    if problems := [it for it in map(problem_of, typed, seen) if it is not None]:
         raise to_error(problems)
 
 

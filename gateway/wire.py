@@ -192,6 +192,8 @@ def all_metrics(metrics: Metrics) -> AllFigures:
     }
     if metrics.varnish is not None:
         figures["varnish"] = varnish_figures(metrics.varnish)
+    if metrics.worker_limit is not None:
+        figures["workers"] = {"maxBytesPerSecond": metrics.worker_limit}
     return figures
 
 

@@ -18,7 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 
 class Issuer:
-    """Keys by their ids; those in ``shown`` are published. ``answer`` is said instead, if set."""
+    """Keys by their ids; those in ``shown`` are published. ``answer`` is said instead, if set.
+
+    ``description`` stands in for what the issuer says of itself.
+    """
 
     def __init__(self) -> None:
         self.keys: dict[str, Any] = {
@@ -31,7 +34,9 @@ class Issuer:
         }
         self.shown = ["rsa", "short", "ec", "ed"]
         self.answer: tuple[int, str] | None = None
+        self.description: tuple[int, str] | None = None
         self.times_asked = 0
+        self.times_described = 0
 
     def key_set(self) -> dict[str, Any]:
         return {"keys": [self.public(name) for name in self.shown]}
@@ -47,6 +52,14 @@ class Issuer:
         if self.answer is not None:
             return web.Response(status=self.answer[0], text=self.answer[1])
         return web.json_response(self.key_set())
+
+    async def metadata(self, request: web.Request) -> web.Response:
+        self.times_described += 1
+        if self.description is not None:
+            status, text = self.description
+            return web.Response(status=status, text=text, headers={"Location": "/jwks"})
+        url = f"http://{request.host}"
+        return web.json_response({"issuer": url, "jwks_uri": f"{url}/jwks"})
 
     async def sign(self, request: web.Request) -> web.Response:
         wanted = await request.json()
@@ -64,13 +77,18 @@ class Issuer:
         self.shown = wanted.get("shown", self.shown)
         if "answer" in wanted:
             self.answer = tuple(wanted["answer"]) if wanted["answer"] else None
-        return web.json_response({"timesAsked": self.times_asked, "keys": self.key_set()})
+        if "description" in wanted:
+            self.description = tuple(wanted["description"]) if wanted["description"] else None
+        times = {"timesAsked": self.times_asked, "timesDescribed": self.times_described}
+        return web.json_response({**times, "keys": self.key_set()})
 
 
 async def main() -> None:
     issuer = Issuer()
     app = web.Application()
     app.router.add_get("/jwks", issuer.jwks)
+    app.router.add_get("/other", issuer.jwks)
+    app.router.add_get("/.well-known/openid-configuration", issuer.metadata)
     app.router.add_post("/sign", issuer.sign)
     app.router.add_post("/change", issuer.change)
     runner = web.AppRunner(app)

@@ -21,11 +21,11 @@ class RunningIssuer:
     """Speaks to the process of ``issuer.py``."""
 
     def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
         self.settings = {
             "jwt_issuer": ISSUER,
             "jwt_audience": AUDIENCE,
-            "jwt_jwks_url": f"{self._url}/jwks",
+            "jwt_jwks_url": f"{self.url}/jwks",
         }
 
     def token(
@@ -49,6 +49,13 @@ class RunningIssuer:
         """Answer so instead of showing keys."""
         self._post("/change", {"answer": [status, text]})
 
+    def describe(self, status: int, text: str) -> None:
+        """Say this of itself."""
+        self._post("/change", {"description": [status, text]})
+
+    def describe_again(self) -> None:
+        self._post("/change", {"description": None})
+
     def answer_again(self) -> None:
         self._post("/change", {"answer": None})
 
@@ -57,12 +64,16 @@ class RunningIssuer:
         return json.loads(self._post("/change", {}))["timesAsked"]
 
     @property
+    def times_described(self) -> int:
+        return json.loads(self._post("/change", {}))["timesDescribed"]
+
+    @property
     def key_set(self) -> dict[str, Any]:
         return json.loads(self._post("/change", {}))["keys"]
 
     def _post(self, path: str, body: Any) -> bytes:
         request = urllib.request.Request(
-            self._url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.read()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import psycopg2
@@ -31,12 +31,13 @@ def unmarked(bench: Bench) -> set[str]:
     return {row.path.removeprefix(str(bench.mount)) for row in rows}
 
 
-async def read_all(bench: Bench, item_store: ItemStore, job_id: str) -> None:
+async def read_all(bench: Bench, item_store: ItemStore, job_id: str) -> Sequence[int]:
     """Claim and report the items of a job, and die before anything is marked."""
     items = await item_store.claim(job_id, 1000)
     await item_store.report(
         job_id, [ItemReport(item.task, "completed", None, item.task.size) for item in items]
     )
+    return [item.task.item_id for item in items]
 
 
 ONE_FILE = "SELECT 1 FROM files WHERE name = 'one' FOR UPDATE"
@@ -62,13 +63,26 @@ async def test_what_is_locked_until_after_the_end_does_not_hold_up_the_others(
     bench: Bench, item_store: ItemStore
 ) -> None:
     await bench.index({"a/one": 1, "a/two": 1, "b/three": 1})
-    job_id = await bench.submit("a")
+    job_id = await bench.submit("a", files=["gone"])
+    items = await read_all(bench, item_store, job_id)
     with locked(bench, ONE_FILE):
-        paths = [str(bench.mount / name) for name in ("a/one", "a/two", "gone")]
-        assert await item_store.mark_cached(job_id, paths) == paths[:1]
+        [held] = await item_store.mark_cached(job_id, items)
         assert "/a/two" not in unmarked(bench)
-    assert await item_store.mark_cached(job_id, paths) == []
+    assert await item_store.mark_cached(job_id, [held]) == []
     assert "/a/one" not in unmarked(bench)
+
+
+async def test_a_file_that_changes_while_its_row_is_held_is_not_marked(
+    bench: Bench, item_store: ItemStore
+) -> None:
+    await bench.index({"a/one": 1, "a/two": 1})
+    job_id = await bench.submit("a")
+    items = await read_all(bench, item_store, job_id)
+    with locked(bench, ONE_FILE):
+        [held] = await item_store.mark_cached(job_id, items)
+    await bench.index({"a/one": 2})
+    assert await item_store.mark_cached(job_id, [held]) == []
+    assert "/a/one" in unmarked(bench)
 
 
 async def test_a_stop_waits_for_a_locked_index_only_so_long(
@@ -118,9 +132,9 @@ async def test_more_files_than_one_statement_marks_are_all_marked(
     monkeypatch.setattr("gateway.worker.item_store.FILES_AT_ONCE", 4)
     await bench.index({f"a/{number}": 1 for number in range(20)})
     job_id = await bench.submit("a")
-    await read_all(bench, item_store, job_id)
+    items = await read_all(bench, item_store, job_id)
     marks = CacheMarks(item_store)
-    marks.add(job_id, [str(bench.mount / f"a/{number}") for number in range(8)])
+    marks.add(job_id, items[:8])
     marks.end(job_id)
     await marks.settle()
     assert (marks.owed, unmarked(bench)) == (0, set())
@@ -132,7 +146,7 @@ async def test_only_so_many_waiting_files_are_remembered(
     monkeypatch.setattr(cache_marks, "MOST_WAITING", 5)
     marks = CacheMarks(item_store)
     for number in range(10):
-        marks.add("job", [f"/media/{number}"])
+        marks.add("job", [number])
     assert marks.owed == 5
 
 

@@ -74,7 +74,10 @@ def test_the_demo_key_is_shown_to_this_machine_only(home: Path, url: str, key: s
         ("url = ", "is no TOML"),
         ("\udcff", "is no TOML"),
         ("url = 5", "url in .* must be a text in quotes"),
-        ('api-key = "x"', "may hold url, api_key, signing_key, key_id, ca_file, but not 'api-key'"),
+        (
+            'api-key = "x"',
+            "may hold url, api_key, token, signing_key, key_id, ca_file, but not 'api-key'",
+        ),
         ('api_key = "a\\nb"', "holds characters that no key can have"),
         ('api_key = "schlüssel"', "holds characters that no key can have"),
     ],

@@ -15,7 +15,7 @@ from test_client import Server, server, start_server  # noqa: F401
 from test_job_api import UNKNOWN_ID, change_job, make_job
 from test_job_files import add_item
 
-from gateway.cli.job_view import Lines, Rate, fitting
+from gateway.cli.job_view import Lines, Rate, fitting, pace
 from gateway.client import JobChange, JobView
 from gateway.settings import Settings
 
@@ -224,6 +224,13 @@ def test_lines_come_about_once_a_second(capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr().out.splitlines()
     assert [line.partition(",")[0] for line in shown] == ["running 5 %"] * 3 + ["paused 5 %"]
     assert shown[1] == "running 5 %, 1 of 9 files, 10.0 MB of 100.0 MB, 10.0 MB/s, 9 s left"
+
+
+def test_an_end_more_than_a_year_away_is_not_shown() -> None:
+    view = job().job
+    assert pace(view, 4.0) == ("4 B/s", "303 d left")
+    assert pace(view, 1.0) == ("1 B/s", "")
+    assert pace(view, 1e-300) == ("0 B/s", "")
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:

@@ -194,7 +194,7 @@ async def test_where_the_rate_limit_refuses_the_client_waits_as_it_is_told(
         if seconds >= 1:
             waits.append(seconds)
             limits = server.app[keys.LIMITS]
-            for buckets in limits._buckets.values():
+            for buckets in (limits._requests, limits._polls):
                 buckets._buckets.clear()
         await sleep(0)
 
@@ -305,7 +305,7 @@ async def test_patience_begins_when_the_connection_is_lost(
     await watching.until(lambda one: one.kind == "snapshot")
     # A quiet hour.
     now = loop.time
-    monkeypatch.setattr(client_module, "_now", lambda: now() + 3600)
+    monkeypatch.setattr(client_module, "now", lambda: now() + 3600)
     await server.stop()
     await server.start()
     await watching.until(lambda one: one is not watching.seen[0])

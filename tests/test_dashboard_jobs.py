@@ -162,3 +162,12 @@ def test_rates_are_written_in_one_way(page: Any, gateway: LiveGateway) -> None:
         ]
     finally:
         gateway.backend.mibps = before
+
+
+def test_an_end_more_than_a_year_away_is_not_shown(page: Any) -> None:
+    left = """async (bytes) => {
+      const { secondsLeft } = await import('./dashboard/jobs.js');
+      const job = { status: 'running', track: [], startedAt: 1, totalBytes: 1e13, bytes };
+      return secondsLeft(job, 30_001, 30_001);
+    }"""
+    assert [page.evaluate(left, size) for size in (1, 1e12)] == [None, 270]

@@ -17,6 +17,7 @@ from docs.settings_pages import groups
 from gateway.cli import USING
 from gateway.cli.client_settings import NAMES
 from gateway.cli.exit_codes import ExitCode
+from gateway.filespaces import make_filespaces
 from gateway.paths.client_roots import CLIENT_ROOTS
 from gateway.prometheus import PREFIX
 from gateway.settings import Settings
@@ -106,6 +107,7 @@ def test_the_page_on_the_command_line_has_every_command_and_every_name_of_its_fi
     assert re.findall(r"^\| `([a-z]+)", text, re.MULTILINE) == list(USING)
     [file] = [it.text for it in blocks_of(text) if it.language == "toml"]
     assert tuple(tomllib.loads(file)) == NAMES
+    assert "`token` in your file" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative_name)
@@ -136,7 +138,7 @@ def test_the_series_that_are_measured_are_all_in_the_reference() -> None:
 def test_the_example_of_listed_filespaces_is_the_one_that_the_cases_are_of() -> None:
     text = text_of("explanation/paths.md")
     example = text.split("```toml\n")[1].split("```")[0]
-    assert Settings(**tomllib.loads(example)).make_filespaces() == LISTED
+    assert make_filespaces(Settings(**tomllib.loads(example))) == LISTED
 
 
 def test_every_root_that_is_known_everywhere_is_named() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -82,8 +82,9 @@ async def test_a_running_job_is_shown_as_the_document_shows_it(
     # A quarter is left, so it takes a third of the time that three quarters took.
     elapsed = datetime.now(UTC) - datetime(2025, 8, 23, 2, 38, 22, 35_000, UTC)
     eta = job.pop("eta")
-    assert eta["seconds"] == pytest.approx(elapsed.total_seconds() / 3, abs=60)
-    assert datetime.fromisoformat(eta["time"]) > datetime.now(UTC)
+    if elapsed < timedelta(days=3 * 365):  # beyond a year nothing is told
+        assert eta["seconds"] == pytest.approx(elapsed.total_seconds() / 3, abs=60)
+        assert datetime.fromisoformat(eta["time"]) > datetime.now(UTC)
     assert job == {
         "id": job_id,
         "status": "running",

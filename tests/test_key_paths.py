@@ -12,6 +12,7 @@ from key_kit import JOBS, known_to, make_key
 from gateway import Settings as GatewaySettings
 from gateway.auth import Scope
 from gateway.errors import SettingsError
+from gateway.filespaces import make_filespaces
 from gateway.settings import Settings
 
 RESOLVE = "/api/v1/paths/resolve"
@@ -111,7 +112,7 @@ async def test_a_prefix_that_a_gateway_cannot_read_narrows_the_key_to_nothing(
 )
 def test_a_prefix_that_cannot_be_meant_is_refused(written: str) -> None:
     with pytest.raises(SettingsError, match="the key's paths"):
-        GatewaySettings().make_filespaces().read_prefixes((written,))
+        make_filespaces(GatewaySettings()).read_prefixes((written,))
 
 
 async def test_a_key_for_reading_only_may_still_ask_what_paths_mean(

@@ -78,6 +78,7 @@ async def test_what_an_upgrade_of_the_manager_made_anew_gets_back_what_we_had_ad
         "trigger teamcache_gateway_notify_insert",
         "trigger teamcache_gateway_notify_update",
         "index teamcache_gateway_cache_jobs_submitted_by",
+        "index teamcache_gateway_cache_jobs_cancelled",
     ]
     assert "INSERT INTO teamcache_gateway.migrations" not in "".join(statements)
     assert recorded == read_rows(empty_database, "teamcache_gateway.migrations", "name, applied_at")
@@ -97,7 +98,7 @@ async def test_the_first_start_counts_what_it_made_in_one_line(
 async def test_an_owner_who_reads_a_drop_is_told_what_it_drops(empty_database: Settings) -> None:
     statements = await pending_statements(empty_database, empty_database.db_user)
     drops = [statement for statement in statements if "DROP" in statement]
-    assert len(drops) == 14
+    assert len(drops) == 15
     assert all("\n-- Drops only our own index" in statement for statement in drops)
 
 

@@ -43,7 +43,7 @@ class Hanging:
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     """A mount that hangs in part; two seconds are a tenth here."""
     hanging = Hanging()
-    monkeypatch.setattr(mount_module, "Sight", lambda mount_points: hanging)
+    monkeypatch.setattr(mount_module, "Sight", lambda *folders: hanging)
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 0.1)
     yield hanging
     hanging.go_on.set()
@@ -198,6 +198,24 @@ async def test_a_small_request_does_not_wait_for_a_large_one(
     assert await mount.look_at(["/"]) == [Seen(Kind.DIRECTORY)]
     assert not large.done()
     large.cancel()
+
+
+async def test_an_idle_thread_is_promised_to_one_alone(
+    hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mount_module, "STATS_SECONDS", UNTIL_SECONDS)
+    mount = Mount(["/"])
+    await mount.look_at(["/"])
+    async with asyncio.timeout(UNTIL_SECONDS):
+        while not mount._idle:
+            await asyncio.sleep(0.001)
+    with mount._changed:  # both are taken in before the thread can wake
+        slow, quick = (asyncio.create_task(mount.look_at([it])) for it in ("/hung/0", "/"))
+        await asyncio.sleep(0)
+    assert await quick == [Seen(Kind.DIRECTORY)]
+    assert not slow.done()
+    hanging.go_on.set()
+    await slow
 
 
 async def test_a_loop_that_was_closed_meanwhile_does_not_end_a_thread(hanging: Hanging) -> None:

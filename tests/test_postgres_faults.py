@@ -211,6 +211,9 @@ async def test_a_disk_that_is_full(
             assert refused.status == 503
             assert "Retry-After" in refused.headers
             assert "space" not in await refused.text()
+            health = await stage.client.get("/api/v1/health")
+            # Without room for its log PostgreSQL does not run at all.
+            assert health.status == 503 or "full" in (await health.json())["degraded"]
             filling.unlink()
             # As standalone does, where it could not go on at all.
             await asyncio.to_thread(server.start)

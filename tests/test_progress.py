@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.jobs import Job, JobStatus, Progress
 from gateway.size_tally import REMEMBERED_JOBS, SizeTally
+from gateway.wire import iso_time, job_in_full
 
 
 def percentages(files: tuple[int, int, int], size: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -72,6 +73,22 @@ def test_a_running_job_without_a_total_has_no_end_in_sight() -> None:
     progress = Progress(0, 3, 0, 0, 0, 0)
     job = Job("1", JobStatus.RUNNING, progress, start, start, None, None, None)
     assert job.seconds_left(start + timedelta(seconds=60)) is None
+
+
+@pytest.mark.parametrize(("ended", "expected"), [(1, None), (10**7, 29_999_970), (10**12, 270)])
+def test_an_end_more_than_a_year_away_is_not_told(ended: int, expected: int | None) -> None:
+    """Of ten terabytes one byte in thirty seconds makes a date that no calendar has."""
+    start = datetime.fromisoformat("2026-01-01")
+    progress = Progress(10, 0, 0, 10**13, ended, 0)
+    job = Job("1", JobStatus.RUNNING, progress, start, start, None, None, None)
+    now = start + timedelta(seconds=30)
+    told = job_in_full(job, None, now)["eta"]
+    assert (told and told["seconds"]) == expected
+    if expected:
+        assert told == {
+            "seconds": expected,
+            "time": iso_time(now + timedelta(seconds=expected)),
+        }
 
 
 COUNTS = st.integers(0, 10**15)

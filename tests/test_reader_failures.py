@@ -183,7 +183,7 @@ def test_the_root_of_all_files_holds_every_file(rig: Rig) -> None:
 def test_without_proc_the_path_itself_is_resolved(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.worker.file_source.OPEN_DESCRIPTORS", str(tmp_path / "no-proc"))
+    monkeypatch.setattr("gateway.location.OPEN_DESCRIPTORS", str(tmp_path / "no-proc"))
     (tmp_path / "outside.mov").write_bytes(b"secret")
     (rig.root / "out.mov").symlink_to(tmp_path / "outside.mov")
     assert rig.read(rig.file("a.mov").path).error is None

@@ -75,7 +75,7 @@ def begin(
 def test_a_file_that_has_to_be_waited_for_is_read_by_all_readers(rig: Rig) -> None:
     before = rig.descriptors()
     pool, source, gate, task = begin(rig, chunks=40)
-    assert (task.bytes_read, pool.in_flight) == (2 * CHUNK, 1)
+    assert task.bytes_read == 2 * CHUNK
     gate.let_pass(100)
     outcome = rig.outcomes(pool)[0]
     assert (outcome.error, outcome.cancelled) == (None, False)

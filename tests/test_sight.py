@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import sight as sight_module
+from gateway import location
 from gateway.sight import ENTRIES_SEARCHED, Content, Kind, Seen, Sight, content_of
 
 OUTSIDE = Seen(Kind.OUTSIDE)
@@ -60,7 +60,7 @@ def test_links_are_followed_as_long_as_they_stay_inside(
     mount: Path, path: str, seen: Seen, by_name: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if by_name:
-        monkeypatch.setattr(sight_module, "OPEN_DESCRIPTORS", "/nowhere")
+        monkeypatch.setattr(location, "OPEN_DESCRIPTORS", "/nowhere")
     assert Sight([str(mount)]).look(f"{mount}/{path}".rstrip("/")) == seen
 
 

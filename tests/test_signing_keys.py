@@ -289,7 +289,8 @@ def test_only_keys_for_signatures_that_are_accepted_are_taken(
 def test_keys_that_come_in_clear_are_warned_of(
     caplog: pytest.LogCaptureFixture, url: str, warned: bool
 ) -> None:
-    assert isinstance(monitors.signing_keys_monitor(SigningKeys(()), url, ""), SigningKeysMonitor)
+    made = monitors.signing_keys_monitor(SigningKeys(()), "https://issuer.example", url, "")
+    assert isinstance(made, SigningKeysMonitor)
     assert ("can forge tokens" in caplog.text) is warned
 
 
@@ -300,7 +301,10 @@ BOTH = {"jwt_issuer": "i", "jwt_audience": "a"}
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (BOTH, "jwt_issuer needs one of"),
+        (BOTH, "it is no https URL"),
+        (BOTH | {"jwt_issuer": "http://issuer.example"}, "it is no https URL"),
+        (BOTH | {"jwt_issuer": "https://issuer.example?tenant=1"}, "it is no https URL"),
+        (BOTH | {"jwt_issuer": "https://[issuer"}, "it is no https URL"),
         (BOTH | PLACE | {"jwt_jwks_file": "/x"}, "jwt_issuer needs one of"),
         (PLACE, "jwt_issuer needs one of"),
         ({"jwt_issuer": "i"} | PLACE, "jwt_issuer and jwt_audience must be given together"),

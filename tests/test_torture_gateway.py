@@ -7,20 +7,15 @@ either of them again with the key of their order.
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from index_rows import add_files
-from processes import Command, environment, running_command
-from test_client import quiet_port
+from processes import environment
 from torture_kit import (
-    Counter,
-    Moment,
     Orders,
+    Slot,
     assert_jobs_are_whole,
     draw_moments,
     drawn,
@@ -33,34 +28,6 @@ from gateway.settings import DEMO_KEY, Settings
 
 pytestmark = [pytest.mark.torture, torture()]
 CLIENTS = 20
-
-
-@dataclass
-class Slot:
-    """A place for one gateway after another, and how many submits were sent to it."""
-
-    folder: Path
-    env: dict[str, str]
-    port: int = field(default_factory=quiet_port)
-    sent: Counter = field(default_factory=Counter)
-    killed: int = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def gateway(self) -> AbstractAsyncContextManager[Command]:
-        env = self.env | {"API_GATEWAY_PORT": str(self.port)}
-        return running_command("serve", env=env, cwd=self.folder)
-
-    async def kill_at(self, moments: Iterator[Moment]) -> None:
-        for moment in moments:
-            async with self.gateway() as gateway:
-                await gateway.says("ready")
-                await self.sent.reaches(moment)
-                gateway.send(signal.SIGKILL)
-                assert await gateway.end() == -signal.SIGKILL
-            self.killed += 1
 
 
 async def test_gateways_that_are_killed_leave_whole_jobs_and_no_second_ones(

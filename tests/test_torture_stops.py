@@ -13,12 +13,12 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from index_rows import add_files
 from processes import PATIENCE, environment
-from test_torture_gateway import Slot
 from torture_kit import (
     MOMENTS,
     Moment,
     Order,
     Orders,
+    Slot,
     assert_jobs_are_whole,
     draw_moments,
     drawn,

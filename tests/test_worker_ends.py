@@ -8,14 +8,23 @@ import logging
 import pytest
 from worker_kit import Bench, counters, query
 
+from gateway.jobs import JobStatus
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport
 
 OLD = "now() AT TIME ZONE 'UTC' - interval '1 day'"
 
 
-def make_job(bench: Bench, status: str, items: list[str], total: int, when: str) -> str:
+# TeamCache Manager's own table lets counters be null.
+NULLABLE = "ALTER TABLE cache_jobs " + ", ".join(
+    f"ALTER {name} DROP NOT NULL" for name in ("total_files", "completed_files", "failed_files")
+)
+
+
+def make_job(bench: Bench, status: str, items: list[str], total: int | None, when: str) -> str:
     """A job of TeamCache Manager's with items of these states."""
+    if total is None:
+        query(bench.settings, NULLABLE)
     [row] = query(
         bench.settings,
         "INSERT INTO cache_jobs (status, file_paths, total_files, created_at, started_at)"
@@ -47,6 +56,8 @@ def make_job(bench: Bench, status: str, items: list[str], total: int, when: str)
         ("running", ["completed", "pending"], 2, OLD, False),
         ("running", ["completed", "running"], 2, OLD, False),
         ("paused", ["completed"], 1, OLD, False),
+        ("running", ["completed"], None, "now() AT TIME ZONE 'UTC'", True),
+        ("running", [], None, "now() AT TIME ZONE 'UTC'", False),
     ],
 )
 async def test_only_a_job_that_nobody_fills_any_more_is_ended(
@@ -54,7 +65,7 @@ async def test_only_a_job_that_nobody_fills_any_more_is_ended(
     item_store: ItemStore,
     status: str,
     items: list[str],
-    total: int,
+    total: int | None,
     when: str,
     ends: bool,
 ) -> None:
@@ -85,6 +96,29 @@ async def test_a_job_that_is_ended_says_what_failed(
     job_id = make_job(bench, "running", items, len(items), OLD)
     assert await item_store.end_exhausted_job(job_id)
     assert (await bench.store.get(job_id)).error == error
+
+
+@pytest.mark.parametrize("uncounted", [None, 0])
+async def test_a_job_whose_files_nobody_counted_ends_with_its_last_file(
+    bench: Bench, item_store: ItemStore, uncounted: int | None
+) -> None:
+    query(bench.settings, NULLABLE)
+    job_id = make_job(bench, "running", ["pending"] * 4, uncounted, OLD)
+    query(
+        bench.settings,
+        "UPDATE cache_jobs SET completed_files = NULL, failed_files = NULL WHERE id = %s",
+        job_id,
+    )
+    tasks = [item.task for item in await item_store.claim(job_id, 3)]
+    for task in tasks:
+        report = [ItemReport(task, "completed", None, 0)]
+        assert await item_store.report(job_id, report) is JobStatus.RUNNING
+    [last] = await item_store.claim(job_id, 3)
+    assert (
+        await item_store.report(job_id, [ItemReport(last.task, "failed", "gone", 0)]) == "completed"
+    )
+    assert counters(bench.settings, job_id)[:3] == ("completed", 3, 1)
+    assert (await bench.store.get(job_id)).error == "1 of 4 files failed, the first: /media/3: gone"
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])

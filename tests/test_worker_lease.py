@@ -28,6 +28,7 @@ from gateway.jobs import Job
 from gateway.sql import load_queries
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport
+from gateway.worker.worker import Worker
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -96,6 +97,17 @@ async def test_a_worker_that_is_alone_takes_everything_back_at_once(
     async with bench.working(is_alone=True):
         await bench.end_of(job_id)
     assert counters(bench.settings, job_id) == ("completed", 2, 0, 3, 0)
+
+
+async def test_a_worker_that_begins_later_keeps_its_lease_beside_one_that_was_alone(
+    bench: Bench, item_store: ItemStore
+) -> None:
+    first = Worker(bench.settings, bench.database, is_alone=True)
+    await first._renew_lease()
+    assert not await item_store.renew_lease()
+    await item_store.take_lease()
+    await first._renew_lease()
+    assert await item_store.renew_lease()
 
 
 async def test_a_lease_that_has_not_run_out_is_respected(

@@ -18,7 +18,7 @@ from plans_kit import (
     indexes,
     scanned,
     small_folders,
-    some_files,
+    walk,
 )
 
 from gateway.database import array_literal
@@ -128,7 +128,8 @@ def test_jobs_that_were_stopped_are_looked_up_by_their_ids(plans: Plans) -> None
     assert indexes(nodes) == {"cache_jobs_pkey"}
 
 
-def test_a_report_touches_the_reported_items_alone(plans: Plans) -> None:
+@pytest.mark.parametrize("total", ["total_files", "0"])
+def test_a_report_touches_the_reported_items_alone(plans: Plans, total: str) -> None:
     items = list(range(30_001, 30_501))
     parameters = {
         "job": plans.large_job,
@@ -140,15 +141,21 @@ def test_a_report_touches_the_reported_items_alone(plans: Plans) -> None:
     }
     running = (
         "UPDATE cache_job_items SET status = 'running', worker_id = 'ours'"
-        " WHERE id BETWEEN 30001 AND 30500"
+        " WHERE id BETWEEN 30001 AND 30500;"
+        f"UPDATE cache_jobs SET total_files = {total} WHERE id = %(job)s"
     )
     nodes = plans.explain(WORKER["report"], parameters, first=running, run=True)
     assert scanned(nodes) == set()
+    [others] = [node for node in nodes if node.get("Subplan Name") == "CTE others"]
+    assert sum(node["Actual Loops"] for node in walk(others)) <= (
+        0 if total == "total_files" else 5
+    )
 
 
 @pytest.mark.parametrize("count", [1, 100, 500])
 def test_read_files_are_marked_through_an_index(plans: Plans, count: int) -> None:
-    parameters = {"paths": array_literal(some_files(plans, count)), "job": plans.large_job}
+    items = array_literal(range(30_001, 30_001 + count))
+    parameters = {"items": items, "job": plans.large_job}
     assert scanned(plans.explain(WORKER["mark_cached"], parameters)) == set()
 
 

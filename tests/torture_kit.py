@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from processes import Command, running_command
+from test_client import quiet_port
 from worker_kit import query
 
 from gateway.client import GatewayClient, GatewayClientError
@@ -79,6 +83,34 @@ class Counter:
         async with aclosing(database.listen(JOBS_CHANNEL)) as announcements:
             async for _ in announcements:
                 await self.add()
+
+
+@dataclass
+class Slot:
+    """A place for one gateway after another, and how many submits were sent to it."""
+
+    folder: Path
+    env: dict[str, str]
+    port: int = field(default_factory=quiet_port)
+    sent: Counter = field(default_factory=Counter)
+    killed: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def gateway(self) -> AbstractAsyncContextManager[Command]:
+        env = self.env | {"API_GATEWAY_PORT": str(self.port)}
+        return running_command("serve", env=env, cwd=self.folder)
+
+    async def kill_at(self, moments: Iterator[Moment]) -> None:
+        for moment in moments:
+            async with self.gateway() as gateway:
+                await gateway.says("ready")
+                await self.sent.reaches(moment)
+                gateway.send(signal.SIGKILL)
+                assert await gateway.end() == -signal.SIGKILL
+            self.killed += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from urllib.parse import urlsplit
 import click
 import platformdirs
 
-from gateway.cli.signing_choice import Flags, Signing, choose_signing
+from gateway.cli.proof_choice import Flags, ShownToken, Signing, choose_proof, first_line
 from gateway.settings import DEMO_KEY
 
 DEFAULT_URL: Final = "http://localhost:8095"
-NAMES: Final = ("url", "api_key", "signing_key", "key_id", "ca_file")
+NAMES: Final = ("url", "api_key", "token", "signing_key", "key_id", "ca_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +34,15 @@ class Choice:
 class ClientSettings:
     """The gateway's URL and the key to show; ``file`` names where both can be kept.
 
-    ``signing`` stands in place of the key: requests are signed with it. ``trusted``: whose
-    certificates are believed; None for those of the system.
+    ``proof`` stands in place of the key: a token to show, or a key to sign requests with.
+    ``trusted``: whose certificates are believed; None for those of the system.
     """
 
     url: Choice
     key: Choice | None
     file: str
     trusted: ssl.SSLContext | None = None
-    signing: Signing | None = None
+    proof: ShownToken | Signing | None = None
 
 
 def client_file() -> Path:
@@ -56,6 +55,7 @@ def load_client_settings(
     key_file: Path | None,
     environ: Mapping[str, str] = os.environ,
     ca_file: Path | None = None,
+    token_file: Path | None = None,
     signing_key: Path | None = None,
     key_id: str | None = None,
 ) -> ClientSettings:
@@ -69,9 +69,10 @@ def load_client_settings(
         or _given(kept.get("url"), f"from {file}")
         or Choice(DEFAULT_URL, "the default")
     )
-    signing = choose_signing(Flags(key_file, signing_key, key_id), environ, kept, file)
+    flags = Flags(key_file, token_file, signing_key, key_id)
+    proof = choose_proof(flags, environ, kept, file)
     key = None
-    if signing is None:
+    if proof is None:
         key = _choose_key(key_file, environ, kept, file) or _demo_key(chosen_url.value)
     if key is not None and not (key.value.isprintable() and key.value.isascii()):
         raise click.UsageError(
@@ -80,7 +81,7 @@ def load_client_settings(
     ca_name = _given(environ.get("TEAMCACHE_CA_FILE"), "") or _given(kept.get("ca_file"), "")
     ca_file = ca_file or (Path(ca_name.value) if ca_name else None)
     trusted = _trust(ca_file) if ca_file else None
-    return ClientSettings(chosen_url, key, file, trusted, signing)
+    return ClientSettings(chosen_url, key, file, trusted, proof)
 
 
 def _choose_key(
@@ -120,15 +121,7 @@ def _key_in(file: Path | None) -> Choice | None:
     if file is None:
         return None
     source = "standard input" if str(file) == "-" else str(file)
-    try:
-        text = sys.stdin.readline() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise click.UsageError(f"The API key cannot be read from {source}: {reason}") from None
-    lines = text.strip().splitlines()
-    if not lines:
-        raise click.UsageError(f"There is no API key in {source}")
-    return Choice(lines[0].strip(), source)
+    return Choice(first_line(file, "API key"), source)
 
 
 def _demo_key(url: str) -> Choice | None:

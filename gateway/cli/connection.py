@@ -17,6 +17,7 @@ import click
 
 from gateway.cli.client_settings import ClientSettings, load_client_settings
 from gateway.cli.exit_codes import ExitCode
+from gateway.cli.proof_choice import ShownToken, Signing
 from gateway.cli.refusals import tell
 from gateway.cli.texts import say, write_what_can_be_shown
 from gateway.client import GatewayClient, GatewayClientError
@@ -45,6 +46,7 @@ def client_command(work: Work) -> Command:
         url: str | None,
         key_file: Path | None,
         ca_file: Path | None,
+        token_file: Path | None,
         signing_key: Path | None,
         key_id: str | None,
         as_json: bool,
@@ -52,12 +54,17 @@ def client_command(work: Work) -> Command:
     ) -> None:
         write_what_can_be_shown()
         settings = load_client_settings(
-            url, key_file, ca_file=ca_file, signing_key=signing_key, key_id=key_id
+            url,
+            key_file,
+            ca_file=ca_file,
+            token_file=token_file,
+            signing_key=signing_key,
+            key_id=key_id,
         )
         sys.exit(_end_of(lambda: asyncio.run(_connected(work, settings, as_json, options))))
 
     decorated: Command = wrapped
-    for option in (_JSON, _CA_FILE, _KEY_ID, _SIGNING_KEY, _KEY_FILE, _URL):
+    for option in (_JSON, _CA_FILE, _KEY_ID, _SIGNING_KEY, _TOKEN_FILE, _KEY_FILE, _URL):
         decorated = option(decorated)
     return decorated
 
@@ -75,6 +82,12 @@ _KEY_FILE = click.option(
     metavar="FILE",
     type=click.Path(path_type=Path, allow_dash=True),
     help="file whose first line is the API key, - for standard input  [TEAMCACHE_API_KEY]",
+)
+_TOKEN_FILE = click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="file whose first line is a bearer token, in place of a key  [TEAMCACHE_TOKEN]",
 )
 _SIGNING_KEY = click.option(
     "--signing-key",
@@ -96,6 +109,16 @@ _CA_FILE = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, help="print JSON, and nothing else")
 
 
+def _proof_of(settings: ClientSettings) -> dict[str, Any]:
+    """What the client is made with, to prove who asks."""
+    match settings.proof:
+        case ShownToken():
+            return {"token": settings.proof.fresh}
+        case Signing():
+            return {"signing_key": settings.proof.key}
+    return {"api_key": settings.key.value if settings.key else ""}
+
+
 async def _connected(
     work: Work,
     settings: ClientSettings,
@@ -103,8 +126,7 @@ async def _connected(
     options: dict[str, Any],
 ) -> ExitCode:
     _cancel_on_sigterm()
-    key = settings.key.value if settings.key else ""
-    proof = {"signing_key": settings.signing.key} if settings.signing else {"api_key": key}
+    proof = _proof_of(settings)
     try:
         client = GatewayClient(
             settings.url.value, **proof, on_wait=_tell_wait, ssl=settings.trusted

@@ -43,9 +43,10 @@ async def command(connection: Connection) -> ExitCode | None:
 
 
 def _rows(url: str, health: Json, metrics: MetricsView) -> dict[str, str]:
+    degraded = f", but {health['degraded']}" if health.get("degraded") else ""
     return {
         "Gateway": url,
-        "Health": str(health.get("status")),
+        "Health": f"{health.get('status')}{degraded}",
         "Database": str(health.get("database")),
         "Index": _index(health.get("index")),
         "S3": _s3(metrics),

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from gateway.cli.texts import counted, print_json, printable, say, span
 from gateway.client import JobChange, JobView
+from gateway.jobs import LONGEST_SECONDS_LEFT
 from gateway.wire import readable_size
 
 RATE_SECONDS: Final = 10.0
@@ -81,11 +82,12 @@ def size_of(job: JobView, between: str = "/") -> str:
 
 
 def pace(job: JobView, rate: float | None) -> tuple[str, str]:
-    """The speed and the time left, empty where they are not known."""
+    """The speed and the time left, empty where they are not known, or more than a year."""
     if rate is None or job.has_ended:
         return "", ""
     left = max(0, job.total_bytes - job.completed_bytes) / rate
-    return f"{readable_size(round(rate))}/s", f"{span(left)} left"
+    told = f"{span(left)} left" if left <= LONGEST_SECONDS_LEFT else ""
+    return f"{readable_size(round(rate))}/s", told
 
 
 def why(job: JobView) -> str:

@@ -22,6 +22,7 @@ from gateway.cli.texts import print_json, printable, say, write_what_can_be_show
 from gateway.database import Database, describe_outage
 from gateway.embedded_postgres.running import find_running
 from gateway.errors import DatabaseUnavailable, GatewayError, InvalidRequest, KeyNotFound
+from gateway.filespaces import make_filespaces
 from gateway.key_store import KeyStore, NewKey
 from gateway.public_keys import fingerprint, read_public_key
 from gateway.server import run
@@ -127,7 +128,7 @@ def create(
     and the key's fingerprint is printed.
     """
     # A prefix that cannot be read would keep the key out of everything.
-    settings.make_filespaces().read_prefixes(paths)
+    make_filespaces(settings).read_prefixes(paths)
     wanted = [scope for scope in Scope if scope in scopes]
     public = read_public_key(public_key.read(LONGEST_FILE)) if public_key else None
     key = NewKey(name, wanted, tuple(dict.fromkeys(paths)), rate, poll_rate, expires, public)
@@ -159,31 +160,42 @@ def list_(settings: Settings, *, as_json: bool) -> None:
         say("There are no keys but API_GATEWAY_KEY.")
 
 
-@command.command()
-@click.argument("name")
-@key_command(*AUDIT)
-def revoke(settings: Settings, *, name: str) -> None:
-    """Let the key NAME open nothing any more. Its name is not given again."""
-    _audited(settings, "key.revoke", "done", name, lambda store: store.revoke(name))
-    say(f"The key {printable(name)} is revoked.")
+def _changing(
+    verb: str, changed: str, change: Callable[[KeyStore, str], Awaitable[None]], explained: str
+) -> click.Command:
+    """A command that changes what the key NAME opens; ``changed`` is what the key is then."""
+
+    @click.command(verb, help=explained)
+    @click.argument("name")
+    @key_command(*AUDIT)
+    def changing(settings: Settings, *, name: str) -> None:
+        _audited(settings, f"key.{verb}", "done", name, lambda store: change(store, name))
+        say(f"The key {printable(name)} is {changed}.")
+
+    return changing
 
 
-@command.command()
-@click.argument("name")
-@key_command(*AUDIT)
-def disable(settings: Settings, *, name: str) -> None:
-    """Let the key NAME open nothing until it is enabled again."""
-    _audited(settings, "key.disable", "done", name, lambda store: store.disable(name))
-    say(f"The key {printable(name)} is disabled.")
-
-
-@command.command()
-@click.argument("name")
-@key_command(*AUDIT)
-def enable(settings: Settings, *, name: str) -> None:
-    """Let the key NAME open again what it did before it was disabled."""
-    _audited(settings, "key.enable", "done", name, lambda store: store.enable(name))
-    say(f"The key {printable(name)} is enabled.")
+for _changer in (
+    _changing(
+        "revoke",
+        "revoked",
+        KeyStore.revoke,
+        "Let the key NAME open nothing any more. Its name is not given again.",
+    ),
+    _changing(
+        "disable",
+        "disabled",
+        KeyStore.disable,
+        "Let the key NAME open nothing until it is enabled again.",
+    ),
+    _changing(
+        "enable",
+        "enabled",
+        KeyStore.enable,
+        "Let the key NAME open again what it did before it was disabled.",
+    ),
+):
+    command.add_command(_changer)
 
 
 def _audited(

@@ -13,6 +13,7 @@ import aiohttp
 from gateway.cli.client_settings import DEFAULT_URL, ClientSettings
 from gateway.cli.exit_codes import ExitCode
 from gateway.cli.path_kinds import NOT_FOUND
+from gateway.cli.proof_choice import Signing
 from gateway.cli.texts import printable, say, say_some
 from gateway.client import GatewayClientError, GatewayUnreachable
 
@@ -78,8 +79,11 @@ def _hint(error: GatewayClientError, settings: ClientSettings) -> str:
 
 
 def _where_the_key_is(settings: ClientSettings) -> str:
-    if settings.signing:
-        return f"The request was signed with {settings.signing.source}."
+    if isinstance(settings.proof, Signing):
+        return f"The request was signed with {settings.proof.source}."
+    if settings.proof is not None:
+        where = f"--token-file, TEAMCACHE_TOKEN, or as token in\n{settings.file}"
+        return f"The token came from {settings.proof.source}. Set it with {where}"
     source = f"came from {settings.key.source}" if settings.key else "was not given"
     where = f"--key-file, TEAMCACHE_API_KEY, or as api_key in\n{settings.file}"
     return f"The key {source}. Set it with {where}"

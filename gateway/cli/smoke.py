@@ -9,6 +9,7 @@ import click
 
 from gateway.cli.connection import Connection, client_command
 from gateway.cli.exit_codes import ExitCode
+from gateway.cli.proof_choice import ShownToken, Signing
 from gateway.cli.smoke_checks import READING, SUBMITTING, Check, Trial
 from gateway.cli.smoke_probe import NothingToLookAt, NotOffered, NotWorking, Probe
 from gateway.cli.texts import print_json, printable
@@ -60,13 +61,19 @@ async def _try_all(
 ) -> list[Outcome]:
     outcomes: list[Outcome] = []
     settings = connection.settings
-    signer = RequestSigner(settings.signing.key) if settings.signing else None
-    key = None if signer else settings.key.value if settings.key else ""
+    signer, shown = None, {}
+    match settings.proof:
+        case Signing():
+            signer = RequestSigner(settings.proof.key)
+        case ShownToken():
+            shown = {"token": await settings.proof.fresh()}
+        case None:
+            shown = {"apiKey": settings.key.value if settings.key else ""}
     async with (
         Probe(settings.url.value, settings.trusted) as probe,
         Probe(settings.url.value, settings.trusted, signer) as known,
     ):
-        trial = Trial(probe, connection.client, known, key, path)
+        trial = Trial(probe, connection.client, known, shown, path)
         for name, check in checks.items():
             outcomes.append(await _try(name, check, trial))
             if not connection.as_json:

@@ -31,14 +31,16 @@ class Trial:
     probe: Probe
     client: GatewayClient
     known: Probe
-    key: str | None
+    shown: Mapping[str, str]
     path: str | None = None
     job_id: str | None = None
 
     @property
     def head(self) -> dict[str, str]:
         """What a request shows in its head; one that is signed shows nothing."""
-        return {} if self.key is None else {"X-API-Key": self.key}
+        head = {"apiKey": "X-API-Key", "token": "Authorization"}
+        begin = {"token": "Bearer "}
+        return {head[kind]: begin.get(kind, "") + proof for kind, proof in self.shown.items()}
 
     @property
     def job(self) -> str:
@@ -129,8 +131,8 @@ async def _first_message(trial: Trial) -> str:
 
 async def _subscribe(trial: Trial) -> str:
     async with trial.known.stream() as stream:
-        if trial.key is not None:
-            await stream.send(type="auth", apiKey=trial.key)
+        if trial.shown:
+            await stream.send(type="auth", **trial.shown)
             await stream.wait_for("authenticated")
         await stream.send(type="subscribe", channel="jobs")
         jobs = _has(await stream.wait_for("snapshot"), "jobs")["jobs"]

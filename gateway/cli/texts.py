@@ -14,6 +14,7 @@ from unicodedata import category
 import click
 
 from gateway.client_views import WIRE_NAME
+from gateway.escaping import escaped
 from gateway.wire import iso_time
 
 LISTED = 20
@@ -36,7 +37,7 @@ def printable(text: str) -> str:
         return text
     around = zip(["", *text], text, [*text[1:], ""], strict=False)
     return "".join(
-        c if c.isprintable() or (c == JOINER and _joins(left, right)) else repr(c)[1:-1]
+        c if c.isprintable() or (c == JOINER and _joins(left, right)) else escaped(c)
         for left, c, right in around
     )
 

@@ -7,6 +7,7 @@ from typing import Literal
 from aiohttp import web
 
 from gateway.errors import DatabaseUnavailable
+from gateway.full_disk import SENTENCE
 from gateway.handlers.responses import json_response
 from gateway.keys import DATABASE, INDEX_STATE, READINESS
 from gateway.shapes.answers import Alive, Health, IllHealth
@@ -22,7 +23,11 @@ async def livez(_request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """Whether the database answers and jobs can be taken: 200, else 503."""
+    """Whether the database answers and jobs can be taken: 200, else 503.
+
+    200 also while its disk is full, and ``degraded`` says so: jobs can still be read and watched,
+    and no other gateway on this database could do better.
+    """
     readiness = request.app[READINESS]
     if not readiness.database_started.is_set():
         return _unhealthy("starting", "disconnected", readiness.reason or "")
@@ -39,6 +44,8 @@ async def health(request: web.Request) -> web.Response:
         "database": "connected",
         "timestamp": iso_now(),
     }
+    if request.app[DATABASE].full_disk.is_full:
+        answer["degraded"] = SENTENCE
     if index := request.app.get(INDEX_STATE):
         answer["index"] = index.report()
     return json_response(answer)

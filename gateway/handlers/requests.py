@@ -16,10 +16,10 @@ from gateway.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
+from gateway.escaping import escaped
 from gateway.handlers.responses import error_response, request_id
 from gateway.keys import BODY
 
-OFFSET_LIMIT = 1_000_000_000
 BODY_LIMIT = 10 * 1024 * 1024
 # Without a byte, and in all, with one more second for each so many bytes that came: whoever sends
 # a body ever so slowly would keep a connection for ever.
@@ -132,4 +132,4 @@ def _sentence(field: str, reason: str) -> str:
 def _shorten(name: str) -> str:
     """A name that a stranger chose, on one line and no longer than a name needs to be."""
     shown = name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}…"
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)
+    return escaped(shown)

@@ -1,4 +1,4 @@
-"""Keeps the public keys of the tokens' issuer: from its URL, or from a file."""
+"""Keeps the public keys of the tokens' issuer: from where it says, a URL, or a file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import logging
 from abc import abstractmethod
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import aiohttp
 
-from gateway.client_address import is_loopback
 from gateway.errors import Unavailable
+from gateway.issuer_metadata import InvalidMetadata, is_safe_url, key_set_url, metadata_url
 from gateway.monitors.loop import Monitor
 from gateway.signing_keys import REST_SECONDS, InvalidKeySet, SigningKeys
 from gateway.small_file import read_small_file
@@ -82,9 +81,7 @@ class KeySetUrlMonitor(SigningKeysMonitor):
 
     def __init__(self, keys: SigningKeys, url: str) -> None:
         super().__init__(keys, url)
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if parts.scheme == "http" and host != "localhost" and not is_loopback(host):
+        if not is_safe_url(url):
             log.warning("%s is no https: whoever is on the way there can forge tokens", url)
 
     async def check_once(self) -> bool:
@@ -97,28 +94,56 @@ class KeySetUrlMonitor(SigningKeysMonitor):
     async def fetch(self) -> bytes:
         """What the issuer answers."""
         timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            return await self._ask(session)
+
+    async def _ask(self, session: aiohttp.ClientSession) -> bytes:
+        return await _get(session, self._place)
+
+
+class DiscoveredKeySetMonitor(KeySetUrlMonitor):
+    """Asks the issuer where its keys are, and then for them: each time anew, for it may move them.
+
+    ``issuer``: a URL of the web, as tokens name it.
+    """
+
+    def __init__(self, keys: SigningKeys, issuer: str) -> None:
+        super().__init__(keys, metadata_url(issuer))
+        self._issuer = issuer
+
+    async def _ask(self, session: aiohttp.ClientSession) -> bytes:
+        text = await _get(session, self._place)
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(self._place, allow_redirects=False) as response,
-            ):
-                return await self._read(response)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # A timeout says nothing of itself.
-            reason = str(error)[:200] or "no answer in time"
-            raise Unavailable(f"{self._place} cannot be asked for keys: {reason}") from None
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        if response.status != 200:
-            raise Unavailable(f"{self._place} answers {response.status} instead of keys")
-        text = bytearray()
-        async for chunk in response.content.iter_any():
-            text += chunk
-            if len(text) > LONGEST_SET:
-                raise Unavailable(f"{self._place} answers more than {LONGEST_SET} bytes")
-        return bytes(text)
+            url = key_set_url(text, self._issuer)
+        except InvalidMetadata as error:
+            raise InvalidMetadata(f"{self._place}: {error.message}") from None
+        return await _get(session, url)
 
 
-def signing_keys_monitor(keys: SigningKeys, url: str, file: str) -> SigningKeysMonitor:
-    """What keeps the keys: from the URL, or else from the file."""
-    return KeySetUrlMonitor(keys, url) if url else KeySetFileMonitor(keys, file)
+async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
+    """What stands there, up to a length. Raises `Unavailable`."""
+    try:
+        async with session.get(url, allow_redirects=False) as response:
+            return await _read(response, url)
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # A timeout says nothing of itself.
+        reason = str(error)[:200] or "no answer in time"
+        raise Unavailable(f"{url} cannot be asked for keys: {reason}") from None
+
+
+async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
+    if response.status != 200:
+        raise Unavailable(f"{url} answers {response.status} instead of keys")
+    text = bytearray()
+    async for chunk in response.content.iter_any():
+        text += chunk
+        if len(text) > LONGEST_SET:
+            raise Unavailable(f"{url} answers more than {LONGEST_SET} bytes")
+    return bytes(text)
+
+
+def signing_keys_monitor(keys: SigningKeys, issuer: str, url: str, file: str) -> SigningKeysMonitor:
+    """What keeps the keys: from the URL, or the file, or else from where the issuer says."""
+    if url:
+        return KeySetUrlMonitor(keys, url)
+    return KeySetFileMonitor(keys, file) if file else DiscoveredKeySetMonitor(keys, issuer)

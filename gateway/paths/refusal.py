@@ -9,6 +9,7 @@ from typing import Final
 from unicodedata import normalize
 
 from gateway.errors import InvalidPath, PathNotAllowed
+from gateway.escaping import escaped
 
 SHOWN_LENGTH: Final = 120
 ECHOED_LENGTH: Final = 4096
@@ -60,9 +61,9 @@ def echo(path: str) -> str:
 
 def quote(path: str) -> str:
     """Return ``path`` in quotes, on one line, in at most about 120 characters."""
-    escaped = "".join(map(_escape, _shorten(path)))
-    mark = '"' if "'" in escaped else "'"
-    return f"{mark}{_shorten(escaped)}{mark}"
+    shown = escaped(_shorten(path))
+    mark = '"' if "'" in shown else "'"
+    return f"{mark}{_shorten(shown)}{mark}"
 
 
 def tell_apart(paths: Sequence[str]) -> list[str]:
@@ -89,10 +90,6 @@ def _form(path: str) -> str:
     if path == normalize("NFC", path):
         return "composed"
     return "decomposed" if path == normalize("NFD", path) else "partly decomposed"
-
-
-def _escape(character: str) -> str:
-    return character if character.isprintable() else repr(character)[1:-1]
 
 
 def _shorten(text: str) -> str:

@@ -56,6 +56,8 @@ class Health(TypedDict):
     service: str
     database: Literal["connected"]
     timestamp: Time
+    degraded: NotRequired[str]
+    """What it cannot do for now, in one sentence: the last submit found no room on the disk."""
     index: NotRequired[IndexReport]
     """Of a gateway that keeps an index of its own."""
 

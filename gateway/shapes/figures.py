@@ -55,6 +55,14 @@ class VarnishFigures(TypedDict, total=False):
 
 
 @shape
+class WorkerFigures(TypedDict):
+    """What the workers are held to."""
+
+    maxBytesPerSecond: int
+    """Of each worker; 0: no limit."""
+
+
+@shape
 class AllFigures(TypedDict):
     """Everything that is measured."""
 
@@ -62,3 +70,5 @@ class AllFigures(TypedDict):
     s3Health: S3Figures
     varnish: NotRequired[VarnishFigures]
     """Not there before the backend has sent it."""
+    workers: NotRequired[WorkerFigures]
+    """Not there before the database was asked."""

@@ -75,7 +75,7 @@ class JobInFull(TypedDict):
     throughput: JobThroughput | None
     """Of a running job, while samples come in."""
     eta: Eta | None
-    """Of a running job, once something of it has ended."""
+    """Of a running job, once something of it has ended and the rest takes no year."""
     createdAt: Time | None
     startedAt: Time | None
     completedAt: Time | None

@@ -169,6 +169,15 @@ announced AS (
     FROM ended
     GROUP BY batch
 ),
+others AS MATERIALIZED (
+    (SELECT id FROM cache_job_items
+     WHERE job_id = %(job)s::uuid AND status = 'pending'
+     LIMIT 1)
+    UNION ALL
+    (SELECT id FROM cache_job_items
+     WHERE job_id = %(job)s::uuid AND status = 'running' AND id NOT IN (SELECT id FROM ended)
+     LIMIT 1)
+),
 first_failed AS (
     -- What fails in this very statement is not seen as failed by its own look at the table.
     SELECT concat_ws(': ', file_path, error_message) AS reason
@@ -185,20 +194,27 @@ first_failed AS (
     LIMIT 1
 )
 UPDATE cache_jobs j
-SET completed_files = j.completed_files + t.completed_files,
-    failed_files = j.failed_files + t.failed_files,
+SET completed_files = coalesce(j.completed_files, 0) + t.completed_files,
+    failed_files = coalesce(j.failed_files, 0) + t.failed_files,
     completed_size_bytes = coalesce(j.completed_size_bytes, 0) + t.completed_bytes,
     failed_size_bytes = coalesce(j.failed_size_bytes, 0) + t.failed_bytes,
     (status, completed_at, error_message) = (
-        SELECT CASE WHEN completed + failed < j.total_files THEN j.status
+        SELECT CASE WHEN NOT is_over THEN j.status
                     WHEN completed > 0 THEN 'completed'
                     ELSE 'failed' END,
-               CASE WHEN completed + failed >= j.total_files THEN now() AT TIME ZONE 'UTC' END,
-               CASE WHEN completed + failed < j.total_files OR failed = 0 THEN j.error_message
-                    ELSE format('%%s of %%s files failed', failed, j.total_files)
+               CASE WHEN is_over THEN now() AT TIME ZONE 'UTC' END,
+               CASE WHEN NOT is_over OR failed = 0 THEN j.error_message
+                    ELSE format('%%s of %%s files failed', failed,
+                                CASE WHEN j.total_files > 0 THEN j.total_files
+                                     ELSE completed + failed END)
                          || coalesce((SELECT ', the first: ' || reason FROM first_failed), '') END
-        FROM (SELECT j.completed_files + t.completed_files AS completed,
-                     j.failed_files + t.failed_files AS failed) AS sums)
+        FROM (SELECT completed, failed,
+                     CASE WHEN j.total_files > 0 THEN completed + failed >= j.total_files
+                          -- Nobody counted its files: only then are the others looked for.
+                          ELSE NOT EXISTS (SELECT FROM others) END AS is_over
+              FROM (SELECT coalesce(j.completed_files, 0) + t.completed_files AS completed,
+                           coalesce(j.failed_files, 0) + t.failed_files AS failed) AS sums
+              OFFSET 0) AS ends)
 FROM tally t
 WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running', 'paused')
 RETURNING j.status, (SELECT count(*) FROM announced) AS announcements
@@ -216,7 +232,7 @@ WHERE j.status IN ('pending', 'running')
   AND (SELECT true FROM cache_job_items i
        WHERE i.job_id = j.id AND i.status = 'running' LIMIT 1) IS NULL
   AND (SELECT CASE WHEN count(*) = 0 AND j.status = 'pending' THEN false
-                   ELSE count(*) >= j.total_files AND count(*) > 0
+                   ELSE count(*) >= coalesce(j.total_files, 0) AND count(*) > 0
                         OR coalesce(max(i.completed_at), j.started_at, j.created_at)
                            < now() AT TIME ZONE 'UTC' - %(quiet)s * interval '1 second' END
        FROM cache_job_items i
@@ -269,16 +285,23 @@ RETURNING j.status
 SELECT set_config('lock_timeout', '1000', true)
 
 -- name: mark_cached
--- Rows that somebody holds are not waited for: returns their paths.
+-- Rows that somebody holds are not waited for: returns the items of those. A file that the indexer
+-- has found changed since it was read stays unmarked; which may happen while its row is held.
 WITH known AS MATERIALIZED (
-    SELECT f.id, f.path FROM files f WHERE f.path = ANY(%(paths)s::text[])
+    SELECT f.id, i.id AS item
+    FROM cache_job_items i
+    JOIN files f ON f.path = i.file_path
+    WHERE i.id = ANY(%(items)s::bigint[])
+      AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
 ),
 free AS MATERIALIZED (
     SELECT f.id
-    FROM files f
-    WHERE f.path = ANY(%(paths)s::text[])
+    FROM cache_job_items i
+    JOIN files f ON f.path = i.file_path
+    WHERE i.id = ANY(%(items)s::bigint[])
+      AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
     ORDER BY f.path
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF f SKIP LOCKED
 ),
 marked AS (
     UPDATE files f
@@ -286,12 +309,12 @@ marked AS (
     FROM free
     WHERE f.id = free.id
 )
-SELECT k.path FROM known k WHERE NOT EXISTS (SELECT FROM free WHERE free.id = k.id)
+SELECT k.item FROM known k WHERE NOT EXISTS (SELECT FROM free WHERE free.id = k.id)
 
 -- name: unmarked_files
 -- What a job has read and nobody has marked since: another worker has yet to, or died before it
--- could. A file that the indexer has found changed since it was read stays unmarked.
-SELECT f.path
+-- could. But for files that have changed, see mark_cached.
+SELECT i.id
 FROM cache_job_items i
 JOIN files f ON f.path = i.file_path
 WHERE i.job_id = %(job)s::uuid AND i.status = 'completed'

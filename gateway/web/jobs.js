@@ -6,6 +6,7 @@ import { Series } from './series.js';
 const MOST = 1000;
 const RATE_MS = 15_000;
 const SHORT_ID = 8;
+const LONGEST_SECONDS_LEFT = 365 * 86_400;
 // The name of the key in API_GATEWAY_KEY.
 const ONLY_KEY = 'default';
 export const ACTIVE = new Set(['pending', 'running', 'paused']);
@@ -133,13 +134,16 @@ export function rateOf(job, now) {
   return null;
 }
 
-// Seconds until the job is done at the rate of late, or else at its mean; null while unknown.
+// Seconds until the job is done at the rate of late, or else at its mean; null while unknown, and
+// beyond a year.
 export function secondsLeft(job, now, serverNow) {
   if (job.status !== 'running' || job.totalBytes <= 0) return null;
   const elapsed = (serverNow - job.startedAt) / 1000;
   const mean = job.startedAt && elapsed > 0 ? job.bytes / elapsed : 0;
   const rate = rateOf(job, now) || mean;
-  return rate > 0 ? Math.max(0, job.totalBytes - job.bytes) / rate : null;
+  if (rate <= 0) return null;
+  const left = Math.max(0, job.totalBytes - job.bytes) / rate;
+  return left <= LONGEST_SECONDS_LEFT ? left : null;
 }
 
 function fromBrief(said, before, now) {

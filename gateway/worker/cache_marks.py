@@ -31,7 +31,7 @@ class CacheMarks:
 
     def __init__(self, items: ItemStore) -> None:
         self._items = items
-        self._waiting: dict[str, dict[str, None]] = {}  # of each job the paths, in their order
+        self._waiting: dict[str, dict[int, None]] = {}  # of each job the items, in their order
         self._ended: dict[str, int] = {}  # the attempts that are left
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
@@ -43,10 +43,10 @@ class CacheMarks:
         """Files known to wait for their mark."""
         return sum(map(len, self._waiting.values()))
 
-    def add(self, job_id: str, paths: Sequence[str]) -> None:
-        """Mark these files soon; the database knows that the job has read them."""
-        if paths and self.owed < MOST_WAITING:
-            self._note(job_id, paths)
+    def add(self, job_id: str, items: Sequence[int]) -> None:
+        """Mark the files of these items soon; the database knows that the job has read them."""
+        if items and self.owed < MOST_WAITING:
+            self._note(job_id, items)
 
     def end(self, job_id: str) -> None:
         """The job has ended: mark what was overlooked, and the directories that are whole."""
@@ -71,8 +71,8 @@ class CacheMarks:
         """Return when nothing is owed any more; somebody must `keep` it so."""
         await self._settled.wait()
 
-    def _note(self, job_id: str, paths: Sequence[str]) -> None:
-        self._waiting.setdefault(job_id, {}).update(dict.fromkeys(paths))
+    def _note(self, job_id: str, items: Sequence[int]) -> None:
+        self._waiting.setdefault(job_id, {}).update(dict.fromkeys(items))
         self._want()
 
     def _want(self) -> None:
@@ -103,27 +103,27 @@ class CacheMarks:
 
     async def _mark_all(self, job_id: str) -> bool:
         """Mark what nobody has marked, then directories; False if some files are locked."""
-        previous: Sequence[str] = ()
-        while (paths := await self._items.unmarked_files(job_id)) and paths != previous:
-            self._note(job_id, paths)
+        previous: Sequence[int] = ()
+        while (items := await self._items.unmarked_files(job_id)) and items != previous:
+            self._note(job_id, items)
             if not await self._mark(job_id):
                 return False
-            previous = paths
+            previous = items
         await self._items.mark_cached_directories(job_id)
         return True
 
     async def _mark(self, job_id: str) -> bool:
         """Mark the files of a job that wait; False if some are locked."""
         waiting = self._waiting[job_id]
-        paths = tuple(waiting)
-        for batch in (paths[start : start + BATCH] for start in range(0, len(paths), BATCH)):
+        items = tuple(waiting)
+        for batch in (items[start : start + BATCH] for start in range(0, len(items), BATCH)):
             locked = await self._items.mark_cached(job_id, batch)
-            for path in set(batch).difference(locked):
-                del waiting[path]
+            for item in set(batch).difference(locked):
+                del waiting[item]
         if not waiting:
             del self._waiting[job_id]
             return True
-        if any(path in waiting for path in paths):
+        if any(item in waiting for item in items):
             self._tell(f"files of job {job_id} are locked, and marked as cached later")
             return False
         return True

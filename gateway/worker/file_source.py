@@ -8,13 +8,14 @@ import stat
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from gateway.location import Folder, knows_descriptors, location_of
+
 # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOCTTY: nor may a terminal become ours.
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 # The kernel's first read-ahead covers smaller files whole; advice would be one call for nothing.
 ADVISED_SIZE: Final = 128 * 1024
 # What open() says of sockets and of devices that nothing drives.
 NO_FILE_ERRNOS: Final = (errno.ENXIO, errno.ENODEV)
-OPEN_DESCRIPTORS: Final = "/proc/self/fd"
 
 
 class FileSource(Protocol):
@@ -42,23 +43,24 @@ class FileSource(Protocol):
 class PosixFiles:
     """A `FileSource` for the regular files at and below ``root``.
 
-    Links are followed, as long as they lead to a file that is inside ``root``.
+    Links are followed, as long as they lead to a file that is inside ``root``, and inside one of
+    the folders ``allowed``, if any are given.
     """
 
     # The bare builtin: between the reader's loop and the kernel lies no Python frame.
     read = staticmethod(os.preadv)
 
-    def __init__(self, root: str) -> None:
-        self._root = root
-        # Not realpath: it would touch the mount, which may hang, from the constructor's thread.
-        self._prefix = _with_slash(os.path.abspath(root))
-        self._has_descriptors = os.path.isdir(OPEN_DESCRIPTORS)
+    def __init__(self, root: str, allowed: Sequence[str] = ()) -> None:
+        self._root = Folder(os.path.abspath(root))
+        self._allowed = [Folder(it) for it in allowed]
+        self._has_descriptors = knows_descriptors()
 
     def open(self, path: str, /) -> tuple[int, int]:
         """Open a regular file inside the root; returns its descriptor and its size in bytes.
 
         Raises OSError: the kernel's, or one that says "Not a regular file", "Is a directory",
-        "Leads out of the filespace" or what is wrong with the name.
+        "Leads out of the filespace", "Outside the paths that may be cached" or what is wrong with
+        the name.
         """
         descriptor = _open(path)
         try:
@@ -87,23 +89,11 @@ class PosixFiles:
             return
 
     def _check_location(self, descriptor: int, path: str) -> None:
-        location = self._locate(descriptor, path)
-        if location.startswith(self._prefix):
-            return
-        # The root may be a link itself, or have become one since.
-        self._prefix = prefix = _with_slash(os.path.realpath(self._root))
-        if not location.startswith(prefix):
+        location = location_of(descriptor) if self._has_descriptors else os.path.realpath(path)
+        if not self._root.holds(location):
             raise OSError(errno.EXDEV, "Leads out of the filespace")
-
-    def _locate(self, descriptor: int, path: str) -> str:
-        """Where the open file really is: the descriptor cannot be swapped under us, a path can."""
-        if self._has_descriptors:
-            return os.readlink(f"{OPEN_DESCRIPTORS}/{descriptor}")
-        return os.path.realpath(path)
-
-
-def _with_slash(path: str) -> str:
-    return path.rstrip("/") + "/"
+        if self._allowed and not any(it.holds(location) for it in self._allowed):
+            raise OSError(errno.EXDEV, "Outside the paths that may be cached")
 
 
 def _open(path: str) -> int:

@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.database import Database, Session, array_literal
 from gateway.jobs import JobStatus
@@ -180,15 +181,16 @@ class ItemStore:
         """End a job that has nothing left to run and did not notice; False if it has."""
         return bool(await self._execute("end_exhausted_job", job=job_id))
 
-    async def mark_cached(self, job_id: str, paths: Sequence[str]) -> Sequence[str]:
-        """Mark files that a job has read; returns those whose rows somebody holds.
+    async def mark_cached(self, job_id: str, items: Sequence[int]) -> Sequence[int]:
+        """Mark the files of items that a job has read; returns those whose files somebody holds.
 
-        Raises `LockTimeout` if the whole table is held.
+        A file that has changed since is not marked. Raises `LockTimeout` if the whole table is
+        held.
         """
-        return await self._column("mark_cached", job=job_id, paths=array_literal(paths))
+        return await self._column("mark_cached", job=job_id, items=array_literal(items))
 
-    async def unmarked_files(self, job_id: str) -> Sequence[str]:
-        """Some of the files that a job has read and that are not marked, if there are any."""
+    async def unmarked_files(self, job_id: str) -> Sequence[int]:
+        """Some items of files that a job has read and that are not marked, if there are any."""
         return await self._column("unmarked_files", job=job_id, limit=FILES_AT_ONCE)
 
     async def mark_cached_directories(self, job_id: str) -> None:
@@ -201,7 +203,7 @@ class ItemStore:
             parents = await self._column("mark_cached_directories", job=job_id, paths=paths)
             paths = list({parent for parent in parents if parent})
 
-    async def _column(self, query: str, **parameters: object) -> list[str]:
+    async def _column(self, query: str, **parameters: object) -> list[Any]:
         """The first column of a query that may take long, but not wait for locks."""
         async with self._database.transaction(WHOLE_JOB_SECONDS) as session:
             await session.execute(self._queries["bound_waits"])

@@ -101,16 +101,6 @@ class ReaderPool:
         return self._places
 
     @property
-    def pending(self) -> int:
-        """Tasks that wait for a thread."""
-        return min(self._queue.qsize(), len(self._unfinished))
-
-    @property
-    def in_flight(self) -> int:
-        """Tasks being read."""
-        return len({reader.task for reader in self._readers} - {None})
-
-    @property
     def hung(self) -> int:
         """Threads that were given up and still hang in a read."""
         return sum(reader.is_alive() for reader in self._abandoned)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from gateway.worker.file_source import FileSource
+from gateway.location import with_slash
+from gateway.worker.file_source import FileSource, PosixFiles
 from gateway.worker.lane import Lane
 from gateway.worker.read_task import ReadOutcome, ReadTask
 from gateway.worker.reader_pool import ReaderPool
@@ -18,7 +19,8 @@ class ReaderPools:
 
     A file must lie in the filespace that its path names: a link from one into another leads out.
     ``concurrency`` is that of each pool, so that files which wait for one filespace take no reader
-    from another; for the rest see `ReaderPool`. All methods are for one thread, the event loop's;
+    from another; ``allowed`` the folders that alone may be read, none: all; for the rest see
+    `ReaderPool`. All methods are for one thread, the event loop's;
     only `close` may also run in another.
     """
 
@@ -31,6 +33,7 @@ class ReaderPools:
         read_timeout: float,
         on_outcomes: Callable[[], None],
         source: FileSource | None = None,
+        allowed: Sequence[str] = (),
         throttle: Throttle | None = None,
     ) -> None:
         lane = Lane.for_readers(concurrency * len(roots))
@@ -41,13 +44,13 @@ class ReaderPools:
                 chunk_size=chunk_size,
                 read_timeout=read_timeout,
                 on_outcomes=on_outcomes,
-                source=source,
+                source=source or PosixFiles(root, allowed),
                 lane=lane,
                 throttle=throttle,
             )
             for root in roots
         }
-        self._prefixes = [(_with_slash(root), pool) for root, pool in self._pools.items()]
+        self._prefixes = [(with_slash(root), pool) for root, pool in self._pools.items()]
         self._others = self._prefixes[0][1]
 
     @property
@@ -110,7 +113,3 @@ class ReaderPools:
                 if path.startswith(prefix):
                     return pool
         return self._others
-
-
-def _with_slash(root: str) -> str:
-    return root.rstrip("/") + "/"

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from gateway.database import Database
 from gateway.errors import GatewayError
+from gateway.filespaces import make_filespaces
 from gateway.jobs import JOBS_CHANNEL
 from gateway.mount import Mount
 from gateway.settings import Settings
@@ -48,8 +49,8 @@ class Worker:
     """Reads the files of cache jobs through the mount. Several workers may share a job.
 
     Active jobs get equal shares of what is claimed, so that a small one need not wait for a huge
-    one. ``is_alone``: no other worker can be alive, whatever their leases say. ``source`` stands
-    in for the real files.
+    one. ``is_alone``: as it begins no other worker can be alive, whatever their leases say.
+    ``source`` stands in for the real files.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Worker:
             read_timeout=self._settings.worker_read_timeout,
             on_outcomes=partial(_set_from_thread, loop, self._awake),
             source=self._source,
+            allowed=make_filespaces(self._settings).allowed_prefixes,
             throttle=self._throttling.throttle,
         )
 
@@ -236,7 +238,7 @@ class Worker:
     async def _report_job(self, job_id: str, reports: Sequence[ItemReport]) -> None:
         status = await self._items.report(job_id, reports)
         self._ledger.settle(reports)
-        self._marks.add(job_id, [r.task.path for r in reports if r.status == "completed"])
+        self._marks.add(job_id, [r.task.item_id for r in reports if r.status == "completed"])
         _tell_failures(job_id, [r for r in reports if r.status == "failed"])
         if status is not None and status.has_ended:
             log.info("job %s %s", job_id, status)
@@ -307,6 +309,8 @@ class Worker:
         if returned := await self._items.give_back_expired(everybody=self._is_alone):
             log.warning("worker: %d files came back from a worker that died", returned)
             self._announce()
+        # Whoever is here from now on may have come after us, and has a lease that tells.
+        self._is_alone = False
 
     async def _listen(self) -> None:
         while True:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
-import aiopg
 import aiopg.connection
-import psycopg2
 import pytest
+import uvloop
 
-from gateway.connection_arguments import connection_arguments
 from gateway.database import Database
 from gateway.errors import DatabaseUnavailable
-from gateway.lost_sockets import mind_socket
 from gateway.settings import Settings
+from tests.dying_postgres import DyingPostgres
 from tests.index_rows import run
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+PATIENCE = 10.0
 
 
 class Select:
@@ -40,7 +43,7 @@ async def test_a_lost_connection_lets_go_of_its_socket_and_tells_who_waits(
 ) -> None:
     async with Database(database_settings) as database:
         with pytest.raises(DatabaseUnavailable):
-            async with asyncio.timeout(10), database.session() as session:
+            async with asyncio.timeout(PATIENCE), database.session() as session:
                 pool: Any = database._pool
                 [connection] = pool._used
                 number, process = connection.raw.fileno(), connection.raw.get_backend_pid()
@@ -59,10 +62,38 @@ def is_sleeping(settings: Settings, process: int) -> bool:
     return bool(run(settings, statement, process)[0].is_it)
 
 
-async def test_one_that_is_lost_before_it_is_minded_is_told_as_such(
-    database_settings: Settings,
+Scene = Callable[[Database, DyingPostgres], Coroutine[Any, Any, None]]
+
+
+async def dies_while_a_client_connects(database: Database, postgres: DyingPostgres) -> None:
+    postgres.dies_at_start = True
+    assert await database.fetch("SELECT 1 AS one")
+
+
+async def dies_before_it_reads_a_statement(database: Database, postgres: DyingPostgres) -> None:
+    assert await database.fetch("SELECT 1 AS one")
+    postgres.dies_at_statement = True
+    assert await database.fetch("SELECT 2 AS two")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    "scene",
+    [dies_while_a_client_connects, dies_before_it_reads_a_statement],
+)
+def test_who_waits_for_a_server_that_dies_in_mid_sentence_is_told(
+    database_settings: Settings, public_folder: Path, loop: str, scene: Scene
 ) -> None:
-    async with aiopg.connect(**connection_arguments(database_settings)) as connection:
-        await connection.close()
-        with pytest.raises(psycopg2.OperationalError, match="was lost"):
-            mind_socket(connection)
+    """Something is left to read, and what we sent is not read: libuv tells of it once."""
+
+    async def play() -> None:
+        async with (
+            asyncio.timeout(PATIENCE),
+            DyingPostgres(database_settings, public_folder) as postgres,
+            Database(postgres.settings) as database,
+        ):
+            await scene(database, postgres)
+            assert postgres.deaths == 1
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(play())
