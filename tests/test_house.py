@@ -31,6 +31,7 @@ FLOORS = (
         "audit_file",
         "escaping",
         "shared_reads",
+        "escaping",
     ),
     ("client_redirects", "client_retries", "client_signing", "client_texts"),
     ("client_credentials",),

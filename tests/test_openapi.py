@@ -14,8 +14,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.app import ROUTES, create_app
 from gateway.errors import InvalidRequest
-from gateway.handlers import stream
 from gateway.handlers.jobs import LISTED_NAMES_LIMIT, NewJob
+from gateway.handlers.stream_channel import read_message
 from gateway.middlewares import STATUS_OF_ERROR
 from gateway.monitors.backend import VARNISH_FIGURES
 from gateway.openapi.headers import REFUSALS
@@ -208,13 +208,13 @@ def kinds_of(message: Any) -> set[str]:
 @pytest.mark.parametrize("message", FROM_CLIENT, ids=lambda message: message.__name__)
 def test_what_a_client_may_send_is_understood(message: Any) -> None:
     (kind,) = kinds_of(message)
-    assert stream._parse(orjson.dumps({"type": kind})) == {"type": kind}
+    assert read_message(orjson.dumps({"type": kind})) == {"type": kind}
 
 
 def test_no_other_message_is_understood() -> None:
     told = {kind for message in FROM_CLIENT for kind in kinds_of(message)}
     with pytest.raises(InvalidRequest) as refusal:
-        stream._parse(b'{"type": "nonsense"}')
+        read_message(b'{"type": "nonsense"}')
     assert told == set(refusal.value.message.rpartition(" is ")[2].split(", "))
 
 

@@ -20,7 +20,7 @@ from worker_kit import open_bench
 from gateway import events, keys
 from gateway.app import create_app
 from gateway.events import Event
-from gateway.handlers import stream
+from gateway.handlers import stream_connection
 from gateway.settings import Settings
 from gateway.wire import s3_message
 
@@ -261,7 +261,7 @@ async def test_what_cannot_be_subscribed_is_told_and_leaves_no_subscription(api:
 async def test_a_connection_has_so_many_subscriptions_at_most(
     api: Any, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "SUBSCRIPTIONS_LIMIT", 3)
+    monkeypatch.setattr(stream_connection, "SUBSCRIPTIONS_LIMIT", 3)
     jobs = [make_job(database_settings) for _ in range(3)]
     async with listening(api) as listener:
         await listener.subscribe(channel="jobs")

@@ -26,7 +26,7 @@ from test_job_api import change_job, make_job
 from gateway import keys
 from gateway.app import create_app
 from gateway.events import Event
-from gateway.handlers import stream
+from gateway.handlers import stream_connection
 from gateway.settings import Settings
 
 NO_TYPE = "A message must be an object whose type is auth, subscribe, unsubscribe, ping"
@@ -132,7 +132,7 @@ async def test_a_fault_of_ours_closes_that_connection_with_1011(
     api: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with listening(api) as listener, listening(api) as other:
-        monkeypatch.setattr(stream, "_parse", lambda _data: {"type": None})
+        monkeypatch.setattr(stream_connection, "read_message", lambda _data: {"type": None})
         await listener.socket.send_str("{}")
         async with asyncio.timeout(PATIENCE):
             assert (await listener.socket.receive()).type is WSMsgType.CLOSE
@@ -160,7 +160,7 @@ async def test_while_the_database_is_away_a_subscription_is_refused_with_a_wait(
 async def test_before_jobs_are_known_a_subscription_is_refused_with_a_wait(
     api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "NEWS_SECONDS", 0.01)
+    monkeypatch.setattr(stream_connection, "NEWS_SECONDS", 0.01)
     begun = api.server.app[keys.JOB_NEWS].has_begun
     await begun.wait()
     begun.clear()
