@@ -146,7 +146,7 @@ class Load:
 
     async def read_slowly(self) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        writer.write(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
+        writer.write(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
         for _ in range(20):
             await reader.read(1000)
             await asyncio.sleep(0.05)
@@ -154,7 +154,9 @@ class Load:
 
     async def hang_up(self) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        writer.write(b"POST /api/v1/cache/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n")
+        writer.write(
+            b"POST /api/v1/cache/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+        )
         await asyncio.sleep(self._chance.uniform(0, 0.2))
         writer.transport.abort()
 

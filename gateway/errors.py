@@ -32,6 +32,7 @@
     ├── CannotListen               the address or port is not to be had
     ├── CertificateRefused         the TLS files cannot be used
     ├── InvalidKeySet              the keys of the tokens' issuer cannot be used
+    ├── InvalidMetadata            … nor its description of itself
     └── Unavailable                try again later
         ├── Starting               migrations are not done yet
         ├── LockTimeout            a table stays locked

@@ -14,7 +14,7 @@ JSON = b"Content-Type: application/json\r\n"
 
 
 def _request(line: bytes, headers: bytes = b"", body: bytes = b"") -> bytes:
-    return line + b" HTTP/1.1\r\nHost: x\r\n" + KEY + headers + b"\r\n" + body
+    return line + b" HTTP/1.1\r\nHost: localhost\r\n" + KEY + headers + b"\r\n" + body
 
 
 def _submit(headers: bytes, body: bytes) -> bytes:

@@ -14,8 +14,11 @@ from gateway.settings import Settings
 
 PATIENCE = 30.0
 KEY = b"X-API-Key: demo-api-key-2024\r\n"
-LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
-JOBS = b"POST /api/v1/cache/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + KEY
+LIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
+JOBS = (
+    b"POST /api/v1/cache/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    + KEY
+)
 
 
 @asynccontextmanager

@@ -239,7 +239,7 @@ async def talk(api: Any, request: bytes) -> bytes:
 
 
 HEAD = (
-    f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nX-API-Key: demo-api-key-2024\r\n"
+    f"POST {JOBS} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: demo-api-key-2024\r\n"
     "Content-Type: application/json\r\nConnection: close\r\n"
 ).encode()
 

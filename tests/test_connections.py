@@ -120,7 +120,7 @@ async def test_an_answer_that_nobody_takes_is_not_kept(
         deaf = socket.socket()
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(("127.0.0.1", port))
-        ask = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        ask = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
         await asyncio.to_thread(deaf.sendall, ask * 300)
         # The whole connection ends, its task too, and the others are answered meanwhile.
         async with asyncio.timeout(PATIENCE):
@@ -176,7 +176,7 @@ async def test_where_all_are_busy_health_is_answered_and_others_are_told_to_come
             (b"/ws", 503),
         ):
             raw = await Raw.open(port)
-            got, body = await raw.ask(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+            got, body = await raw.ask(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
             assert (got, (json.loads(body).get("error") == FULL)) == (
                 status,
                 path in (b"/api/v1/metrics", b"/ws"),
@@ -194,7 +194,7 @@ async def until_busy(app: Any, port: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while True:
             raw = await Raw.open(port)
-            status, _ = await raw.ask(b"GET /api/v1/metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, _ = await raw.ask(b"GET /api/v1/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             raw.close()
             if status == 503:
                 return
@@ -204,7 +204,7 @@ async def until_served(port: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while True:
             raw = await Raw.open(port)
-            status, _ = await raw.ask(b"GET /api/v1/metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, _ = await raw.ask(b"GET /api/v1/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             raw.close()
             if status == 200:
                 return

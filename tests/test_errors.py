@@ -30,6 +30,7 @@ from gateway.errors import (
     StatementFailed,
     Unauthorized,
 )
+from gateway.issuer_metadata import InvalidMetadata
 from gateway.middlewares import STATUS_OF_ERROR
 from gateway.server import CannotListen
 from gateway.settings import Settings
@@ -187,7 +188,7 @@ def test_what_has_no_status_is_no_callers_business() -> None:
     ours = {
         SettingsError, MigrationRequired, EmbeddedPostgresError, IndexRefused, IndexWouldEmpty,
         KeyNotFound, StatementFailed, PermissionDenied, CannotListen, CertificateRefused,
-        InvalidKeySet,
+        InvalidKeySet, InvalidMetadata,
     }  # fmt: skip
     told = tuple(STATUS_OF_ERROR)
     assert {it for it in descendants_of(GatewayError) if not issubclass(it, told)} == ours

@@ -26,9 +26,9 @@ AT_ONCE = 100
 POOL = 3
 NO_LINGER = struct.pack("ii", 1, 0)
 SUBMIT = json.dumps({"directories": ["a"]}).encode()
-GET = b"GET %b HTTP/1.1\r\nHost: x\r\n" + KEY + b"\r\n"
+GET = b"GET %b HTTP/1.1\r\nHost: localhost\r\n" + KEY + b"\r\n"
 UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + KEY + b"\r\n"
 )
 SUBSCRIBE = b'{"type": "subscribe", "channel": "jobs"}'

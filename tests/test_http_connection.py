@@ -16,15 +16,18 @@ from aiohttp import WSMsgType
 from gateway import descriptors, http_connection, keys
 from gateway.app import create_app
 from gateway.descriptors import DescriptorWatch
-from gateway.handlers import requests, stream
+from gateway.handlers import requests, stream, stream_connection
 from gateway.logs import StrangersFaults
 from gateway.server import serve
 from gateway.settings import Settings
 
 KEY = b"X-API-Key: demo-api-key-2024\r\n"
-JOBS = b"POST /api/v1/cache/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + KEY
-LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
-UPGRADE = b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+JOBS = (
+    b"POST /api/v1/cache/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    + KEY
+)
+LIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
+UPGRADE = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
 SAMPLE_KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 VERSION = b"Sec-WebSocket-Version: 13\r\n"
 ENCODINGS = "Content-Encoding must be identity, gzip or deflate"
@@ -190,7 +193,7 @@ async def test_a_websocket_that_is_cut_off_while_pinged_is_no_fault(
         cut_off.set()
         return {"type": "ping"}
 
-    monkeypatch.setattr(stream, "_parse", parse)
+    monkeypatch.setattr(stream_connection, "read_message", parse)
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(f"http://127.0.0.1:{port}/ws") as socket,

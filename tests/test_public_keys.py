@@ -122,7 +122,9 @@ def test_a_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 async def test_a_client_has_one_key_of_either_kind() -> None:
     key = SigningKey("farm", PRIVATE)
     for keys in ({}, {"api_key": "x", "signing_key": key}):
-        with pytest.raises(GatewayClientError, match="Either an API key or a signing key"):
+        with pytest.raises(
+            GatewayClientError, match="One of an API key, a token and a signing key"
+        ):
             GatewayClient("http://localhost", **keys)
 
 

@@ -261,6 +261,7 @@ async def test_the_audit_log_tells_of_refused_signatures_and_of_no_signature(
     for _ in range(2):
         await send_as_it_is(api, "POST", JOBS, headers, BODY)
     await send(api, Signer(NAME), "GET", JOBS)
+    await asyncio.to_thread(api.app[keys.AUDIT_LOG].flush)
     text = (tmp_path / "audit").read_text()
     told = [json.loads(line) for line in text.splitlines()]
     assert [(it["event"], it["outcome"], it["caller"]) for it in told] == [

@@ -27,6 +27,7 @@ from test_signed_requests import knowing
 
 from gateway import GatewayClient, GatewayClientError, SigningKey
 from gateway.cli.client_settings import load_client_settings
+from gateway.cli.proof_choice import Signing
 from gateway.database import Database
 from gateway.errors import Unavailable
 from gateway.key_store import KeyStore
@@ -202,11 +203,15 @@ def test_the_nearer_place_decides_which_kind_of_key_it_is(
     secret.write_text("a secret")
     told = {"TEAMCACHE_SIGNING_KEY": str(signing), "TEAMCACHE_KEY_ID": NAME, "API_GATEWAY_KEY": "s"}
     found = load_client_settings(None, None, told)
-    assert found.key is None and found.signing and found.signing.key.key_id == NAME
+    assert found.key is None and isinstance(found.proof, Signing)
+    assert found.proof.key.key_id == NAME
     found = load_client_settings(None, secret, told)
-    assert found.signing is None and found.key and found.key.value == "a secret"
-    found = load_client_settings(None, None, {"TEAMCACHE_API_KEY": "s"}, None, signing, "other")
-    assert found.key is None and found.signing and found.signing.key.key_id == "other"
+    assert found.proof is None and found.key and found.key.value == "a secret"
+    found = load_client_settings(
+        None, None, {"TEAMCACHE_API_KEY": "s"}, None, None, signing, "other"
+    )
+    assert found.key is None and isinstance(found.proof, Signing)
+    assert found.proof.key.key_id == "other"
 
 
 # Keys are made, listed and taken back by an operator

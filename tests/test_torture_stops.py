@@ -52,7 +52,7 @@ class HeldSubmit:
         """Send the head, and as large a part of the body."""
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", port)
         head = (
-            "POST /api/v1/cache/jobs HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"
+            "POST /api/v1/cache/jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
             f"X-API-Key: {DEMO_KEY}\r\nContent-Type: application/json\r\n"
             f'Content-Length: {len(self._body)}\r\nIdempotency-Key: "{self.order.key}"\r\n'
             "Expect: 100-continue\r\n\r\n"
