@@ -66,14 +66,18 @@ async def wait_for_index(client: GatewayClient, wanted: str) -> dict[str, Any]:
 
 
 async def read_files(client: GatewayClient, **wanted: list[str]) -> dict[str, int]:
-    """Run a job; what its events say of its files, with their sizes."""
+    """Run a job; its files, as its events and its list name them, with their sizes."""
     job = await client.submit(**wanted)
-    seen: dict[str, int] = {}
+    told: set[str] = set()
     async for change in client.watch(job.id, files=True):
         if change.file is not None:
             assert change.file.error is None
-            seen[change.file.path] = change.file.size
+            told.add(change.file.path)
     assert (await end_of(client, job.id)).status == "completed"
+    # A file that ended before the watching began is in the list alone.
+    listed, _ = await client.files(job.id)
+    seen = {file.path: file.size for file in listed}
+    assert told <= set(seen)
     assert len(seen) == job.total_files
     return seen
 
