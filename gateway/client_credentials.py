@@ -1,6 +1,6 @@
 """What proves to the gateway who asks: an API key, a token or a signature, on every request.
 
-A proof is a middleware of aiohttp's client, so it may look at what it proves: see `Proof`.
+A proof is a middleware of aiohttp's client: a signature needs the request that it is for.
 """
 
 from __future__ import annotations

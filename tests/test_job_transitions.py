@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
-from worker_kit import Bench, counters, open_bench, query
+from worker_kit import Bench, counters, query
 
 from gateway.errors import JobEnded
 from gateway.jobs import TRANSITIONS, JobStatus
-from gateway.settings import Settings
 from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport
 from gateway.worker.read_task import ReadTask
@@ -20,41 +18,28 @@ PENDING, RUNNING, PAUSED = JobStatus.PENDING, JobStatus.RUNNING, JobStatus.PAUSE
 COMPLETED, FAILED, CANCELLED = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED
 
 
-@pytest.fixture
-async def bench(database_settings: Settings, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(database_settings, tmp_path.resolve() / "mount") as bench:
-        yield bench
-
-
-@pytest.fixture
-async def store(bench: Bench) -> ItemStore:
-    store = ItemStore(bench.database, 60)
-    await store.take_lease()
-    return store
-
-
-async def cancel(bench: Bench, store: ItemStore, job_id: str) -> None:
+async def cancel(bench: Bench, item_store: ItemStore, job_id: str) -> None:
     with suppress(JobEnded):
         await bench.store.cancel(job_id)
 
 
-async def claim(bench: Bench, store: ItemStore, job_id: str) -> None:
-    await store.claim(job_id, 9)
+async def claim(bench: Bench, item_store: ItemStore, job_id: str) -> None:
+    await item_store.claim(job_id, 9)
 
 
 def reporting(end: str) -> Verb:
     """The report of a file as ended; it was claimed in time, whatever became of its job since."""
 
-    async def report(bench: Bench, store: ItemStore, job_id: str) -> None:
+    async def report(bench: Bench, item_store: ItemStore, job_id: str) -> None:
         [item] = query(
             bench.settings,
             "UPDATE cache_job_items SET status = 'running', worker_id = %s WHERE job_id = %s"
             " RETURNING id, file_path",
-            store.worker_id,
+            item_store.worker_id,
             job_id,
         )
         task = ReadTask(item.id, job_id, item.file_path, 0)
-        await store.report(job_id, [ItemReport(task, end, None, 0)])
+        await item_store.report(job_id, [ItemReport(task, end, None, 0)])
 
     return report
 
@@ -62,14 +47,14 @@ def reporting(end: str) -> Verb:
 def exhausted(state: str) -> Verb:
     """The end of a job that did not notice its own; its only file is in this state."""
 
-    async def end(bench: Bench, store: ItemStore, job_id: str) -> None:
+    async def end(bench: Bench, item_store: ItemStore, job_id: str) -> None:
         query(
             bench.settings,
             "UPDATE cache_job_items SET status = %s WHERE job_id = %s",
             state,
             job_id,
         )
-        await store.end_exhausted_job(job_id)
+        await item_store.end_exhausted_job(job_id)
 
     return end
 
@@ -95,12 +80,12 @@ VERBS: Mapping[str, tuple[Verb, Mapping[JobStatus, JobStatus]]] = {
 @pytest.mark.parametrize("before", JobStatus)
 @pytest.mark.parametrize("name", VERBS)
 async def test_a_statement_takes_a_job_where_it_should(
-    bench: Bench, store: ItemStore, name: str, before: JobStatus
+    bench: Bench, item_store: ItemStore, name: str, before: JobStatus
 ) -> None:
     verb, made = VERBS[name]
     job_id = await bench.submit(files=["a"])
     query(bench.settings, "UPDATE cache_jobs SET status = %s WHERE id = %s", before.value, job_id)
-    await verb(bench, store, job_id)
+    await verb(bench, item_store, job_id)
     assert counters(bench.settings, job_id)[0] == made.get(before, before)
 
 
