@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from gateway.location import Folder, knows_descriptors, location_of
+from gateway.worker.plain_open import PlainOpen
 
 # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOCTTY: nor may a terminal become ours.
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -54,6 +55,7 @@ class PosixFiles:
         self._root = Folder(os.path.abspath(root))
         self._allowed = [Folder(it) for it in allowed]
         self._has_descriptors = knows_descriptors()
+        self._plain_open = PlainOpen(OPEN_FLAGS)
 
     def open(self, path: str, /) -> tuple[int, int]:
         """Open a regular file inside the root; returns its descriptor and its size in bytes.
@@ -62,10 +64,14 @@ class PosixFiles:
         "Leads out of the filespace", "Outside the paths that may be cached" or what is wrong with
         the name.
         """
-        descriptor = _open(path)
+        descriptor = self._plain_open.open(path)
+        is_plain = descriptor is not None
+        if descriptor is None:
+            # Again, by Python's own function: it says what is wrong.
+            descriptor = _open(path)
         try:
             size = _regular_size(descriptor)
-            self._check_location(descriptor, path)
+            self._check_location(path if is_plain else self._location_of(descriptor, path))
             # Some filesystems hand the flag on to their server, which may answer EAGAIN.
             os.set_blocking(descriptor, True)
         except BaseException:
@@ -88,8 +94,10 @@ class PosixFiles:
             # Nothing was written, so nothing can be lost; Linux has freed the descriptor.
             return
 
-    def _check_location(self, descriptor: int, path: str) -> None:
-        location = location_of(descriptor) if self._has_descriptors else os.path.realpath(path)
+    def _location_of(self, descriptor: int, path: str) -> str:
+        return location_of(descriptor) if self._has_descriptors else os.path.realpath(path)
+
+    def _check_location(self, location: str) -> None:
         if not self._root.holds(location):
             raise OSError(errno.EXDEV, "Leads out of the filespace")
         if self._allowed and not any(it.holds(location) for it in self._allowed):

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, TypeAlias
 
 from gateway.worker.buffers import Buffers
+from gateway.worker.express_lane import ExpressLane
 from gateway.worker.file_source import FileSource
 from gateway.worker.lane import Lane
 from gateway.worker.obstacle import AWAY, FIRST_PAUSE, LONGEST_PAUSE, Obstacles
@@ -26,19 +27,23 @@ NICENESS: Final = 10
 logger = logging.getLogger(__name__)
 
 
+Work: TypeAlias = "ReadTask | Board[Reader] | ExpressLane | None"
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """What the readers of a pool share.
 
-    ``queue`` holds what to do: a task, or the board, which calls for help with large files, or
-    None, which ends a thread. ``finish`` receives each outcome; it answers False when the task is
-    no longer the reader's (it hung for too long), which ends the thread. ``call_helpers`` asks
-    readers without work to look at the board.
+    ``queue`` holds what to do: a task, or the board, which calls for help with large files, or the
+    express lane, in which small ones wait, or None, which ends a thread. ``finish`` receives each
+    outcome; it answers False when the task is no longer the reader's (it hung for too long), which
+    ends the thread. ``call_helpers`` asks readers without work to look at the board.
     """
 
     source: FileSource
-    queue: SimpleQueue[ReadTask | Board[Reader] | None]
+    queue: SimpleQueue[Work]
     board: Board[Reader]
+    express: ExpressLane
     finish: Callable[[ReadOutcome], bool]
     call_helpers: Callable[[], None]
     chunk_size: int
@@ -71,6 +76,7 @@ class Reader(threading.Thread):
         self.task: ReadTask | None = None
         self._tried_at = 0.0
         self._helps = False
+        self._rides = False
         self._had_read = 0
         self._is_waiting = False
         self._awaits_others = False
@@ -82,8 +88,28 @@ class Reader(threading.Thread):
         """Read until stopped."""
         _give_way()
         while (work := self._common.queue.get()) is not None and not self.stopped:
-            if not (self._serve(work) if isinstance(work, ReadTask) else self._help()):
+            if not self._do(work):
                 return
+
+    def _do(self, work: ReadTask | Board[Reader] | ExpressLane) -> bool:
+        """False if this thread is to end."""
+        if isinstance(work, ReadTask):
+            return self._serve(work)
+        return self._ride() if isinstance(work, ExpressLane) else self._help()
+
+    def _ride(self) -> bool:
+        """Read what waits in the express lane, unless somebody does; False if one was given up."""
+        express = self._common.express
+        while turn := express.enter():
+            self._rides = True
+            try:
+                while task := express.next():
+                    if not self._serve(task):
+                        return False
+            finally:
+                self._rides = False
+                turn.release()
+        return True
 
     def look(self, now: float) -> ReadState | None:
         """What is being read, and since when without a byte, as of ``now``.
@@ -174,7 +200,7 @@ class Reader(threading.Thread):
         end if it were followed.
         """
         chunk_size, lane = self._common.chunk_size, self._common.lane
-        entered = lane.enter()
+        entered = 0.0 if self._rides else lane.enter()
         try:
             descriptor, size = self._source.open(task.path)
             if size <= chunk_size:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Final
 
+from gateway.worker.express_lane import ExpressLane
 from gateway.worker.file_source import FileSource, PosixFiles
 from gateway.worker.lane import WIDTH, Lane
 from gateway.worker.obstacle import Obstacles
 from gateway.worker.outage import Outage
 from gateway.worker.read_task import ReadOutcome, ReadTask
-from gateway.worker.reader import Common, Reader
+from gateway.worker.reader import Common, Reader, Work
 from gateway.worker.shared_read import Board
 from gateway.worker.throttle import Throttle
 
@@ -66,19 +67,22 @@ class ReaderPool:
         self._on_outcomes = on_outcomes
         self._clock = clock
         self._lock = threading.Lock()
-        self._queue: SimpleQueue[ReadTask | Board[Reader] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Work] = SimpleQueue()
+        self._express = ExpressLane(self._queue)
+        self._throttle = throttle or Throttle()
         self._board: Board[Reader] = Board()
         self._common = Common(
             source=source or PosixFiles(root),
             queue=self._queue,
             board=self._board,
+            express=self._express,
             finish=self._settle,
             call_helpers=self._call_helpers,
             chunk_size=chunk_size,
             clock=clock,
             obstacles=self._obstacles,
             lane=lane or Lane.for_readers(concurrency),
-            throttle=throttle or Throttle(),
+            throttle=self._throttle,
         )
         self._unfinished: dict[ReadTask, int] = {}  # the places of each, in their order
         self._places = 0
@@ -130,8 +134,12 @@ class ReaderPool:
                 raise RuntimeError("The task is already being read")
             self._unfinished.update(places)
             self._places += sum(places.values())
-        for task in places:
+        self._express.check()
+        # With a limit it is not the files that are waited for.
+        for task in places if self._throttle.is_on else self._express.take_in(places):
             self._queue.put(task)
+        if self._express.has_work:
+            self._queue.put(self._express)
         self._staff()
 
     def _places_of(self, task: ReadTask) -> int:
@@ -152,6 +160,7 @@ class ReaderPool:
         second or so.
         """
         now = self._clock()
+        self._express.check()
         given_up = sum(self._give_up_if_stalled(reader, now) for reader in tuple(self._readers))
         self._dismiss([reader for reader in self._readers if not reader.is_alive()])
         self._staff()

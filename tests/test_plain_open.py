@@ -1,0 +1,95 @@
+"""Paths without links are opened by a call that says so; all others by one that asks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.worker import plain_open
+from gateway.worker.file_source import PosixFiles
+from gateway.worker.plain_open import PlainOpen
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="openat2 is Linux's")
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    media = tmp_path.resolve() / "media"
+    (media / "real").mkdir(parents=True)
+    (media / "real/a file").write_text("words")
+    (media / "linked").symlink_to(media / "real")
+    (media / "link").symlink_to(media / "real/a file")
+    (media / "outside").symlink_to(tmp_path)
+    (tmp_path / "secret").write_text("words")
+    return media
+
+
+def test_a_path_without_links_is_opened(media: Path) -> None:
+    descriptor = PlainOpen(os.O_RDONLY | os.O_CLOEXEC).open(str(media / "real/a file"))
+    assert descriptor is not None
+    assert os.pread(descriptor, 9, 0) == b"words"
+    assert not os.get_inheritable(descriptor)
+    os.close(descriptor)
+
+
+OTHERS = [
+    "link",
+    "linked/a file",
+    "real/../real/a file",
+    "missing",
+    "real/a\0file",
+    "real/\udc41\ud800",
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_any_other_path_is_left_to_python(media: Path, name: str) -> None:
+    assert PlainOpen(os.O_RDONLY).open(f"{media}/{name}") is None
+
+
+def test_a_sandbox_that_forbids_it_is_asked_once(
+    media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def refuse(*arguments: object) -> int:
+        asked.append(arguments)
+        return -1
+
+    monkeypatch.setattr(plain_open, "_syscall", lambda: refuse)
+    forbidden = PlainOpen(os.O_RDONLY)
+    assert forbidden.open(str(media / "real/a file")) is None
+    assert len(asked) == 1
+
+
+CASES = {
+    "real/a file": "read",
+    "link": "read",
+    "linked/a file": "read",
+    "outside/secret": "Leads out of the filespace",
+    "real/../../secret": "Leads out of the filespace",
+    "real": "Is a directory",
+    "missing": "No such file or directory",
+}
+
+
+@pytest.mark.parametrize("is_plain", [True, False], ids=["openat2", "open"])
+@pytest.mark.parametrize(("name", "ending"), CASES.items(), ids=CASES)
+def test_both_ways_lead_to_the_same_files(
+    media: Path, monkeypatch: pytest.MonkeyPatch, name: str, ending: str, is_plain: bool
+) -> None:
+    if not is_plain:
+        monkeypatch.setattr(plain_open, "_syscall", lambda: None)
+    source = PosixFiles(str(media))
+    try:
+        descriptor, size = source.open(f"{media}/{name}")
+    except OSError as error:
+        assert error.strerror == ending
+    else:
+        assert (ending, size) == ("read", 5)
+        assert os.get_blocking(descriptor)
+        source.close(descriptor)
