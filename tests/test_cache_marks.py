@@ -11,6 +11,7 @@ import pytest
 from worker_kit import Bench, counters, query
 
 from gateway.database import connection_arguments
+from gateway.tasks import beside
 from gateway.worker import cache_marks
 from gateway.worker.cache_marks import CacheMarks
 from gateway.worker.item_store import ItemStore
@@ -38,6 +39,13 @@ async def read_all(bench: Bench, item_store: ItemStore, job_id: str) -> Sequence
         job_id, [ItemReport(item.task, "completed", None, item.task.size) for item in items]
     )
     return [item.task.item_id for item in items]
+
+
+async def read_two(bench: Bench, item_store: ItemStore) -> tuple[str, Sequence[int]]:
+    """A job of ``a/one`` and ``a/two`` that are read and not marked, and their items."""
+    await bench.index({"a/one": 1, "a/two": 1})
+    job_id = await bench.submit("a")
+    return job_id, await read_all(bench, item_store, job_id)
 
 
 ONE_FILE = "SELECT 1 FROM files WHERE name = 'one' FOR UPDATE"
@@ -75,9 +83,7 @@ async def test_what_is_locked_until_after_the_end_does_not_hold_up_the_others(
 async def test_a_file_that_changes_while_its_row_is_held_is_not_marked(
     bench: Bench, item_store: ItemStore
 ) -> None:
-    await bench.index({"a/one": 1, "a/two": 1})
-    job_id = await bench.submit("a")
-    items = await read_all(bench, item_store, job_id)
+    job_id, items = await read_two(bench, item_store)
     with locked(bench, ONE_FILE):
         [held] = await item_store.mark_cached(job_id, items)
     await bench.index({"a/one": 2})
@@ -166,3 +172,76 @@ async def test_directories_that_stay_locked_are_given_up(
         await marks.settle()
     assert "could not be marked" in caplog.text
     assert unmarked(bench) == {"/a", ""}
+
+
+async def test_a_worker_that_begins_marks_what_a_killed_one_owed(
+    bench: Bench, item_store: ItemStore
+) -> None:
+    await bench.index({"a/one": 1, "b/old": 1})
+    old, last = await bench.submit("b"), await bench.submit("a")
+    await read_all(bench, item_store, old)
+    await read_all(bench, item_store, last)
+    query(
+        bench.settings,
+        "UPDATE cache_jobs SET completed_at = completed_at - interval '1 day' WHERE id = %s",
+        old,
+    )
+    # The store's worker has not renewed its lease for long.
+    query(bench.settings, "UPDATE teamcache_gateway.workers SET expires_at = now()")
+    async with bench.working():
+        async with asyncio.timeout(30):
+            while "/a" in unmarked(bench):
+                await asyncio.sleep(0.01)
+    # Of what is long past everything was told in time.
+    assert unmarked(bench) == {"/b/old", "/b", ""}
+
+
+async def test_marks_wait_while_files_are_read_but_not_for_long(
+    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 0.3)
+    job_id, items = await read_two(bench, item_store)
+    looks = iter([True, True, False])
+    marks = CacheMarks(item_store, lambda: next(looks, True))
+    async with beside(marks.keep()):
+        marks.add(job_id, items[:1])
+        await marks.wait_until_settled()
+        assert next(looks, None) is None, "it did not look whether files are read"
+        marks.add(job_id, items[1:])
+        assert "/a/two" in unmarked(bench)
+        await marks.wait_until_settled()
+    assert unmarked(bench) == {"/a", ""}
+
+
+async def test_the_end_of_a_job_is_a_reason_to_mark_at_once(
+    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 3600)
+    job_id, items = await read_two(bench, item_store)
+    marks = CacheMarks(item_store, lambda: True)
+    async with beside(marks.keep()), asyncio.timeout(30):
+        marks.add(job_id, items)
+        marks.end(job_id)
+        await marks.wait_until_settled()
+    assert "/a" not in unmarked(bench)
+
+
+async def test_files_that_come_while_others_are_marked_are_not_taken_for_locked(
+    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_marks, "RETRY_SECONDS", 3600)
+    job_id, items = await read_two(bench, item_store)
+    marks = CacheMarks(item_store)
+    mark = item_store.mark_cached
+
+    async def mark_slowly(job_id: str, batch: Sequence[int]) -> Sequence[int]:
+        if tuple(batch) == tuple(items[:1]):
+            marks.add(job_id, items[1:])
+            marks.end(job_id)
+        return await mark(job_id, batch)
+
+    monkeypatch.setattr(item_store, "mark_cached", mark_slowly)
+    marks.add(job_id, items[:1])
+    async with asyncio.timeout(30):
+        await marks.settle()
+    assert "/a" not in unmarked(bench)

@@ -91,7 +91,7 @@ def test_every_reader_gets_a_file_and_hardly_any_waits_while_nothing_is_known(
 def test_a_second_of_small_files_is_claimed_ahead(schedule: Schedule, clock: Clock) -> None:
     work_at(schedule, clock, items_per_second=1000)
     assert schedule.room(400, 0) == pytest.approx(16 + 1000 - 400, abs=2)
-    assert schedule.room(16 + 501, 0) == 0
+    assert schedule.room(16 + 751, 0) == 0
     assert schedule.room(16 + 490, 0) == pytest.approx(510, abs=2)
 
 

@@ -13,10 +13,15 @@ SELECT id FROM teamcache_gateway.workers WHERE id = %(worker)s FOR UPDATE
 -- name: lock_expired_leases
 -- Locked before anybody looks for their items, by a statement of its own: a claim under way holds
 -- its worker's row, and what it claims is not to be seen by a statement that began before.
-SELECT id
+SELECT id, expires_at
 FROM teamcache_gateway.workers
 WHERE id <> %(worker)s AND (%(everybody)s OR expires_at < now())
 FOR UPDATE SKIP LOCKED
+
+-- name: jobs_ended_since
+SELECT id::text
+FROM cache_jobs
+WHERE completed_at >= %(since)s::timestamptz AT TIME ZONE 'UTC'
 
 -- name: give_back
 -- What workers of ours hold beside the known: the backend's workers have no row among the leases.
@@ -84,7 +89,12 @@ started AS (
         started_at = coalesce(started_at, now() AT TIME ZONE 'UTC')
     WHERE id = %(job)s::uuid AND status = 'pending' AND EXISTS (SELECT FROM claimed)
 )
-SELECT id, file_path, size, bytes_read FROM claimed ORDER BY id
+-- Arrays: a row for each item costs the client more than the item.
+SELECT array_agg(id ORDER BY id) AS items,
+       array_agg(file_path ORDER BY id) AS paths,
+       array_agg(size ORDER BY id) AS sizes,
+       array_agg(bytes_read ORDER BY id) AS marks
+FROM claimed
 
 -- name: pending_below
 -- Of the next pending items of a job those whose paths begin so, and how far that was. Only so many

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 
 from gateway.errors import GatewayError
 from gateway.worker.item_store import ItemStore
@@ -15,6 +16,10 @@ log = logging.getLogger(__name__)
 BATCH = 1000
 # Beyond so many files that wait for their mark no more are remembered: a job's end finds them.
 MOST_WAITING = 100_000
+# While others are read, files may wait so long for their mark, in seconds: the readers need the
+# processors more, and a statement for many files costs less than many statements.
+HOLD_SECONDS = 2.0
+LOOK_SECONDS = 0.05
 # How long to wait before what could not be marked is tried again, in seconds.
 RETRY_SECONDS = 1.0
 # So often it is tried to finish a job that has ended.
@@ -24,13 +29,14 @@ FINISH_ATTEMPTS = 30
 class CacheMarks:
     """The marks that ``files`` is owed: files as they are reported, directories at a job's end.
 
-    A report comes first and its marks after it, so a worker that is killed in between owes them:
-    they are made up for when the job ends, whichever worker ends it. Behind the job's very last
-    report nobody is left to do so: then they stay unmarked until another job reads them.
+    A report comes first and its marks after it, at the latest when the job ends; so a worker that
+    is killed in between owes them. They are made up for when the job ends, whichever worker ends
+    it, or when the next worker begins. ``is_busy`` tells whether there are files to read.
     """
 
-    def __init__(self, items: ItemStore) -> None:
+    def __init__(self, items: ItemStore, is_busy: Callable[[], bool] = lambda: False) -> None:
         self._items = items
+        self._is_busy = is_busy
         self._waiting: dict[str, dict[int, None]] = {}  # of each job the items, in their order
         self._ended: dict[str, int] = {}  # the attempts that are left
         self._wanted = asyncio.Event()
@@ -57,15 +63,26 @@ class CacheMarks:
         """Mark whatever is owed, as long as this runs."""
         while True:
             await self._wanted.wait()
-            await self.settle()
+            await self._hold()
+            await self._try_or_rest()
 
     async def settle(self) -> None:
         """Mark until nothing is owed any more."""
         while self._waiting or self._ended:
-            if not await self._try_all():
-                await asyncio.sleep(RETRY_SECONDS)
-        self._wanted.clear()
-        self._settled.set()
+            await self._try_or_rest()
+
+    async def _hold(self) -> None:
+        """Wait while files are read, but not for long, and for nothing once a job has ended."""
+        due_at = time.monotonic() + HOLD_SECONDS
+        while self._is_busy() and not self._ended and time.monotonic() < due_at:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _try_or_rest(self) -> None:
+        if not await self._try_all():
+            await asyncio.sleep(RETRY_SECONDS)
+        if not (self._waiting or self._ended):
+            self._wanted.clear()
+            self._settled.set()
 
     async def wait_until_settled(self) -> None:
         """Return when nothing is owed any more; somebody must `keep` it so."""
@@ -88,9 +105,9 @@ class CacheMarks:
         return is_done
 
     async def _finish(self, job_id: str) -> bool:
-        """False if it is to be tried again."""
+        """False if something was in the way; a job whose files came meanwhile has its turn yet."""
         if job_id in self._waiting:
-            return False
+            return True
         if await self._attempt(self._mark_all(job_id)):
             del self._ended[job_id]
             return True

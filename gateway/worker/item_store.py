@@ -6,7 +6,8 @@ import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 from gateway.database import Database, Session, array_literal
 from gateway.jobs import JobStatus
@@ -22,10 +23,11 @@ WHOLE_JOB_SECONDS = 600.0
 FILES_AT_ONCE = 10_000
 # A job with fewer items than files is ended once nothing has happened to it for so long.
 QUIET_SECONDS = 600.0
+# Marks of a job that ended so long before its worker was last alive are long since made.
+UNMARKED_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedItem:
+class ClaimedItem(NamedTuple):
     """An item that is ours to read; ``mark`` bytes of it were counted before."""
 
     task: ReadTask
@@ -42,6 +44,17 @@ class Passage:
     items: Sequence[int]
     last: int
     is_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """What workers left behind who died: so many claimed items, and jobs (by their ids).
+
+    The jobs ended shortly before they died or later: their files may still be unmarked.
+    """
+
+    items: int = 0
+    jobs: Sequence[str] = ()
 
 
 class ItemStore:
@@ -77,12 +90,20 @@ class ItemStore:
             await session.execute(self._queries["lock_own_lease"], {"worker": self.worker_id})
             await self._retire(session, [self.worker_id])
 
-    async def give_back_expired(self, *, everybody: bool = False) -> int:
+    async def give_back_expired(self, *, everybody: bool = False) -> Legacy:
         """Return the items of workers whose lease ran out; ``everybody``: of all workers but us."""
         parameters = {"worker": self.worker_id, "everybody": everybody}
         async with self._database.transaction() as session:
             rows = await session.fetch(self._queries["lock_expired_leases"], parameters)
-            return await self._retire(session, [row.id for row in rows]) if rows else 0
+            if not rows:
+                return Legacy()
+            # They were alive when they last renewed it, and marked nothing after that.
+            since = min(row.expires_at for row in rows) - timedelta(
+                seconds=self._lease_seconds + UNMARKED_SECONDS
+            )
+            jobs = await session.fetch(self._queries["jobs_ended_since"], {"since": since})
+            items = await self._retire(session, [row.id for row in rows])
+        return Legacy(items, [row.id for row in jobs])
 
     async def _retire(self, session: Session, workers: Sequence[str]) -> int:
         everything = {"workers": workers, "known": "{}"}
@@ -149,12 +170,13 @@ class ItemStore:
             "items": None if among is None else array_literal(among),
         }
         async with self._database.session() as session:
-            rows = await session.fetch(self._claim_in_order, parameters)
-        if worker != self.worker_id:
-            return []  # the lease was lost meanwhile, and the items with it
+            claimed = await session.fetch_one(self._claim_in_order, parameters)
+        if worker != self.worker_id or claimed.items is None:
+            return []  # the lease was lost meanwhile, and the items with it; or there are none
+        columns = (claimed.items, claimed.paths, claimed.sizes, claimed.marks)
         return [
-            ClaimedItem(ReadTask(row.id, job_id, row.file_path, row.size), row.bytes_read)
-            for row in rows
+            ClaimedItem(ReadTask(item, job_id, path, size), mark)
+            for item, path, size, mark in zip(*columns, strict=True)
         ]
 
     async def report(self, job_id: str, reports: Sequence[ItemReport]) -> JobStatus | None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gateway.worker.read_task import ReadOutcome, ReadTask
 
 ItemStatus = Literal["running", "completed", "failed", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True)
-class ItemReport:
+class ItemReport(NamedTuple):
     """How an item ended, or how far a running one has got: ``mark``, in bytes."""
 
     task: ReadTask

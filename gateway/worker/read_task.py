@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(slots=True, eq=False)
@@ -20,8 +21,7 @@ class ReadTask:
     cancelled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ReadOutcome:
+class ReadOutcome(NamedTuple):
     """How reading a file ended.
 
     ``error`` is None when it was read to its end or cancelled, else a short reason fit for

@@ -10,15 +10,15 @@ from gateway.worker.reader_pool import LARGE_AT_ONCE
 
 # Reports are at least this far apart, in seconds, however many files end meanwhile: each notifies
 # the gateways, and NOTIFY takes a lock at commit that every other writer waits for.
-REPORT_SECONDS = 0.1
+REPORT_SECONDS = 0.03
 # What should not be needed at all is looked for this often, in seconds.
 TIDY_SECONDS = 5.0
 # Work is claimed ahead for this many seconds at the current pace, and for so many items at most:
 # of large files hardly any, so that a new job need not wait until those of an older one are read.
 AHEAD_SECONDS = 1.0
 LEAST_AHEAD = 2
-MOST_AHEAD = 4096
-FIRST_CLAIM = 256
+MOST_AHEAD = 8192
+FIRST_CLAIM = 512
 MOST_UNREPORTED = 2 * MOST_AHEAD
 # Without anything to claim the database is asked again after this long, in seconds.
 NOTHING_SECONDS = 1.0
@@ -53,6 +53,10 @@ class Schedule:
             return True
         return ended >= self._file_threshold and elapsed >= REPORT_SECONDS
 
+    def seconds_until_report(self) -> float:
+        """How long until a report is due however few items ended."""
+        return max(0.0, self._reported_at + self._time_threshold - self._clock())
+
     def reported(self, ended: int) -> None:
         """Note that a report was written, with so many ended items."""
         now = self._clock()
@@ -71,9 +75,9 @@ class Schedule:
             return 0
         ahead = int(self._items_per_second * AHEAD_SECONDS)
         ahead = min(MOST_AHEAD, max(LEAST_AHEAD, ahead))
-        # Half a stock at a time: a claim for each item that ends would be a statement each.
+        # A quarter of a stock at a time: a claim for each item that ends would be a statement each.
         waiting = places - self._concurrency
-        if waiting > ahead // 2:
+        if waiting > ahead * 3 // 4:
             return 0
         # Not all at once: when they are large, fewer are enough; and where hardly anything is being
         # read, the first few are there long before thousands are.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from itertools import zip_longest
-from typing import TypeVar
 
 from gateway.database import Database
 from gateway.errors import GatewayError
@@ -17,10 +16,11 @@ from gateway.jobs import JOBS_CHANNEL
 from gateway.mount import Mount
 from gateway.settings import Settings
 from gateway.tasks import beside
+from gateway.worker.attempts import Attempts
 from gateway.worker.cache_marks import CacheMarks
 from gateway.worker.claims import Claims
 from gateway.worker.file_source import FileSource
-from gateway.worker.item_store import ItemStore
+from gateway.worker.item_store import ItemStore, Legacy
 from gateway.worker.ledger import ItemReport, Ledger
 from gateway.worker.outage import Outage
 from gateway.worker.read_task import ReadTask
@@ -31,14 +31,12 @@ from gateway.worker.turns import Turns, share
 
 log = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-
 # New jobs are announced by the database; this is for announcements that were lost, in seconds.
 IDLE_SECONDS = 5.0
 # Cancelled jobs and hung reads are looked for this often, in seconds.
 CHECK_SECONDS = 0.4
 # Outcomes are gathered for this long, in seconds, so that they are reported in batches.
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.01
 # So many claims follow each other before what was read meanwhile is looked at.
 CLAIMS_A_ROUND = 4
 # How long to wait after the database failed, in seconds.
@@ -70,12 +68,12 @@ class Worker:
         self._throttling = Throttling(ThrottleStore(database), limit)
         self._ledger = Ledger()
         self._schedule = Schedule(settings)
-        self._marks = CacheMarks(self._items)
+        self._marks = CacheMarks(self._items, lambda: self.is_busy)
         self._claims = Claims(self._items, settings.mount_points)
         self._turns = Turns()
-        self._awake = asyncio.Event()
+        self._to_report = asyncio.Event()
+        self._to_claim = asyncio.Event()
         self._exhausted: set[str] = set()
-        self._failures: list[GatewayError] = []
         self._outage = Outage(log, "worker: all is well with the database again")
         self._pool: ReaderPools | None = None
 
@@ -103,12 +101,13 @@ class Worker:
             beside(self._keep_lease()),
             beside(self._listen()),
             beside(self._keep_watch(pool)),
-            beside(self._work(pool, stop)) as work,
+            beside(self._claim_until(stop, pool)) as claiming,
+            beside(self._report_until(stop, pool)) as reporting,
         ):
             await stop.wait()
-            self._awake.set()
+            self._wake()
             # A round that waits for a database which does not answer is not waited for.
-            await asyncio.wait({work}, timeout=self._settings.shutdown_timeout / 4)
+            await asyncio.wait({claiming, reporting}, timeout=self._settings.shutdown_timeout / 4)
 
     async def _look_at_mount(self) -> None:
         """Say what is read, and whether there is anything: people forget to mount."""
@@ -120,11 +119,19 @@ class Worker:
             if mount_point not in visible:
                 log.warning("%s is no directory with something in it", mount_point)
 
-    async def _work(self, pool: ReaderPools, stop: asyncio.Event) -> None:
+    # Reports and claims go on beside each other: else readers would run out of work whenever a
+    # report takes long.
+
+    async def _report_until(self, stop: asyncio.Event, pool: ReaderPools) -> None:
         while not stop.is_set():
-            await self._survive(self._turn(pool))
-            if not stop.is_set():
-                await self._rest(pool)
+            self._collect(pool)
+            await self._survive(self._report_if_due(pool))
+            await self._rest_from_reports(pool)
+
+    async def _claim_until(self, stop: asyncio.Event, pool: ReaderPools) -> None:
+        while not stop.is_set():
+            await self._survive(self._stock_up(pool))
+            await self._rest_from_claims(pool)
 
     def _start_pool(self) -> ReaderPools:
         loop = asyncio.get_running_loop()
@@ -133,23 +140,11 @@ class Worker:
             concurrency=self._settings.worker_concurrency,
             chunk_size=self._settings.worker_chunk_size,
             read_timeout=self._settings.worker_read_timeout,
-            on_outcomes=partial(_set_from_thread, loop, self._awake),
+            on_outcomes=partial(_call_from_thread, loop, self._wake),
             source=self._source,
             allowed=make_filespaces(self._settings).allowed_prefixes,
             throttle=self._throttling.throttle,
         )
-
-    async def _turn(self, pool: ReaderPools) -> None:
-        """One round: collect, then report and claim beside each other."""
-        self._collect(pool)
-        # Neither is left to itself when the other fails: a round has ended when both have.
-        ends = await asyncio.gather(
-            self._report_if_due(pool), self._stock_up(pool), return_exceptions=True
-        )
-        for end in ends:
-            if end is not None:
-                raise end
-        self._raise_failure()
 
     async def _report_if_due(self, pool: ReaderPools) -> None:
         if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.moving):
@@ -165,24 +160,10 @@ class Worker:
             room = self._room(pool)
             if not (room and pool.readable and await self._claim(pool, room)):
                 return
-        self._awake.set()
+        self._to_claim.set()
 
     def _room(self, pool: ReaderPools) -> int:
         return self._schedule.room(pool.moving_places, self._ledger.ended)
-
-    async def _attempt(self, work: Coroutine[None, None, Result]) -> Result | None:
-        """Put an error off to the end of the round: one job that is locked holds up no other."""
-        try:
-            return await work
-        except GatewayError as error:
-            self._failures.append(error)
-            return None
-
-    def _raise_failure(self) -> None:
-        """Raise the first error that was put off."""
-        failures, self._failures = self._failures, []
-        if failures:
-            raise failures[0]
 
     async def _keep_watch(self, pool: ReaderPools) -> None:
         """Stop reading what is cancelled, let go of what hangs; never behind a slow statement."""
@@ -194,17 +175,18 @@ class Worker:
         pool.check_stalled()
         self._ledger.stop(await self._items.stopped_jobs(list(self._ledger.jobs)))
 
-    async def _rest(self, pool: ReaderPools) -> None:
-        """Sleep until something happens."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CHECK_SECONDS if len(self._ledger) else IDLE_SECONDS):
-                await self._awake.wait()
-        self._awake.clear()
+    async def _rest_from_reports(self, pool: ReaderPools) -> None:
+        """Sleep until something has ended, or the progress of what is read is due."""
+        busy = self._schedule.seconds_until_report()
+        await _wait(self._to_report, busy if len(self._ledger) else IDLE_SECONDS)
         if pool.unfinished:
             # Not beyond the last of them: nothing more would come.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GATHER_SECONDS):
-                    await self._awake.wait()
+            await _wait(self._to_report, GATHER_SECONDS)
+
+    async def _rest_from_claims(self, pool: ReaderPools) -> None:
+        """Sleep until there may be something to claim, or room for it."""
+        busy = GATHER_SECONDS if pool.moving else CHECK_SECONDS
+        await _wait(self._to_claim, busy if len(self._ledger) else IDLE_SECONDS)
 
     async def _survive(self, work: Coroutine[None, None, None]) -> bool:
         """A database that is away ends no read: what is owed to it is kept, and tried again.
@@ -231,9 +213,11 @@ class Worker:
 
     async def _report(self) -> None:
         ended = self._ledger.ended
+        attempts = Attempts()
         for job_id, reports in self._ledger.reports().items():
-            await self._attempt(self._report_job(job_id, reports))
+            await attempts.add(self._report_job(job_id, reports))
         self._schedule.reported(ended - self._ledger.ended)
+        attempts.raise_failure()
 
     async def _report_job(self, job_id: str, reports: Sequence[ItemReport]) -> None:
         status = await self._items.report(job_id, reports)
@@ -250,6 +234,7 @@ class Worker:
         held = self._held(pool)
         jobs = self._turns.order(await self._claims.active_jobs(), held)
         counts = [held.get(job_id, 0) for job_id in jobs]
+        attempts = Attempts()
         batches: list[Sequence[ReadTask]] = []
         try:
             for position, job_id in enumerate(jobs):
@@ -257,10 +242,13 @@ class Worker:
                 if limit <= 0:
                     break
                 self._turns.took(job_id)
-                batches.append(await self._attempt(self._claim_from(job_id, limit)) or [])
+                batches.append(await attempts.add(self._claim_from(job_id, limit)) or [])
                 room -= len(batches[-1])
         finally:
             pool.submit(*_taking_turns(batches))
+            # From now on there is progress to tell of.
+            self._to_report.set()
+        attempts.raise_failure()
         if not any(batches) and not self._claims.has_more:
             self._schedule.found_nothing()
             return False
@@ -300,17 +288,22 @@ class Worker:
     async def _renew_lease(self) -> None:
         if not self._items.has_lease:
             await self._items.take_lease()
-            self._awake.set()
+            self._wake()
         elif not await self._items.renew_lease():
             log.warning("worker: the lease was lost, what was being read is left to others")
             self._ledger.give_up()
             await self._items.end_lease()
             await self._items.take_lease()
-        if returned := await self._items.give_back_expired(everybody=self._is_alone):
-            log.warning("worker: %d files came back from a worker that died", returned)
-            self._announce()
+        self._take_over(await self._items.give_back_expired(everybody=self._is_alone))
         # Whoever is here from now on may have come after us, and has a lease that tells.
         self._is_alone = False
+
+    def _take_over(self, legacy: Legacy) -> None:
+        if legacy.items:
+            log.warning("worker: %d files came back from a worker that died", legacy.items)
+            self._announce()
+        for job_id in legacy.jobs:
+            self._marks.end(job_id)
 
     async def _listen(self) -> None:
         while True:
@@ -330,7 +323,11 @@ class Worker:
 
     def _announce(self) -> None:
         self._schedule.look_again()
-        self._awake.set()
+        self._to_claim.set()
+
+    def _wake(self) -> None:
+        self._to_report.set()
+        self._to_claim.set()
 
     async def _shut_down(self, pool: ReaderPools) -> None:
         """Write what was read, give back what was not; bounded, whatever hangs."""
@@ -349,11 +346,17 @@ class Worker:
 
     async def _report_last(self) -> None:
         await self._report()
-        self._raise_failure()
 
 
-def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    loop.call_soon_threadsafe(event.set)
+def _call_from_thread(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(call)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    event.clear()
 
 
 def _taking_turns(batches: Sequence[Sequence[ReadTask]]) -> Iterator[ReadTask]:
