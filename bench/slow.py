@@ -12,7 +12,6 @@ from bench.stage import scratch_folder, stage
 from bench.warm import GIB, MIB, JobTimer
 from gateway.database import Database
 from gateway.indexer import Indexer
-from gateway.job_store import JobStore
 from gateway.settings import Settings
 from gateway.worker.file_source import FileSource
 from gateway.worker.worker import Worker
@@ -92,7 +91,7 @@ class _Slow:
         worker = Worker(settings, self._database, source=source)
         working = asyncio.create_task(worker.run(stop))
         try:
-            timer = JobTimer(settings, JobStore(self._database, 600))
+            timer = JobTimer(settings, self._database)
             return await timer.job(directory, files)
         finally:
             stop.set()

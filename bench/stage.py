@@ -112,7 +112,7 @@ async def start_gateway(
     }
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "serve"),
-        env=os.environ | ours | (environ or {}),
+        env={**os.environ, **ours, **(environ or {})},
         stderr=asyncio.subprocess.DEVNULL,
     )
 
