@@ -48,6 +48,7 @@ async def read_two(bench: Bench, item_store: ItemStore) -> tuple[str, Sequence[i
     return job_id, await read_all(bench, item_store, job_id)
 
 
+LONG_AGO = "UPDATE teamcache_gateway.unmarked_jobs SET ended_at = ended_at - interval '1 day'"
 ONE_FILE = "SELECT 1 FROM files WHERE name = 'one' FOR UPDATE"
 ONE_DIRECTORY = "SELECT 1 FROM files WHERE name = 'a' FOR UPDATE"
 WHOLE_TABLE = "LOCK TABLE files IN ACCESS EXCLUSIVE MODE"
@@ -174,43 +175,81 @@ async def test_directories_that_stay_locked_are_given_up(
     assert unmarked(bench) == {"/a", ""}
 
 
-async def test_a_worker_that_begins_marks_what_a_killed_one_owed(
-    bench: Bench, item_store: ItemStore
-) -> None:
-    await bench.index({"a/one": 1, "b/old": 1})
-    old, last = await bench.submit("b"), await bench.submit("a")
-    await read_all(bench, item_store, old)
-    await read_all(bench, item_store, last)
-    query(
-        bench.settings,
-        "UPDATE cache_jobs SET completed_at = completed_at - interval '1 day' WHERE id = %s",
-        old,
-    )
-    # The store's worker has not renewed its lease for long.
-    query(bench.settings, "UPDATE teamcache_gateway.workers SET expires_at = now()")
-    async with bench.working():
-        async with asyncio.timeout(30):
-            while "/a" in unmarked(bench):
-                await asyncio.sleep(0.01)
-    # Of what is long past everything was told in time.
-    assert unmarked(bench) == {"/b/old", "/b", ""}
+UNMARKED_JOBS = "SELECT job_id FROM teamcache_gateway.unmarked_jobs"
 
 
-async def test_marks_wait_while_files_are_read_but_not_for_long(
+async def test_a_job_whose_end_nobody_followed_up_is_found_by_another_worker(
     bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 0.3)
+    monkeypatch.setattr("gateway.worker.item_store.OVERLOOKED_SECONDS", 0)
+    monkeypatch.setattr("gateway.worker.schedule.TIDY_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.worker.worker.IDLE_SECONDS", 0.1)
+    await read_two(bench, item_store)
+    assert len(query(bench.settings, UNMARKED_JOBS)) == 1
+    async with bench.working(), asyncio.timeout(30):
+        while query(bench.settings, UNMARKED_JOBS):
+            await asyncio.sleep(0.05)
+    assert unmarked(bench) == set()
+
+
+async def test_a_job_that_ended_just_now_is_left_to_its_worker(
+    bench: Bench, item_store: ItemStore
+) -> None:
+    await read_two(bench, item_store)
+    assert await item_store.overlooked_jobs() == []
+
+
+async def test_a_job_whose_directories_are_locked_is_tried_again_later(
+    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_marks, "FINISH_ATTEMPTS", 1)
+    job_id, _ = await read_two(bench, item_store)
+    query(bench.settings, LONG_AGO)
+    assert await item_store.overlooked_jobs() == [job_id]
+    marks = CacheMarks(item_store)
+    with locked(bench, ONE_DIRECTORY):
+        marks.end(job_id)
+        await marks.settle()
+    assert await item_store.overlooked_jobs() == []
+    assert len(query(bench.settings, UNMARKED_JOBS)) == 1
+
+
+class Busy:
+    """Whether files are read, as often as it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    def __call__(self) -> bool:
+        self.asked.set()
+        return True
+
+
+async def test_marks_wait_while_files_are_read(
+    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 3600)
     job_id, items = await read_two(bench, item_store)
-    looks = iter([True, True, False])
-    marks = CacheMarks(item_store, lambda: next(looks, True))
-    async with beside(marks.keep()):
-        marks.add(job_id, items[:1])
+    marks = CacheMarks(item_store, busy := Busy())
+    async with beside(marks.keep()), asyncio.timeout(30):
+        marks.add(job_id, items)
+        await busy.asked.wait()
+        assert "/a/one" in unmarked(bench)
+        marks.hurry()
         await marks.wait_until_settled()
-        assert next(looks, None) is None, "it did not look whether files are read"
-        marks.add(job_id, items[1:])
-        assert "/a/two" in unmarked(bench)
+    assert "/a/one" not in unmarked(bench)
+
+
+async def test_marks_do_not_wait_for_long(
+    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 0.1)
+    job_id, items = await read_two(bench, item_store)
+    marks = CacheMarks(item_store, Busy())
+    async with beside(marks.keep()), asyncio.timeout(30):
+        marks.add(job_id, items)
         await marks.wait_until_settled()
-    assert unmarked(bench) == {"/a", ""}
+    assert "/a/one" not in unmarked(bench)
 
 
 async def test_the_end_of_a_job_is_a_reason_to_mark_at_once(
@@ -218,9 +257,10 @@ async def test_the_end_of_a_job_is_a_reason_to_mark_at_once(
 ) -> None:
     monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 3600)
     job_id, items = await read_two(bench, item_store)
-    marks = CacheMarks(item_store, lambda: True)
+    marks = CacheMarks(item_store, busy := Busy())
     async with beside(marks.keep()), asyncio.timeout(30):
         marks.add(job_id, items)
+        await busy.asked.wait()
         marks.end(job_id)
         await marks.wait_until_settled()
     assert "/a" not in unmarked(bench)

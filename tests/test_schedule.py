@@ -154,3 +154,12 @@ def test_a_stock_grows_from_a_first_few_since_thousands_take_long_to_claim(
     work_at(schedule, clock, items_per_second=100_000)
     assert schedule.room(0, ended=0) == FIRST_CLAIM
     assert schedule.room(FIRST_CLAIM, ended=0) == 3 * FIRST_CLAIM
+
+
+def test_the_time_of_the_next_report_is_known(schedule: Schedule, clock: Clock) -> None:
+    schedule.reported(0)
+    assert schedule.seconds_until_report() == pytest.approx(2.0)
+    clock.now += 1.5
+    assert schedule.seconds_until_report() == pytest.approx(0.5)
+    clock.now += 5
+    assert schedule.seconds_until_report() == 0

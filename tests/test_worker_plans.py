@@ -164,8 +164,16 @@ def test_whole_directories_are_marked_through_indexes(plans: Plans) -> None:
     assert scanned(plans.explain(WORKER["mark_cached_directories"], parameters)) == set()
     [small_job] = plans.fetch("SELECT id::text FROM cache_jobs WHERE total_files = 10 LIMIT 1")
     for name in ("parents_of_read_files", "unmarked_files"):
-        nodes = plans.explain(WORKER[name], {"job": small_job, "limit": 10_000})
+        nodes = plans.explain(WORKER[name], {"job": small_job, "after": 0, "limit": 10_000})
         assert scanned(nodes) == set()
+
+
+def test_the_unmarked_files_of_a_large_job_are_found_in_the_order_of_an_index(plans: Plans) -> None:
+    parameters = {"job": plans.large_job, "after": 0, "limit": 10_000}
+    first = PLANNER["keep_to_the_order"]
+    nodes = plans.explain(WORKER["unmarked_files"], parameters, first=first)
+    assert "teamcache_gateway_cache_job_items_state" in indexes(nodes)
+    assert "cache_job_items_pkey" not in indexes(nodes)
 
 
 def test_the_first_failed_file_of_a_large_job_is_looked_up_by_the_index_of_states(

@@ -49,6 +49,7 @@ FROM (VALUES
     ('SELECT, INSERT, UPDATE, DELETE', 'teamcache_gateway.workers', 'workers'),
     ('SELECT, INSERT, UPDATE, DELETE', 'teamcache_gateway.throttle', 'throttle'),
     ('SELECT, INSERT, UPDATE, DELETE', 'teamcache_gateway.idempotency_keys', 'idempotency_keys'),
+    ('SELECT, INSERT, UPDATE, DELETE', 'teamcache_gateway.unmarked_jobs', 'unmarked_jobs'),
     ('SELECT', 'teamcache_gateway.migrations', 'migrations'),
     ('SELECT, INSERT, UPDATE', 'teamcache_gateway.api_keys', 'api_keys')
 ) AS needed (rights, object, name)

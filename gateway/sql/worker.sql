@@ -13,15 +13,10 @@ SELECT id FROM teamcache_gateway.workers WHERE id = %(worker)s FOR UPDATE
 -- name: lock_expired_leases
 -- Locked before anybody looks for their items, by a statement of its own: a claim under way holds
 -- its worker's row, and what it claims is not to be seen by a statement that began before.
-SELECT id, expires_at
+SELECT id
 FROM teamcache_gateway.workers
 WHERE id <> %(worker)s AND (%(everybody)s OR expires_at < now())
 FOR UPDATE SKIP LOCKED
-
--- name: jobs_ended_since
-SELECT id::text
-FROM cache_jobs
-WHERE completed_at >= %(since)s::timestamptz AT TIME ZONE 'UTC'
 
 -- name: give_back
 -- What workers of ours hold beside the known: the backend's workers have no row among the leases.
@@ -202,32 +197,40 @@ first_failed AS (
     ) AS candidates
     ORDER BY id
     LIMIT 1
+),
+moved AS (
+    UPDATE cache_jobs j
+    SET completed_files = coalesce(j.completed_files, 0) + t.completed_files,
+        failed_files = coalesce(j.failed_files, 0) + t.failed_files,
+        completed_size_bytes = coalesce(j.completed_size_bytes, 0) + t.completed_bytes,
+        failed_size_bytes = coalesce(j.failed_size_bytes, 0) + t.failed_bytes,
+        (status, completed_at, error_message) = (
+            SELECT CASE WHEN NOT is_over THEN j.status
+                        WHEN completed > 0 THEN 'completed'
+                        ELSE 'failed' END,
+                   CASE WHEN is_over THEN now() AT TIME ZONE 'UTC' END,
+                   CASE WHEN NOT is_over OR failed = 0 THEN j.error_message
+                        ELSE format('%%s of %%s files failed', failed,
+                                    CASE WHEN j.total_files > 0 THEN j.total_files
+                                         ELSE completed + failed END)
+                             || coalesce((SELECT ', the first: ' || reason FROM first_failed), '') END
+            FROM (SELECT completed, failed,
+                         CASE WHEN j.total_files > 0 THEN completed + failed >= j.total_files
+                              -- Nobody counted its files: only then are the others looked for.
+                              ELSE NOT EXISTS (SELECT FROM others) END AS is_over
+                  FROM (SELECT coalesce(j.completed_files, 0) + t.completed_files AS completed,
+                               coalesce(j.failed_files, 0) + t.failed_files AS failed) AS sums
+                  OFFSET 0) AS ends)
+    FROM tally t
+    WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running', 'paused')
+    RETURNING j.id, j.status
+),
+unmarked AS (
+    INSERT INTO teamcache_gateway.unmarked_jobs (job_id)
+    SELECT id FROM moved WHERE status IN ('completed', 'failed')
+    ON CONFLICT DO NOTHING
 )
-UPDATE cache_jobs j
-SET completed_files = coalesce(j.completed_files, 0) + t.completed_files,
-    failed_files = coalesce(j.failed_files, 0) + t.failed_files,
-    completed_size_bytes = coalesce(j.completed_size_bytes, 0) + t.completed_bytes,
-    failed_size_bytes = coalesce(j.failed_size_bytes, 0) + t.failed_bytes,
-    (status, completed_at, error_message) = (
-        SELECT CASE WHEN NOT is_over THEN j.status
-                    WHEN completed > 0 THEN 'completed'
-                    ELSE 'failed' END,
-               CASE WHEN is_over THEN now() AT TIME ZONE 'UTC' END,
-               CASE WHEN NOT is_over OR failed = 0 THEN j.error_message
-                    ELSE format('%%s of %%s files failed', failed,
-                                CASE WHEN j.total_files > 0 THEN j.total_files
-                                     ELSE completed + failed END)
-                         || coalesce((SELECT ', the first: ' || reason FROM first_failed), '') END
-        FROM (SELECT completed, failed,
-                     CASE WHEN j.total_files > 0 THEN completed + failed >= j.total_files
-                          -- Nobody counted its files: only then are the others looked for.
-                          ELSE NOT EXISTS (SELECT FROM others) END AS is_over
-              FROM (SELECT coalesce(j.completed_files, 0) + t.completed_files AS completed,
-                           coalesce(j.failed_files, 0) + t.failed_files AS failed) AS sums
-              OFFSET 0) AS ends)
-FROM tally t
-WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running', 'paused')
-RETURNING j.status, (SELECT count(*) FROM announced) AS announcements
+SELECT status, (SELECT count(*) FROM announced) AS announcements FROM moved
 
 -- name: exhausted_jobs
 -- Jobs that should have ended: they have items, and none is left to claim or to read. One whose
@@ -268,27 +271,31 @@ first_failed AS (
     WHERE job_id = %(job)s::uuid AND status = 'failed'
     ORDER BY id
     LIMIT 1
+),
+ended AS (
+    UPDATE cache_jobs j
+    SET completed_files = c.completed_files,
+        failed_files = c.failed_files,
+        total_files = c.completed_files + c.failed_files,
+        completed_size_bytes = c.completed_bytes,
+        failed_size_bytes = c.failed_bytes,
+        status = CASE WHEN c.completed_files > 0 THEN 'completed' ELSE 'failed' END,
+        completed_at = now() AT TIME ZONE 'UTC',
+        error_message = CASE
+            WHEN c.completed_files + c.failed_files = 0 THEN 'None of its files is left'
+            WHEN c.failed_files > 0
+            THEN format('%%s of %%s files failed', c.failed_files, c.completed_files + c.failed_files)
+                 || coalesce((SELECT ', the first: ' || reason FROM first_failed), '')
+            END
+    FROM counted c
+    WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running')
+      AND (j.status = 'running' OR c.completed_files + c.failed_files > 0)
+      AND NOT EXISTS (SELECT FROM cache_job_items i
+                      WHERE i.job_id = %(job)s::uuid AND i.status IN ('pending', 'running'))
+    RETURNING j.id
 )
-UPDATE cache_jobs j
-SET completed_files = c.completed_files,
-    failed_files = c.failed_files,
-    total_files = c.completed_files + c.failed_files,
-    completed_size_bytes = c.completed_bytes,
-    failed_size_bytes = c.failed_bytes,
-    status = CASE WHEN c.completed_files > 0 THEN 'completed' ELSE 'failed' END,
-    completed_at = now() AT TIME ZONE 'UTC',
-    error_message = CASE
-        WHEN c.completed_files + c.failed_files = 0 THEN 'None of its files is left'
-        WHEN c.failed_files > 0
-        THEN format('%%s of %%s files failed', c.failed_files, c.completed_files + c.failed_files)
-             || coalesce((SELECT ', the first: ' || reason FROM first_failed), '')
-        END
-FROM counted c
-WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running')
-  AND (j.status = 'running' OR c.completed_files + c.failed_files > 0)
-  AND NOT EXISTS (SELECT FROM cache_job_items i
-                  WHERE i.job_id = %(job)s::uuid AND i.status IN ('pending', 'running'))
-RETURNING j.status
+INSERT INTO teamcache_gateway.unmarked_jobs (job_id) SELECT id FROM ended
+ON CONFLICT (job_id) DO UPDATE SET ended_at = now()
 
 -- name: bound_waits
 -- Whoever holds a directory's row, or the whole table, is asked again later.
@@ -321,15 +328,31 @@ marked AS (
 )
 SELECT k.item FROM known k WHERE NOT EXISTS (SELECT FROM free WHERE free.id = k.id)
 
+-- name: overlooked_jobs
+-- Jobs whose end nobody has followed up: whoever ended them is no more, or never heard of it.
+SELECT job_id::text FROM teamcache_gateway.unmarked_jobs
+WHERE ended_at < now() - %(seconds)s * interval '1 second'
+ORDER BY ended_at
+LIMIT %(limit)s
+
+-- name: put_off_unmarked_job
+UPDATE teamcache_gateway.unmarked_jobs SET ended_at = now() WHERE job_id = %(job)s::uuid
+
+-- name: forget_unmarked_job
+DELETE FROM teamcache_gateway.unmarked_jobs WHERE job_id = %(job)s::uuid
+
 -- name: unmarked_files
 -- What a job has read and nobody has marked since: another worker has yet to, or died before it
--- could. But for files that have changed, see mark_cached.
+-- could. But for files that have changed, see mark_cached. In the order of the index of states, as
+-- a claim: all of a large job's files would be sorted for each of its parts.
 SELECT i.id
 FROM cache_job_items i
 JOIN files f ON f.path = i.file_path
-WHERE i.job_id = %(job)s::uuid AND i.status = 'completed'
+WHERE (i.job_id, i.status, i.id) > (%(job)s::uuid, 'completed', %(after)s)
+  AND (i.job_id, i.status, i.id) <= (%(job)s::uuid, 'completed', 9223372036854775807)
   AND f.cached IS NOT TRUE
   AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
+ORDER BY i.job_id, i.status, i.id
 LIMIT %(limit)s
 
 -- name: parents_of_read_files

@@ -31,7 +31,8 @@ class CacheMarks:
 
     A report comes first and its marks after it, at the latest when the job ends; so a worker that
     is killed in between owes them. They are made up for when the job ends, whichever worker ends
-    it, or when the next worker begins. ``is_busy`` tells whether there are files to read.
+    it; a job whose end nobody follows up is found a minute later, by any worker. ``is_busy`` tells
+    whether there are files to read.
     """
 
     def __init__(self, items: ItemStore, is_busy: Callable[[], bool] = lambda: False) -> None:
@@ -43,6 +44,7 @@ class CacheMarks:
         self._settled = asyncio.Event()
         self._settled.set()
         self._was_told = False
+        self._is_hurried = False
 
     @property
     def owed(self) -> int:
@@ -56,8 +58,12 @@ class CacheMarks:
 
     def end(self, job_id: str) -> None:
         """The job has ended: mark what was overlooked, and the directories that are whole."""
-        self._ended[job_id] = FINISH_ATTEMPTS
+        self._ended.setdefault(job_id, FINISH_ATTEMPTS)
         self._want()
+
+    def hurry(self) -> None:
+        """From now on mark at once, whatever is being read."""
+        self._is_hurried = True
 
     async def keep(self) -> None:
         """Mark whatever is owed, as long as this runs."""
@@ -74,8 +80,12 @@ class CacheMarks:
     async def _hold(self) -> None:
         """Wait while files are read, but not for long, and for nothing once a job has ended."""
         due_at = time.monotonic() + HOLD_SECONDS
-        while self._is_busy() and not self._ended and time.monotonic() < due_at:  # noqa: ASYNC110
+        while self._may_wait() and time.monotonic() < due_at:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _may_wait(self) -> bool:
+        is_much = self.owed >= MOST_WAITING // 2
+        return self._is_busy() and not (self._ended or is_much or self._is_hurried)
 
     async def _try_or_rest(self) -> None:
         if not await self._try_all():
@@ -114,19 +124,25 @@ class CacheMarks:
         # Files that wait are tried without end; behind them it would be no attempt at all.
         self._ended[job_id] -= job_id not in self._waiting
         if not self._ended[job_id]:
-            log.warning("job %s: its directories could not be marked as cached", job_id)
+            log.warning("job %s: its directories could not be marked as cached yet", job_id)
+            await self._attempt(self._put_off(job_id))
             del self._ended[job_id]
         return False
 
+    async def _put_off(self, job_id: str) -> bool:
+        await self._items.put_off_unmarked_job(job_id)
+        return True
+
     async def _mark_all(self, job_id: str) -> bool:
         """Mark what nobody has marked, then directories; False if some files are locked."""
-        previous: Sequence[int] = ()
-        while (items := await self._items.unmarked_files(job_id)) and items != previous:
+        last = 0
+        while items := await self._items.unmarked_files(job_id, last):
             self._note(job_id, items)
             if not await self._mark(job_id):
                 return False
-            previous = items
+            last = items[-1]
         await self._items.mark_cached_directories(job_id)
+        await self._items.forget_unmarked_job(job_id)
         return True
 
     async def _mark(self, job_id: str) -> bool:

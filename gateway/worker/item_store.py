@@ -6,7 +6,6 @@ import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 from gateway.database import Database, Session, array_literal
@@ -23,8 +22,8 @@ WHOLE_JOB_SECONDS = 600.0
 FILES_AT_ONCE = 10_000
 # A job with fewer items than files is ended once nothing has happened to it for so long.
 QUIET_SECONDS = 600.0
-# Marks of a job that ended so long before its worker was last alive are long since made.
-UNMARKED_SECONDS = 60.0
+# What nobody has followed up for so long after a job's end has been overlooked.
+OVERLOOKED_SECONDS = 60.0
 
 
 class ClaimedItem(NamedTuple):
@@ -46,27 +45,17 @@ class Passage:
     is_end: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Legacy:
-    """What workers left behind who died: so many claimed items, and jobs (by their ids).
-
-    The jobs ended shortly before they died or later: their files may still be unmarked.
-    """
-
-    items: int = 0
-    jobs: Sequence[str] = ()
-
-
 class ItemStore:
     """The items in the database, seen by one worker under its lease."""
 
     def __init__(self, database: Database, lease_seconds: float) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
-        self._queries = load_queries("worker")
+        self._queries = dict(load_queries("worker"))
         # One message, and so one transaction.
         in_order = load_queries("planner")["keep_to_the_order"]
-        self._claim_in_order = f"{in_order};\n{self._queries['claim']}"
+        for name in ("claim", "unmarked_files"):
+            self._queries[name] = f"{in_order};\n{self._queries[name]}"
         self.worker_id = ""
 
     @property
@@ -90,20 +79,12 @@ class ItemStore:
             await session.execute(self._queries["lock_own_lease"], {"worker": self.worker_id})
             await self._retire(session, [self.worker_id])
 
-    async def give_back_expired(self, *, everybody: bool = False) -> Legacy:
+    async def give_back_expired(self, *, everybody: bool = False) -> int:
         """Return the items of workers whose lease ran out; ``everybody``: of all workers but us."""
         parameters = {"worker": self.worker_id, "everybody": everybody}
         async with self._database.transaction() as session:
             rows = await session.fetch(self._queries["lock_expired_leases"], parameters)
-            if not rows:
-                return Legacy()
-            # They were alive when they last renewed it, and marked nothing after that.
-            since = min(row.expires_at for row in rows) - timedelta(
-                seconds=self._lease_seconds + UNMARKED_SECONDS
-            )
-            jobs = await session.fetch(self._queries["jobs_ended_since"], {"since": since})
-            items = await self._retire(session, [row.id for row in rows])
-        return Legacy(items, [row.id for row in jobs])
+            return await self._retire(session, [row.id for row in rows]) if rows else 0
 
     async def _retire(self, session: Session, workers: Sequence[str]) -> int:
         everything = {"workers": workers, "known": "{}"}
@@ -170,7 +151,7 @@ class ItemStore:
             "items": None if among is None else array_literal(among),
         }
         async with self._database.session() as session:
-            claimed = await session.fetch_one(self._claim_in_order, parameters)
+            claimed = await session.fetch_one(self._queries["claim"], parameters)
         if worker != self.worker_id or claimed.items is None:
             return []  # the lease was lost meanwhile, and the items with it; or there are none
         columns = (claimed.items, claimed.paths, claimed.sizes, claimed.marks)
@@ -211,9 +192,23 @@ class ItemStore:
         """
         return await self._column("mark_cached", job=job_id, items=array_literal(items))
 
-    async def unmarked_files(self, job_id: str) -> Sequence[int]:
-        """Some items of files that a job has read and that are not marked, if there are any."""
-        return await self._column("unmarked_files", job=job_id, limit=FILES_AT_ONCE)
+    async def unmarked_files(self, job_id: str, after: int) -> Sequence[int]:
+        """Items of files that a job has read and that are not marked: the next after an item."""
+        return await self._column("unmarked_files", job=job_id, after=after, limit=FILES_AT_ONCE)
+
+    async def overlooked_jobs(self) -> Sequence[str]:
+        """The ids of jobs that ended some time ago and whose files nobody has marked."""
+        parameters = {"seconds": OVERLOOKED_SECONDS, "limit": JOBS_AT_ONCE}
+        rows = await self._database.fetch(self._queries["overlooked_jobs"], parameters)
+        return [row.job_id for row in rows]
+
+    async def put_off_unmarked_job(self, job_id: str) -> None:
+        """Something is in the way of marking a job's files: it is overlooked until later."""
+        await self._execute("put_off_unmarked_job", job=job_id)
+
+    async def forget_unmarked_job(self, job_id: str) -> None:
+        """The files of a job that has ended are marked, as far as they ever will be."""
+        await self._execute("forget_unmarked_job", job=job_id)
 
     async def mark_cached_directories(self, job_id: str) -> None:
         """Mark the directories that a job has completed: those with no uncached file below.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from contextlib import suppress
 from typing import Any, Final
 
-# openat2(2) has the same number on all processors; Python has no function of its own for it.
+# The number of openat2(2), for which Python has no function of its own, on these processors.
 OPENAT2: Final = 437
+PROCESSORS: Final = ("x86_64", "aarch64", "riscv64")
 AT_FDCWD: Final = -100
 RESOLVE_NO_SYMLINKS: Final = 0x04
 
@@ -22,6 +24,10 @@ class _OpenHow(ctypes.Structure):
         ("mode", ctypes.c_uint64),
         ("resolve", ctypes.c_uint64),
     )
+
+
+def _is_known() -> bool:
+    return sys.platform == "linux" and platform.machine() in PROCESSORS
 
 
 def _syscall() -> Any:
@@ -47,14 +53,14 @@ class PlainOpen:
     def __init__(self, flags: int) -> None:
         how = _OpenHow(flags, 0, RESOLVE_NO_SYMLINKS)
         self._arguments = (ctypes.byref(how), ctypes.sizeof(how))
-        self._call = _syscall() if sys.platform == "linux" else None
+        self._call = _syscall() if _is_known() else None
         if self._call is not None and self._is_forbidden():
             self._call = None
 
     def open(self, path: str) -> int | None:
         """A descriptor; None if the path leads through a link, or cannot be opened: ask again."""
-        # What is written as a way back names another place than it seems to.
-        if self._call is None or "/../" in path or "\0" in path:
+        # A path that is not plainly written names another place than it seems to.
+        if self._call is None or "//" in path or "/." in path or "\0" in path:
             return None
         try:
             name = os.fsencode(path)

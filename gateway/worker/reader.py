@@ -100,15 +100,17 @@ class Reader(threading.Thread):
     def _ride(self) -> bool:
         """Read what waits in the express lane, unless somebody does; False if one was given up."""
         express = self._common.express
-        while turn := express.enter():
-            self._rides = True
-            try:
-                while task := express.next():
-                    if not self._serve(task):
-                        return False
-            finally:
-                self._rides = False
-                turn.release()
+        turn = express.enter()
+        if turn is None:
+            return True
+        self._rides = True
+        try:
+            while task := express.take(turn):
+                if not self._serve(task):
+                    return False
+        finally:
+            self._rides = False
+            express.leave(turn)
         return True
 
     def look(self, now: float) -> ReadState | None:

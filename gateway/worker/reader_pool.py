@@ -68,7 +68,7 @@ class ReaderPool:
         self._clock = clock
         self._lock = threading.Lock()
         self._queue: SimpleQueue[Work] = SimpleQueue()
-        self._express = ExpressLane(self._queue)
+        self._express = ExpressLane(self._queue, clock)
         self._throttle = throttle or Throttle()
         self._board: Board[Reader] = Board()
         self._common = Common(
@@ -138,8 +138,6 @@ class ReaderPool:
         # With a limit it is not the files that are waited for.
         for task in places if self._throttle.is_on else self._express.take_in(places):
             self._queue.put(task)
-        if self._express.has_work:
-            self._queue.put(self._express)
         self._staff()
 
     def _places_of(self, task: ReadTask) -> int:

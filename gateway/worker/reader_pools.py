@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import groupby
 
 from gateway.location import with_slash
 from gateway.worker.file_source import FileSource, PosixFiles
@@ -84,7 +84,11 @@ class ReaderPools:
 
     def submit(self, *tasks: ReadTask) -> None:
         """Queue tasks; never waits. One that lies below no root fails when it is read."""
-        for pool, its_own in groupby(tasks, lambda task: self._pool_of(task.path)):
+        # All of a pool's together, though those of several jobs take turns.
+        by_pool: defaultdict[ReaderPool, list[ReadTask]] = defaultdict(list)
+        for task in tasks:
+            by_pool[self._pool_of(task.path)].append(task)
+        for pool, its_own in by_pool.items():
             pool.submit(*its_own)
 
     def drain(self) -> list[ReadOutcome]:

@@ -20,7 +20,7 @@ from gateway.worker.attempts import Attempts
 from gateway.worker.cache_marks import CacheMarks
 from gateway.worker.claims import Claims
 from gateway.worker.file_source import FileSource
-from gateway.worker.item_store import ItemStore, Legacy
+from gateway.worker.item_store import ItemStore
 from gateway.worker.ledger import ItemReport, Ledger
 from gateway.worker.outage import Outage
 from gateway.worker.read_task import ReadTask
@@ -37,8 +37,10 @@ IDLE_SECONDS = 5.0
 CHECK_SECONDS = 0.4
 # Outcomes are gathered for this long, in seconds, so that they are reported in batches.
 GATHER_SECONDS = 0.01
-# So many claims follow each other before what was read meanwhile is looked at.
-CLAIMS_A_ROUND = 4
+# Of so many files that are being read none is soon over, or the stock is about to be used up.
+FEW = 16
+# Files reported by one statement: of a long wait not all at once.
+MOST_REPORTED = 10_000
 # How long to wait after the database failed, in seconds.
 RETRY_SECONDS = 1.0
 
@@ -101,6 +103,7 @@ class Worker:
             beside(self._keep_lease()),
             beside(self._listen()),
             beside(self._keep_watch(pool)),
+            beside(self._heed_stops()),
             beside(self._claim_until(stop, pool)) as claiming,
             beside(self._report_until(stop, pool)) as reporting,
         ):
@@ -119,12 +122,9 @@ class Worker:
             if mount_point not in visible:
                 log.warning("%s is no directory with something in it", mount_point)
 
-    # Reports and claims go on beside each other: else readers would run out of work whenever a
-    # report takes long.
-
     async def _report_until(self, stop: asyncio.Event, pool: ReaderPools) -> None:
+        """Report beside claims: else readers would run out of work whenever a report takes long."""
         while not stop.is_set():
-            self._collect(pool)
             await self._survive(self._report_if_due(pool))
             await self._rest_from_reports(pool)
 
@@ -147,6 +147,7 @@ class Worker:
         )
 
     async def _report_if_due(self, pool: ReaderPools) -> None:
+        self._collect(pool)
         if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.moving):
             await self._report()
 
@@ -155,24 +156,34 @@ class Worker:
             return
         if self._schedule.is_tidying_due():
             await self._tidy()
-        for _ in range(CLAIMS_A_ROUND):
+        attempts = Attempts()
+        while room := self._room(pool):
             # What cannot be read here may be read by others.
-            room = self._room(pool)
-            if not (room and pool.readable and await self._claim(pool, room)):
-                return
-        self._to_claim.set()
+            if not (pool.readable and await self._claim(pool, room, attempts)):
+                break
+        attempts.raise_failure()
 
     def _room(self, pool: ReaderPools) -> int:
-        return self._schedule.room(pool.moving_places, self._ledger.ended)
+        # Also what has ended and is not collected, as long as a report takes.
+        owed = len(self._ledger) - pool.unfinished
+        return self._schedule.room(pool.moving_places, owed)
 
     async def _keep_watch(self, pool: ReaderPools) -> None:
-        """Stop reading what is cancelled, let go of what hangs; never behind a slow statement."""
+        """Let go of what hangs; never behind a statement, which may hang, too."""
         while True:
-            await self._survive(self._watch(pool))
+            await self._survive(self._let_go(pool))
             await asyncio.sleep(CHECK_SECONDS)
 
-    async def _watch(self, pool: ReaderPools) -> None:
+    async def _let_go(self, pool: ReaderPools) -> None:
         pool.check_stalled()
+
+    async def _heed_stops(self) -> None:
+        """Stop reading what is cancelled; never behind a slow report or claim."""
+        while True:
+            await self._survive(self._stop_reads())
+            await asyncio.sleep(CHECK_SECONDS)
+
+    async def _stop_reads(self) -> None:
         self._ledger.stop(await self._items.stopped_jobs(list(self._ledger.jobs)))
 
     async def _rest_from_reports(self, pool: ReaderPools) -> None:
@@ -185,7 +196,8 @@ class Worker:
 
     async def _rest_from_claims(self, pool: ReaderPools) -> None:
         """Sleep until there may be something to claim, or room for it."""
-        busy = GATHER_SECONDS if pool.moving else CHECK_SECONDS
+        # As long as outcomes come, they wake us; but not while a report is under way.
+        busy = GATHER_SECONDS if pool.moving > FEW else CHECK_SECONDS
         await _wait(self._to_claim, busy if len(self._ledger) else IDLE_SECONDS)
 
     async def _survive(self, work: Coroutine[None, None, None]) -> bool:
@@ -215,7 +227,9 @@ class Worker:
         ended = self._ledger.ended
         attempts = Attempts()
         for job_id, reports in self._ledger.reports().items():
-            await attempts.add(self._report_job(job_id, reports))
+            for start in range(0, len(reports), MOST_REPORTED):
+                part = reports[start : start + MOST_REPORTED]
+                await attempts.add(self._report_job(job_id, part))
         self._schedule.reported(ended - self._ledger.ended)
         attempts.raise_failure()
 
@@ -228,13 +242,12 @@ class Worker:
             log.info("job %s %s", job_id, status)
             self._marks.end(job_id)
 
-    async def _claim(self, pool: ReaderPools, room: int) -> bool:
+    async def _claim(self, pool: ReaderPools, room: int, attempts: Attempts) -> bool:
         """Whether to go on: there may be more, and there may be room for it."""
         self._claims.look_for(pool.readable)
         held = self._held(pool)
         jobs = self._turns.order(await self._claims.active_jobs(), held)
         counts = [held.get(job_id, 0) for job_id in jobs]
-        attempts = Attempts()
         batches: list[Sequence[ReadTask]] = []
         try:
             for position, job_id in enumerate(jobs):
@@ -248,7 +261,6 @@ class Worker:
             pool.submit(*_taking_turns(batches))
             # From now on there is progress to tell of.
             self._to_report.set()
-        attempts.raise_failure()
         if not any(batches) and not self._claims.has_more:
             self._schedule.found_nothing()
             return False
@@ -278,6 +290,8 @@ class Worker:
                 log.warning("job %s had nothing left and was ended", job_id)
                 self._marks.end(job_id)
         self._exhausted = exhausted
+        for job_id in await self._items.overlooked_jobs():
+            self._marks.end(job_id)
 
     async def _keep_lease(self) -> None:
         """Be a worker, and give back what others held who are no more."""
@@ -294,16 +308,11 @@ class Worker:
             self._ledger.give_up()
             await self._items.end_lease()
             await self._items.take_lease()
-        self._take_over(await self._items.give_back_expired(everybody=self._is_alone))
+        if returned := await self._items.give_back_expired(everybody=self._is_alone):
+            log.warning("worker: %d files came back from a worker that died", returned)
+            self._announce()
         # Whoever is here from now on may have come after us, and has a lease that tells.
         self._is_alone = False
-
-    def _take_over(self, legacy: Legacy) -> None:
-        if legacy.items:
-            log.warning("worker: %d files came back from a worker that died", legacy.items)
-            self._announce()
-        for job_id in legacy.jobs:
-            self._marks.end(job_id)
 
     async def _listen(self) -> None:
         while True:
@@ -332,10 +341,11 @@ class Worker:
     async def _shut_down(self, pool: ReaderPools) -> None:
         """Write what was read, give back what was not; bounded, whatever hangs."""
         with suppress(TimeoutError):
+            self._marks.hurry()
             async with asyncio.timeout(self._settings.shutdown_timeout / 2):
                 await asyncio.to_thread(pool.close, self._settings.shutdown_timeout / 4)
                 self._collect(pool)
-                await self._survive(self._report_last())
+                await self._survive(self._report())
                 if self._items.has_lease:
                     await self._survive(self._items.end_lease())
                 await self._marks.wait_until_settled()
@@ -343,9 +353,6 @@ class Worker:
             log.warning("worker: %d files that were read are not reported, and read again", ended)
         if owed := self._marks.owed:
             log.warning("worker: %d files that were read are not marked as cached", owed)
-
-    async def _report_last(self) -> None:
-        await self._report()
 
 
 def _call_from_thread(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
