@@ -39,7 +39,7 @@ format: $(VENV)/installed-lint ## Put the code into the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed ## Measure beside bare floors, in an hour (ONLY="submit warm index")
+bench: $(VENV)/installed ## Measure beside bare floors, in a quarter of an hour (ONLY="submit warm index")
 	$(BIN)/python -m bench $(ONLY)
 
 soak: $(VENV)/installed ## Load it for half an hour, and see whether it stays as it is (ARGS="--minutes 5")

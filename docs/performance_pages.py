@@ -18,6 +18,11 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "poll": ("poll a job", "poll, unchanged (304)", "list jobs"),
     "fanout": ("deliver a message",),
     "warm": ("warm small files", "warm a large file"),
+    "slow": (
+        "slow filespace, small files",
+        "slow filespace, a large file",
+        "slow filespace, limited to 50 MB/s",
+    ),
     "index": ("index the first time", "index again, nothing changed"),
     "memory": ("memory after a job",),
 }

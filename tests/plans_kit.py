@@ -20,7 +20,8 @@ from gateway.sql import load_queries
 
 DATABASE = "test_plans"
 ROOT = "/media/lucidlink-1"
-JOBS, WORKER, PLANNER, PATHS = map(load_queries, ("jobs", "worker", "planner", "paths"))
+JOBS, PLANNER, PATHS = map(load_queries, ("jobs", "planner", "paths"))
+WORKER = {**load_queries("worker"), **load_queries("marks")}
 FOLDED = "teamcache_gateway_files_folded"
 # 1,000 folders, 200 of them with one file, 800 with 124.
 FILES = f"""

@@ -48,7 +48,10 @@ async def read_two(bench: Bench, item_store: ItemStore) -> tuple[str, Sequence[i
     return job_id, await read_all(bench, item_store, job_id)
 
 
-LONG_AGO = "UPDATE teamcache_gateway.unmarked_jobs SET ended_at = ended_at - interval '1 day'"
+LONG_AGO = """
+UPDATE teamcache_gateway.unmarked_jobs SET noted_at = noted_at - interval '1 day';
+UPDATE cache_jobs SET completed_at = completed_at - interval '1 day'
+"""
 ONE_FILE = "SELECT 1 FROM files WHERE name = 'one' FOR UPDATE"
 ONE_DIRECTORY = "SELECT 1 FROM files WHERE name = 'a' FOR UPDATE"
 WHOLE_TABLE = "LOCK TABLE files IN ACCESS EXCLUSIVE MODE"
@@ -197,6 +200,24 @@ async def test_a_job_that_ended_just_now_is_left_to_its_worker(
 ) -> None:
     await read_two(bench, item_store)
     assert await item_store.overlooked_jobs() == []
+
+
+async def test_what_a_killed_worker_had_read_of_a_job_that_was_cancelled_is_marked(
+    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.worker.item_store.OVERLOOKED_SECONDS", 0)
+    await bench.index({"a/one": 1, "a/two": 1})
+    job_id = await bench.submit("a")
+    [one] = await item_store.claim(job_id, 1)
+    await item_store.report(job_id, [ItemReport(one.task, "completed", None, 1)])
+    assert await item_store.overlooked_jobs() == [], "it is not at its end"
+    await bench.store.cancel(job_id)
+    assert await item_store.overlooked_jobs() == [job_id]
+    marks = CacheMarks(item_store)
+    marks.end(job_id)
+    await marks.settle()
+    assert "/a/one" not in unmarked(bench)
+    assert query(bench.settings, UNMARKED_JOBS) == []
 
 
 async def test_a_job_whose_directories_are_locked_is_tried_again_later(

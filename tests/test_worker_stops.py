@@ -23,6 +23,8 @@ from worker_kit import (
 from gateway.embedded_postgres import EmbeddedPostgres
 from gateway.jobs import Job, JobStatus
 from gateway.migrations import migrate
+from gateway.worker.item_store import ItemStore
+from gateway.worker.ledger import ItemReport
 
 MIB = 1024 * 1024
 
@@ -73,6 +75,20 @@ async def test_a_cancelled_read_that_hangs_is_let_go_of(bench: Bench) -> None:
         await bench.end_of(other)
     source.gate.set()
     assert counters(bench.settings, job_id)[:2] == ("cancelled", 0)
+
+
+async def test_what_is_reported_after_the_cancel_is_cancelled_as_the_counters_have_it(
+    bench: Bench, item_store: ItemStore
+) -> None:
+    await bench.index({"a/one": 1, "a/two": 1, "a/three": 1})
+    job_id = await bench.submit("a")
+    one, two, three = await item_store.claim(job_id, 3)
+    await item_store.report(job_id, [ItemReport(one.task, "completed", None, 1)])
+    await bench.store.cancel(job_id)
+    late = [ItemReport(two.task, "completed", None, 1), ItemReport(three.task, "failed", "gone", 0)]
+    assert await item_store.report(job_id, late) is None
+    assert counters(bench.settings, job_id) == ("cancelled", 1, 0, 1, 0)
+    assert item_states(bench.settings, job_id) == {"completed": 1, "cancelled": 2}
 
 
 async def test_what_ends_after_the_cancel_does_not_bring_the_job_back(bench: Bench) -> None:

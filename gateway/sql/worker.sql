@@ -83,6 +83,11 @@ started AS (
         worker_id = %(worker)s,
         started_at = coalesce(started_at, now() AT TIME ZONE 'UTC')
     WHERE id = %(job)s::uuid AND status = 'pending' AND EXISTS (SELECT FROM claimed)
+    RETURNING id
+),
+unmarked AS (
+    INSERT INTO teamcache_gateway.unmarked_jobs (job_id) SELECT id FROM started
+    ON CONFLICT DO NOTHING
 )
 -- Arrays: a row for each item costs the client more than the item.
 SELECT array_agg(id ORDER BY id) AS items,
@@ -120,8 +125,14 @@ WHERE j.id IS NULL OR j.status IN ('cancelled', 'completed', 'failed')
 -- An item counts once: only while it is running, and ours. The job's counters move in the same
 -- statement, by what really changed (not by what the worker thinks: a report whose answer was
 -- lost comes a second time); the last file to end also ends the job.
-WITH reported AS (
-    SELECT id, status, nullif(error, '') AS error, mark
+WITH job AS MATERIALIZED (
+    -- Locked before its items: what ends behind a cancel is cancelled, as the counters have it.
+    SELECT status FROM cache_jobs WHERE id = %(job)s::uuid FOR NO KEY UPDATE
+),
+reported AS (
+    SELECT id, nullif(error, '') AS error, mark,
+           CASE WHEN status <> 'running' AND (SELECT status FROM job) = 'cancelled'
+                THEN 'cancelled' ELSE status END AS status
     FROM unnest(%(items)s::bigint[], %(states)s::text[], %(errors)s::text[], %(marks)s::bigint[])
          AS r (id, status, error, mark)
 ),
@@ -129,7 +140,7 @@ held AS (
     SELECT i.id, coalesce(i.bytes_read, 0) AS mark, coalesce(i.file_size_bytes, 0) AS size
     FROM cache_job_items i
     JOIN reported r ON r.id = i.id
-    WHERE i.worker_id = %(worker)s AND i.status = 'running'
+    WHERE i.worker_id = %(worker)s AND i.status = 'running' AND EXISTS (SELECT FROM job)
     ORDER BY i.id
     FOR UPDATE OF i
 ),
@@ -293,94 +304,9 @@ ended AS (
       AND NOT EXISTS (SELECT FROM cache_job_items i
                       WHERE i.job_id = %(job)s::uuid AND i.status IN ('pending', 'running'))
     RETURNING j.id
-)
-INSERT INTO teamcache_gateway.unmarked_jobs (job_id) SELECT id FROM ended
-ON CONFLICT (job_id) DO UPDATE SET ended_at = now()
-
--- name: bound_waits
--- Whoever holds a directory's row, or the whole table, is asked again later.
-SELECT set_config('lock_timeout', '1000', true)
-
--- name: mark_cached
--- Rows that somebody holds are not waited for: returns the items of those. A file that the indexer
--- has found changed since it was read stays unmarked; which may happen while its row is held.
-WITH known AS MATERIALIZED (
-    SELECT f.id, i.id AS item
-    FROM cache_job_items i
-    JOIN files f ON f.path = i.file_path
-    WHERE i.id = ANY(%(items)s::bigint[])
-      AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
 ),
-free AS MATERIALIZED (
-    SELECT f.id
-    FROM cache_job_items i
-    JOIN files f ON f.path = i.file_path
-    WHERE i.id = ANY(%(items)s::bigint[])
-      AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
-    ORDER BY f.path
-    FOR UPDATE OF f SKIP LOCKED
-),
-marked AS (
-    UPDATE files f
-    SET cached = true, cached_at = now() AT TIME ZONE 'UTC', cache_job_id = %(job)s::uuid
-    FROM free
-    WHERE f.id = free.id
+unmarked AS (
+    INSERT INTO teamcache_gateway.unmarked_jobs (job_id) SELECT id FROM ended
+    ON CONFLICT DO NOTHING
 )
-SELECT k.item FROM known k WHERE NOT EXISTS (SELECT FROM free WHERE free.id = k.id)
-
--- name: overlooked_jobs
--- Jobs whose end nobody has followed up: whoever ended them is no more, or never heard of it.
-SELECT job_id::text FROM teamcache_gateway.unmarked_jobs
-WHERE ended_at < now() - %(seconds)s * interval '1 second'
-ORDER BY ended_at
-LIMIT %(limit)s
-
--- name: put_off_unmarked_job
-UPDATE teamcache_gateway.unmarked_jobs SET ended_at = now() WHERE job_id = %(job)s::uuid
-
--- name: forget_unmarked_job
-DELETE FROM teamcache_gateway.unmarked_jobs WHERE job_id = %(job)s::uuid
-
--- name: unmarked_files
--- What a job has read and nobody has marked since: another worker has yet to, or died before it
--- could. But for files that have changed, see mark_cached. In the order of the index of states, as
--- a claim: all of a large job's files would be sorted for each of its parts.
-SELECT i.id
-FROM cache_job_items i
-JOIN files f ON f.path = i.file_path
-WHERE (i.job_id, i.status, i.id) > (%(job)s::uuid, 'completed', %(after)s)
-  AND (i.job_id, i.status, i.id) <= (%(job)s::uuid, 'completed', 9223372036854775807)
-  AND f.cached IS NOT TRUE
-  AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
-ORDER BY i.job_id, i.status, i.id
-LIMIT %(limit)s
-
--- name: parents_of_read_files
-SELECT DISTINCT f.parent_path AS path
-FROM cache_job_items i
-JOIN files f ON f.path = i.file_path
-WHERE i.job_id = %(job)s::uuid AND i.status = 'completed' AND f.parent_path IS NOT NULL
-
--- name: mark_cached_directories
--- Those of the directories below which no file is left uncached; returns their parents.
-WITH whole AS (
-    SELECT d.id
-    FROM files d
-    WHERE d.path = ANY(%(paths)s::text[]) AND d.is_directory AND d.cached IS NOT TRUE
-      AND NOT EXISTS (
-          SELECT FROM files child
-          WHERE child.parent_path = d.path AND child.cached IS NOT TRUE
-            AND (child.is_directory IS NOT TRUE
-                 OR EXISTS (SELECT FROM files inside
-                            WHERE inside.path ~>=~ (child.path || '/')
-                              AND inside.path ~<~ (child.path || '0')
-                              AND inside.is_directory IS NOT TRUE
-                              AND inside.cached IS NOT TRUE)))
-    ORDER BY d.path
-    FOR UPDATE
-)
-UPDATE files d
-SET cached = true, cached_at = now() AT TIME ZONE 'UTC', cache_job_id = %(job)s::uuid
-FROM whole
-WHERE d.id = whole.id
-RETURNING d.parent_path
+SELECT id FROM ended

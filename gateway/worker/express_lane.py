@@ -91,7 +91,10 @@ class ExpressLane:
         if turn is not self._turn or not self._is_quick(turn, now):
             return None
         self._count += 1
-        return self._waiting.popleft() if self._waiting else None
+        # Not asked before: it may close meanwhile.
+        with suppress(IndexError):
+            return self._waiting.popleft()
+        return None
 
     def leave(self, turn: threading.Lock) -> None:
         """Read here no more."""

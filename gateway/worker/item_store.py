@@ -51,7 +51,7 @@ class ItemStore:
     def __init__(self, database: Database, lease_seconds: float) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
-        self._queries = dict(load_queries("worker"))
+        self._queries = {**load_queries("worker"), **load_queries("marks")}
         # One message, and so one transaction.
         in_order = load_queries("planner")["keep_to_the_order"]
         for name in ("claim", "unmarked_files"):

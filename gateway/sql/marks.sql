@@ -1,0 +1,94 @@
+-- name: bound_waits
+-- Whoever holds a directory's row, or the whole table, is asked again later.
+SELECT set_config('lock_timeout', '1000', true)
+
+-- name: mark_cached
+-- Rows that somebody holds are not waited for: returns the items of those. A file that the indexer
+-- has found changed since it was read stays unmarked; which may happen while its row is held.
+WITH known AS MATERIALIZED (
+    SELECT f.id, i.id AS item
+    FROM cache_job_items i
+    JOIN files f ON f.path = i.file_path
+    WHERE i.id = ANY(%(items)s::bigint[])
+      AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
+),
+free AS MATERIALIZED (
+    SELECT f.id
+    FROM cache_job_items i
+    JOIN files f ON f.path = i.file_path
+    WHERE i.id = ANY(%(items)s::bigint[])
+      AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
+    ORDER BY f.path
+    FOR UPDATE OF f SKIP LOCKED
+),
+marked AS (
+    UPDATE files f
+    SET cached = true, cached_at = now() AT TIME ZONE 'UTC', cache_job_id = %(job)s::uuid
+    FROM free
+    WHERE f.id = free.id
+)
+SELECT k.item FROM known k WHERE NOT EXISTS (SELECT FROM free WHERE free.id = k.id)
+
+-- name: overlooked_jobs
+-- Jobs whose end nobody has followed up: whoever ended them is no more, or never heard of it; or
+-- they were cancelled, which ends them behind every worker's back.
+SELECT u.job_id::text
+FROM teamcache_gateway.unmarked_jobs u
+LEFT JOIN cache_jobs j ON j.id = u.job_id
+WHERE u.noted_at < now() - %(seconds)s * interval '1 second'
+  AND (j.id IS NULL
+       OR j.status IN ('completed', 'failed', 'cancelled')
+       AND coalesce(j.completed_at AT TIME ZONE 'UTC', u.noted_at)
+           < now() - %(seconds)s * interval '1 second')
+ORDER BY u.noted_at
+LIMIT %(limit)s
+
+-- name: put_off_unmarked_job
+UPDATE teamcache_gateway.unmarked_jobs SET noted_at = now() WHERE job_id = %(job)s::uuid
+
+-- name: forget_unmarked_job
+DELETE FROM teamcache_gateway.unmarked_jobs WHERE job_id = %(job)s::uuid
+
+-- name: unmarked_files
+-- What a job has read and nobody has marked since: another worker has yet to, or died before it
+-- could. But for files that have changed, see mark_cached. In the order of the index of states, as
+-- a claim: all of a large job's files would be sorted for each of its parts.
+SELECT i.id
+FROM cache_job_items i
+JOIN files f ON f.path = i.file_path
+WHERE (i.job_id, i.status, i.id) > (%(job)s::uuid, 'completed', %(after)s)
+  AND (i.job_id, i.status, i.id) <= (%(job)s::uuid, 'completed', 9223372036854775807)
+  AND f.cached IS NOT TRUE
+  AND (f.updated_at IS NULL OR f.updated_at <= i.completed_at)
+ORDER BY i.job_id, i.status, i.id
+LIMIT %(limit)s
+
+-- name: parents_of_read_files
+SELECT DISTINCT f.parent_path AS path
+FROM cache_job_items i
+JOIN files f ON f.path = i.file_path
+WHERE i.job_id = %(job)s::uuid AND i.status = 'completed' AND f.parent_path IS NOT NULL
+
+-- name: mark_cached_directories
+-- Those of the directories below which no file is left uncached; returns their parents.
+WITH whole AS (
+    SELECT d.id
+    FROM files d
+    WHERE d.path = ANY(%(paths)s::text[]) AND d.is_directory AND d.cached IS NOT TRUE
+      AND NOT EXISTS (
+          SELECT FROM files child
+          WHERE child.parent_path = d.path AND child.cached IS NOT TRUE
+            AND (child.is_directory IS NOT TRUE
+                 OR EXISTS (SELECT FROM files inside
+                            WHERE inside.path ~>=~ (child.path || '/')
+                              AND inside.path ~<~ (child.path || '0')
+                              AND inside.is_directory IS NOT TRUE
+                              AND inside.cached IS NOT TRUE)))
+    ORDER BY d.path
+    FOR UPDATE
+)
+UPDATE files d
+SET cached = true, cached_at = now() AT TIME ZONE 'UTC', cache_job_id = %(job)s::uuid
+FROM whole
+WHERE d.id = whole.id
+RETURNING d.parent_path
