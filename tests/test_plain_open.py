@@ -27,7 +27,7 @@ def media(tmp_path: Path) -> Path:
     (media / "linked").symlink_to(media / "real")
     (media / "link").symlink_to(media / "real/a file")
     (media / "outside").symlink_to(tmp_path)
-    (tmp_path / "secret").write_text("words")
+    (tmp_path / "beyond").write_text("words")
     return media
 
 
@@ -75,8 +75,8 @@ CASES = {
     "real/a file": "read",
     "link": "read",
     "linked/a file": "read",
-    "outside/secret": "Leads out of the filespace",
-    "real/../../secret": "Leads out of the filespace",
+    "outside/beyond": "Leads out of the filespace",
+    "real/../../beyond": "Leads out of the filespace",
     "real": "Is a directory",
     "missing": "No such file or directory",
     "real//a file": "read",
