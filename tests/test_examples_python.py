@@ -37,7 +37,8 @@ def test_polling_follows_a_job_to_its_end_with_the_backends_throughput(
         output.wait_for(r"Read: .+ of 6\.0 GB, at .+")
         assert output.end() == 0
     rates = {line.partition(", at ")[2] for line in output.seen if ", at " in line}
-    assert rates == {"41.75 MB/s"}
+    # What the backend said just before may still be the latest at the first poll.
+    assert {"41.75 MB/s"} <= rates <= {"25.6 MB/s", "41.75 MB/s"}
     # The job has ended, so nothing is being read any more.
     assert output.seen[-2:] == ["Read: 6.0 GB of 6.0 GB", "The job is completed"]
 
