@@ -32,7 +32,7 @@ MANY = 5_000
 LARGE = (1, 4, 20)
 # In memory the floor of a smaller one is not much more than the claim and the report of a job.
 LARGE_ENOUGH = 4
-# Of bare threads so many are the fastest, or nearly.
+# Of bare threads so many are what a filespace needs; from memory alone two would be faster.
 THREADS = 16
 
 

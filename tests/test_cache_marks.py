@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 
 import psycopg2
 import pytest
@@ -246,15 +246,24 @@ class Busy:
         return True
 
 
-async def test_marks_wait_while_files_are_read(
+@asynccontextmanager
+async def held_back(
     bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> AsyncIterator[tuple[str, CacheMarks]]:
+    """A job whose two files are read, and marks that wait until there is a reason to hurry."""
     monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 3600)
     job_id, items = await read_two(bench, item_store)
     marks = CacheMarks(item_store, busy := Busy())
     async with beside(marks.keep()), asyncio.timeout(30):
         marks.add(job_id, items)
         await busy.asked.wait()
+        yield job_id, marks
+
+
+async def test_marks_wait_while_files_are_read(
+    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held_back(bench, item_store, monkeypatch) as (_, marks):
         assert "/a/one" in unmarked(bench)
         marks.hurry()
         await marks.wait_until_settled()
@@ -276,12 +285,7 @@ async def test_marks_do_not_wait_for_long(
 async def test_the_end_of_a_job_is_a_reason_to_mark_at_once(
     bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 3600)
-    job_id, items = await read_two(bench, item_store)
-    marks = CacheMarks(item_store, busy := Busy())
-    async with beside(marks.keep()), asyncio.timeout(30):
-        marks.add(job_id, items)
-        await busy.asked.wait()
+    async with held_back(bench, item_store, monkeypatch) as (job_id, marks):
         marks.end(job_id)
         await marks.wait_until_settled()
     assert "/a" not in unmarked(bench)

@@ -37,7 +37,7 @@ IDLE_SECONDS = 5.0
 CHECK_SECONDS = 0.4
 # Outcomes are gathered for this long, in seconds, so that they are reported in batches.
 GATHER_SECONDS = 0.01
-# Of so many files that are being read none is soon over, or the stock is about to be used up.
+# As long as more files than these are left to read, the stock is looked at again and again.
 FEW = 16
 # Files reported by one statement: of a long wait not all at once.
 MOST_REPORTED = 10_000
