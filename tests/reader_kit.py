@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,14 @@ class Gate:
         self.passes.release(reads)
 
 
-class GatedFiles(PosixFiles):
+class WatchedFiles(PosixFiles):
+    """Real files; each call that they are read with is seen: none is skimmed."""
+
+    def skimmer(self, most: int, /) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class GatedFiles(WatchedFiles):
     """Real files; reads of those whose name is in ``gates`` wait at the gate first."""
 
     def __init__(self, root: str, gates: dict[str, Gate]) -> None:
@@ -107,7 +115,10 @@ class Rig:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * size)
-        return task_for(path, size)
+        return self.task(name, size)
+
+    def task(self, name: str, size: int = 1000) -> ReadTask:
+        return task_for(self.root / name, size)
 
     def threads(self) -> list[threading.Thread]:
         """The readers of this test; another's may still hang, or be about to end."""

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from reader_kit import CHUNK, Clock, GatedFiles, Rig, task_for, wait_until
+from reader_kit import CHUNK, Clock, GatedFiles, Rig, WatchedFiles, task_for, wait_until
 
 from gateway.worker.express_lane import (
     FIRST_PAUSE,
@@ -21,7 +21,6 @@ from gateway.worker.express_lane import (
     WINDOW_SECONDS,
     ExpressLane,
 )
-from gateway.worker.file_source import PosixFiles
 from gateway.worker.read_task import ReadTask
 from gateway.worker.reader_pools import ReaderPools
 
@@ -198,7 +197,7 @@ def test_files_that_came_as_it_closed_are_read_by_all(track: Track) -> None:
     assert track.queued() == late
 
 
-class CountedFiles(PosixFiles):
+class CountedFiles(WatchedFiles):
     """Real files, that notices how many are open at once. ``seconds`` go by for each of them."""
 
     def __init__(self, rig: Rig, seconds: float = 0.0) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 import psycopg2
 import pytest
 from psycopg2.extras import NamedTupleCursor
+from reader_kit import WatchedFiles
 
 from gateway.database import Database, connection_arguments
 from gateway.indexer import Indexer
 from gateway.job_store import JobRequest, JobStore
 from gateway.jobs import JOBS_CHANNEL, Job, JobStatus
 from gateway.settings import Settings
-from gateway.worker.file_source import PosixFiles
 from gateway.worker.item_store import ItemStore
 from gateway.worker.worker import Worker
 
@@ -162,7 +162,7 @@ async def item_store(bench: Bench) -> ItemStore:
     return item_store
 
 
-class GatedFiles(PosixFiles):
+class GatedFiles(WatchedFiles):
     """Real files whose reads wait at a gate, from byte ``after`` on, if their path says so."""
 
     def __init__(self, root: Path, held: str = "", after: int = 0) -> None:

@@ -18,7 +18,7 @@ BATCH = 1000
 MOST_WAITING = 100_000
 # While others are read, files may wait so long for their mark, in seconds: the readers need the
 # processors more, and a statement for many files costs less than many statements.
-HOLD_SECONDS = 2.0
+HOLD_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 # How long to wait before what could not be marked is tried again, in seconds.
 RETRY_SECONDS = 1.0

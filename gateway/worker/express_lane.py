@@ -88,13 +88,16 @@ class ExpressLane:
     def take(self, turn: threading.Lock) -> ReadTask | None:
         """The next file for the one whose turn it is; None if it no longer is, or there is none."""
         now = self._clock()
-        if turn is not self._turn or not self._is_quick(turn, now):
+        if now - self._since >= WINDOW_SECONDS and turn is self._turn:
+            self._look_back(turn, now)
+        if turn is not self._turn:
             return None
         self._count += 1
         # Not asked before: it may close meanwhile.
-        with suppress(IndexError):
+        try:
             return self._waiting.popleft()
-        return None
+        except IndexError:
+            return None
 
     def leave(self, turn: threading.Lock) -> None:
         """Read here no more."""
@@ -112,18 +115,15 @@ class ExpressLane:
         elif now - self._seen_at >= HANG_SECONDS:
             self._close(turn)
 
-    def _is_quick(self, turn: threading.Lock, now: float) -> bool:
-        elapsed = now - self._since
-        if elapsed < WINDOW_SECONDS:
-            return True
-        if self._count * MOST_SECONDS >= elapsed:
+    def _look_back(self, turn: threading.Lock, now: float) -> None:
+        """Close it to the one whose turn it is, if the last window was another slow one."""
+        if self._count * MOST_SECONDS >= now - self._since:
             self._slow, self._pause = 0, FIRST_PAUSE
         else:
             self._slow += 1
         self._since, self._count = now, 0
         if self._slow >= SLOW_WINDOWS:
             self._close(turn)
-        return turn is self._turn
 
     def _open(self) -> None:
         """Begin, together with what waits elsewhere: its readers would be in the way."""

@@ -70,7 +70,7 @@ class PlainOpen:
         return descriptor if descriptor >= 0 else None
 
     def _is_forbidden(self) -> bool:
-        descriptor = self.open(os.devnull)
+        descriptor = self.open(os.sep)
         if descriptor is None:
             return True
         os.close(descriptor)

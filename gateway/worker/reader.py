@@ -13,12 +13,13 @@ from queue import SimpleQueue
 from typing import Final, TypeAlias
 
 from gateway.worker.buffers import Buffers
-from gateway.worker.express_lane import ExpressLane
+from gateway.worker.express_lane import SMALL_SIZE, ExpressLane
 from gateway.worker.file_source import FileSource
 from gateway.worker.lane import Lane
 from gateway.worker.obstacle import AWAY, FIRST_PAUSE, LONGEST_PAUSE, Obstacles
 from gateway.worker.read_task import ReadOutcome, ReadState, ReadTask
 from gateway.worker.shared_read import SLOW_SECONDS, Board, Chunk, SharedRead
+from gateway.worker.skimmer import Skimmer
 from gateway.worker.throttle import Throttle
 
 # Hundreds of threads that copy from memory would leave the event loop no processor.
@@ -105,9 +106,10 @@ class Reader(threading.Thread):
             return True
         self._rides = True
         try:
-            while task := express.take(turn):
-                if not self._serve(task):
-                    return False
+            with self._source.skimmer(SMALL_SIZE) as skimmer:
+                while task := express.take(turn):
+                    if not self._serve(task, skimmer):
+                        return False
         finally:
             self._rides = False
             express.leave(turn)
@@ -140,15 +142,28 @@ class Reader(threading.Thread):
         self.task = task
         return now
 
-    def _serve(self, task: ReadTask) -> bool:
+    def _serve(self, task: ReadTask, skimmer: Skimmer | None = None) -> bool:
         task.bytes_read = 0
         taken_at = self._begin(task, helps=False)
-        error, ended = self._persist(task)
-        self._common.obstacles.end(self)
+        error, ended = None, True
+        if skimmer is None or not self._skim(task, skimmer):
+            error, ended = self._persist(task)
+            self._common.obstacles.end(self)
         self.task = None
         if not ended and not task.cancelled:
             return False
         return self._common.finish(ReadOutcome(task, error, not ended, self._clock() - taken_at))
+
+    def _skim(self, task: ReadTask, skimmer: Skimmer) -> bool:
+        """Read the whole file at once; False if it is to be read in the ordinary way."""
+        if self._is_unwanted(task) or self._common.throttle.is_on:
+            return False
+        got = skimmer.skim(task.path)
+        if got is None:
+            return False
+        task.bytes_read = got
+        self.bytes_read += got
+        return True
 
     def _persist(self, task: ReadTask) -> tuple[str | None, bool]:
         """Try until no obstacle is to blame for how it ends, or nobody wants it any more."""
