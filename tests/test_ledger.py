@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.worker.ledger import ItemReport, Ledger
+from gateway.worker.ledger import Batch, ClaimedItem, ItemReport, Ledger
 from gateway.worker.read_task import ReadOutcome, ReadTask
 
 
@@ -159,3 +159,74 @@ def test_reports_are_sorted_by_job(ledger: Ledger) -> None:
     found = {job: [r.task.item_id for r in reports] for job, reports in ledger.reports().items()}
     assert found == {"a": [0, 3], "b": [1, 2]}
     assert ledger.jobs == {"a", "b"}
+
+
+# Batches
+
+
+def batch_of(ledger: Ledger, *tasks: ReadTask) -> Batch:
+    return ledger.claim_batch([ClaimedItem(task, 0) for task in tasks])
+
+
+async def test_a_batch_is_owed_by_itself_when_all_of_it_is_read(ledger: Ledger) -> None:
+    tasks = [make_task(1), make_task(2)]
+    batch = batch_of(ledger, *tasks)
+    ledger.end(outcome(tasks[0]))
+    assert not await batch.is_read_within(0)
+    ledger.end(outcome(tasks[1], error="torn"))
+    assert await batch.is_read_within(0)
+    assert (ledger.reports(), ledger.ended, len(ledger)) == ({}, 0, 2)
+    reports = ledger.batch_reports(batch)
+    assert [report.status for report in reports] == ["completed", "failed"]
+    ledger.settle(reports)
+    assert (len(ledger), ledger.ended) == (0, 0)
+
+
+def test_what_a_batch_leaves_is_owed_with_the_others(ledger: Ledger) -> None:
+    tasks = [make_task(1), make_task(2), make_task(3)]
+    batch = batch_of(ledger, *tasks)
+    ledger.end(outcome(tasks[0]))
+    tasks[1].bytes_read = 40
+    reports = ledger.batch_reports(batch)
+    assert [(it.status, it.mark) for it in reports] == [
+        ("completed", 100),
+        ("running", 40),
+        ("running", 0),
+    ]
+    ledger.end(outcome(tasks[1]))  # while the report is under way
+    ledger.settle(reports)
+    assert (len(ledger), ledger.ended) == (2, 1)
+    ledger.end(outcome(tasks[2]))
+    assert [it.task for it in owed(ledger)] == tasks[1:]
+    ledger.settle(owed(ledger))
+    assert (len(ledger), ledger.ended) == (0, 0)
+    ledger.drop(batch)
+
+
+def test_a_batch_that_is_dropped_is_read_no_more(ledger: Ledger) -> None:
+    tasks = [make_task(1), make_task(2)]
+    batch = batch_of(ledger, *tasks)
+    ledger.end(outcome(tasks[0]))
+    ledger.drop(batch)
+    assert all(task.cancelled for task in tasks)
+    assert (len(ledger), ledger.ended, ledger.unread) == (0, 0, {})
+    ledger.end(outcome(tasks[1]))
+    assert (ledger.reports(), ledger.batch_reports(batch)) == ({}, [])
+
+
+def test_an_item_that_came_again_is_not_dropped_with_its_old_batch(ledger: Ledger) -> None:
+    batch = batch_of(ledger, make_task(1))
+    ledger.give_up()
+    again = make_task(1)
+    ledger.claim(again, 0)
+    ledger.drop(batch)
+    assert (len(ledger), again.cancelled) == (1, False)
+
+
+def test_items_of_a_batch_count_as_unread_until_they_are_read(ledger: Ledger) -> None:
+    tasks = [make_task(1), make_task(2)]
+    batch_of(ledger, *tasks)
+    ledger.claim(make_task(3, "other"), 0)
+    assert ledger.unread == {"job": 2, "other": 1}
+    ledger.end(outcome(tasks[0]))
+    assert ledger.unread == {"job": 1, "other": 1}

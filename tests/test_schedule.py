@@ -163,3 +163,21 @@ def test_the_time_of_the_next_report_is_known(schedule: Schedule, clock: Clock) 
     assert schedule.seconds_until_report() == pytest.approx(0.5)
     clock.now += 5
     assert schedule.seconds_until_report() == 0
+
+
+def test_batches_show_the_pace_and_leave_the_report_of_the_others_due(
+    schedule: Schedule, clock: Clock
+) -> None:
+    for _ in range(20):
+        clock.now += 0.5
+        schedule.batch_reported(1000)
+    assert schedule.room(16, 0) == FIRST_CLAIM + 2 * 16
+    assert schedule.is_report_due(0, is_idle=False)
+
+
+def test_the_least_is_claimed_whatever_is_in_stock(schedule: Schedule, clock: Clock) -> None:
+    assert schedule.room(10_000, 0, least=1) == 1
+    schedule.found_nothing()
+    assert schedule.room(10_000, 0, least=1) == 0
+    schedule.look_again()
+    assert schedule.room(10_000, MOST_UNREPORTED + 1, least=1) == 0

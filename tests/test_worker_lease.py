@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from plans_kit import CLAIM
 from processes import environment, running_command
 from worker_kit import (
     Bench,
@@ -192,7 +193,7 @@ async def test_a_claim_under_way_while_the_lease_runs_out_is_not_overlooked(
     dying = ItemStore(bench.database, lease_seconds=60)
     await dying.take_lease()
     with closing(psycopg2.connect(**connection_arguments(bench.settings))) as connection:
-        claim = {"job": job_id, "worker": dying.worker_id, "limit": 5, "items": None}
+        claim = {"job": job_id, "worker": dying.worker_id, "limit": 5, **CLAIM}
         connection.cursor().execute(load_queries("worker")["claim"], claim)
         assert await item_store.give_back_expired(everybody=True) == 0  # it is not waited for
         connection.commit()
@@ -207,7 +208,7 @@ async def test_the_end_of_a_lease_waits_for_its_claim_under_way(
     await bench.index({f"a/{number}": 1 for number in range(5)})
     job_id = await bench.submit("a")
     with closing(psycopg2.connect(**connection_arguments(bench.settings))) as connection:
-        claim = {"job": job_id, "worker": item_store.worker_id, "limit": 5, "items": None}
+        claim = {"job": job_id, "worker": item_store.worker_id, "limit": 5, **CLAIM}
         connection.cursor().execute(load_queries("worker")["claim"], claim)
         ending = asyncio.create_task(item_store.end_lease())
         await until_blocked(bench.settings)

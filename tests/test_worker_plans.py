@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from plans_kit import (
     ALL_PENDING,
+    CLAIM,
     PLANNER,
     WORKER,
     YOUNG_JOB,
@@ -27,7 +28,7 @@ from gateway.database import array_literal
 def test_the_last_items_of_a_large_job_are_claimed_without_reading_the_others(
     plans: Plans,
 ) -> None:
-    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, "items": None}
+    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, **CLAIM}
     nodes = plans.explain(WORKER["claim"], parameters, run=True)
     assert "teamcache_gateway_cache_job_items_state" in indexes(nodes)
     assert "cache_job_items" not in scanned(nodes)
@@ -41,7 +42,7 @@ def test_the_last_items_of_a_large_job_are_claimed_without_reading_the_others(
 
 
 def test_a_fresh_large_job_is_claimed_by_the_same_index(plans: Plans) -> None:
-    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, "items": None}
+    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, **CLAIM}
     nodes = plans.explain(WORKER["claim"], parameters, first=ALL_PENDING)
     assert "teamcache_gateway_cache_job_items_state" in indexes(nodes)
     assert "cache_job_items" not in scanned(nodes)
@@ -61,7 +62,7 @@ def walked(nodes: Sequence[Node]) -> float:
 
 def test_a_job_that_is_younger_than_the_statistics_is_claimed_in_order(plans: Plans) -> None:
     first = YOUNG_JOB + PLANNER["keep_to_the_order"]
-    parameters = {"job": str(uuid.uuid4()), "worker": "ours", "limit": 200, "items": None}
+    parameters = {"job": str(uuid.uuid4()), "worker": "ours", "limit": 200, **CLAIM}
     nodes = plans.explain(WORKER["claim"], parameters, first=first, run=True)
     assert walked(nodes) == 200
 
@@ -72,7 +73,7 @@ def test_a_claim_in_the_middle_of_a_large_job_does_not_pass_by_what_is_done(plan
         "UPDATE cache_job_items SET status = 'pending' WHERE job_id = %(job)s AND id > 80000;"
         " ANALYZE cache_job_items"
     )
-    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, "items": None}
+    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, **CLAIM}
     nodes = plans.explain(WORKER["claim"], parameters, first=half_done, run=True)
     assert walked(nodes) == 200
     assert blocks(nodes) < 8000
@@ -95,7 +96,7 @@ def test_items_of_a_mount_that_is_gone_are_passed_so_many_at_a_time(plans: Plans
 
 def test_items_that_were_picked_are_claimed_one_by_one(plans: Plans) -> None:
     picked = array_literal(range(90_000, 90_200))
-    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, "items": picked}
+    parameters = {"job": plans.large_job, "worker": "ours", "limit": 200, **CLAIM, "items": picked}
     nodes = plans.explain(WORKER["claim"], parameters, first=ALL_PENDING)
     looks = [n for n in nodes if n["Node Type"] == "Index Scan" and n.get("Alias") == "i"]
     assert looks
@@ -128,28 +129,57 @@ def test_jobs_that_were_stopped_are_looked_up_by_their_ids(plans: Plans) -> None
     assert indexes(nodes) == {"cache_jobs_pkey"}
 
 
+def test_small_items_are_locked_in_order_and_written_by_nobody(plans: Plans) -> None:
+    first = YOUNG_JOB + PLANNER["keep_to_the_order"]
+    limits = {"limit": 1, "locked": 2000, "small": 1000}
+    parameters = {"job": str(uuid.uuid4()), "worker": "ours", **CLAIM, **limits}
+    sized = "UPDATE cache_job_items SET file_size_bytes = 10 WHERE job_id = %(job)s;"
+    nodes = plans.explain(WORKER["claim"], parameters, first=f"{first};{sized}", run=True)
+    assert walked(nodes) == 2000
+    assert written(nodes) == {"cache_job_items": 0, "cache_jobs": 0}
+
+
+def written(nodes: Sequence[Node]) -> dict[str, float]:
+    return {
+        node["Relation Name"]: node["Actual Rows"]
+        for node in nodes
+        if node["Node Type"] == "ModifyTable" and "cache" in node["Relation Name"]
+    }
+
+
+HELD = {
+    "claimed": "status = 'running', worker_id = 'ours'",
+    "locked": "status = 'pending', worker_id = NULL",
+}
+
+
+@pytest.mark.parametrize("held", HELD)
 @pytest.mark.parametrize("total", ["total_files", "0"])
-def test_a_report_touches_the_reported_items_alone(plans: Plans, total: str) -> None:
+def test_a_report_touches_the_reported_items_alone(plans: Plans, total: str, held: str) -> None:
     items = list(range(30_001, 30_501))
     parameters = {
         "job": plans.large_job,
         "worker": "ours",
+        "are_locked": held == "locked",
         "items": array_literal(items),
         "states": array_literal(["failed"] * 500),
         "errors": array_literal(["gone"] * 500),
         "marks": array_literal([1] * 500),
     }
-    running = (
-        "UPDATE cache_job_items SET status = 'running', worker_id = 'ours'"
-        " WHERE id BETWEEN 30001 AND 30500;"
-        f"UPDATE cache_jobs SET total_files = {total} WHERE id = %(job)s"
+    before = (
+        f"UPDATE cache_job_items SET {HELD[held]} WHERE id BETWEEN 30001 AND 30500;"
+        f"UPDATE cache_jobs SET total_files = {total} WHERE id = %(job)s;"
     )
-    nodes = plans.explain(WORKER["report"], parameters, first=running, run=True)
+    first = f"{before} {PLANNER['keep_to_the_order']}"
+    nodes = plans.explain(WORKER["report"], parameters, first=first, run=True)
     assert scanned(nodes) == set()
     [others] = [node for node in nodes if node.get("Subplan Name") == "CTE others"]
     assert sum(node["Actual Loops"] for node in walk(others)) <= (
         0 if total == "total_files" else 5
     )
+    assert [node for node in nodes if "Join Filter" in node] == []
+    [locked] = [node for node in nodes if node.get("Alias") == "i" and "Filter" in node]
+    assert locked["Actual Rows"] + locked.get("Rows Removed by Filter", 0) == 500
 
 
 @pytest.mark.parametrize("count", [1, 100, 500])

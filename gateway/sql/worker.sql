@@ -49,6 +49,11 @@ LIMIT %(limit)s
 -- name: claim
 -- The lease's row is locked against its removal: nothing is claimed for a worker given up for dead.
 -- Any of the job's items, or these.
+-- If the next are all small (up to so many bytes), and it is asked for, more of them stay locked, and
+-- none is claimed: whoever asked reports on them before the transaction ends, and the row is written
+-- once instead of twice.
+-- The job's row is locked against its removal, too, which would wait for the items with the job in
+-- its hands, and we for the job.
 -- The bounds are rows and stand in the order, so that the index of states alone leads to the items:
 -- the primary key would lead past all that are done, and past those of every older job.
 WITH lease AS (
@@ -56,26 +61,33 @@ WITH lease AS (
     WHERE id = %(worker)s AND expires_at > now()
     FOR KEY SHARE
 ),
+job AS (
+    SELECT id, status FROM cache_jobs
+    WHERE id = %(job)s::uuid AND status IN ('pending', 'running')
+    FOR KEY SHARE SKIP LOCKED
+),
 batch AS (
-    SELECT i.id
+    SELECT i.id, i.file_path, coalesce(i.file_size_bytes, 0) AS size,
+           coalesce(i.bytes_read, 0) AS bytes_read
     FROM cache_job_items i
     WHERE (i.job_id, i.status, i.id) >= (%(job)s::uuid, 'pending', 0)
       AND (i.job_id, i.status, i.id) <= (%(job)s::uuid, 'pending', 9223372036854775807)
       AND EXISTS (SELECT FROM lease)
       AND (%(items)s::bigint[] IS NULL OR i.id = ANY(%(items)s::bigint[]))
-      AND EXISTS (SELECT FROM cache_jobs j
-                  WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running'))
+      AND EXISTS (SELECT FROM job)
     ORDER BY i.job_id, i.status, i.id
-    LIMIT %(limit)s
+    LIMIT greatest(%(limit)s, %(locked)s)
     FOR UPDATE OF i SKIP LOCKED
+),
+are AS MATERIALIZED (
+    SELECT coalesce(bool_and(size BETWEEN 1 AND %(small)s::bigint), false) AS small FROM batch
 ),
 claimed AS (
     UPDATE cache_job_items i
     SET status = 'running', worker_id = %(worker)s, started_at = now() AT TIME ZONE 'UTC'
-    FROM batch
-    WHERE i.id = batch.id
-    RETURNING i.id, i.file_path, coalesce(i.file_size_bytes, 0) AS size,
-              coalesce(i.bytes_read, 0) AS bytes_read
+    FROM (SELECT * FROM batch WHERE NOT (SELECT small FROM are) LIMIT %(limit)s) AS first
+    WHERE i.id = first.id
+    RETURNING i.id, i.file_path, first.size, first.bytes_read
 ),
 started AS (
     UPDATE cache_jobs
@@ -93,8 +105,25 @@ unmarked AS (
 SELECT array_agg(id ORDER BY id) AS items,
        array_agg(file_path ORDER BY id) AS paths,
        array_agg(size ORDER BY id) AS sizes,
-       array_agg(bytes_read ORDER BY id) AS marks
-FROM claimed
+       array_agg(bytes_read ORDER BY id) AS marks,
+       (SELECT small FROM are) AS are_locked,
+       (SELECT status FROM job) AS status
+FROM (SELECT id, file_path, size, bytes_read FROM claimed
+      UNION ALL
+      SELECT id, file_path, size, bytes_read FROM batch WHERE (SELECT small FROM are)) AS taken
+
+-- name: start
+-- A claim that only locks leaves the job's row alone: others write it meanwhile.
+WITH started AS (
+    UPDATE cache_jobs
+    SET status = 'running',
+        worker_id = %(worker)s,
+        started_at = coalesce(started_at, now() AT TIME ZONE 'UTC')
+    WHERE id = %(job)s::uuid AND status = 'pending'
+    RETURNING id
+)
+INSERT INTO teamcache_gateway.unmarked_jobs (job_id) SELECT id FROM started
+ON CONFLICT DO NOTHING
 
 -- name: pending_below
 -- Of the next pending items of a job those whose paths begin so, and how far that was. Only so many
@@ -122,9 +151,10 @@ LEFT JOIN cache_jobs j ON j.id = asked.id::uuid
 WHERE j.id IS NULL OR j.status IN ('cancelled', 'completed', 'failed')
 
 -- name: report
--- An item counts once: only while it is running, and ours. The job's counters move in the same
--- statement, by what really changed (not by what the worker thinks: a report whose answer was
--- lost comes a second time); the last file to end also ends the job.
+-- An item counts once: only while it is running, and ours, or while this transaction's claim has it
+-- locked. The job's counters move in the same statement, by what really changed (not by what the
+-- worker thinks: a report whose answer was lost comes a second time); the last file to end also ends
+-- the job.
 WITH job AS MATERIALIZED (
     -- Locked before its items: what ends behind a cancel is cancelled, as the counters have it.
     SELECT status FROM cache_jobs WHERE id = %(job)s::uuid FOR NO KEY UPDATE
@@ -137,16 +167,23 @@ reported AS (
          AS r (id, status, error, mark)
 ),
 held AS (
+    -- By their ids alone: by their lease all that we hold would be looked through, for each report.
+    -- In coalesce, so that half of them are expected, whatever the statistics say of a state: who
+    -- expects one compares each with each.
     SELECT i.id, coalesce(i.bytes_read, 0) AS mark, coalesce(i.file_size_bytes, 0) AS size
     FROM cache_job_items i
-    JOIN reported r ON r.id = i.id
-    WHERE i.worker_id = %(worker)s AND i.status = 'running' AND EXISTS (SELECT FROM job)
+    WHERE i.id = ANY(%(items)s::bigint[])
+      AND coalesce(CASE WHEN %(are_locked)s THEN i.status = 'pending'
+                        ELSE i.status = 'running' AND i.worker_id = %(worker)s END, false)
+      AND EXISTS (SELECT FROM job)
     ORDER BY i.id
     FOR UPDATE OF i
 ),
 touched AS (
     UPDATE cache_job_items i
     SET status = r.status,
+        worker_id = %(worker)s,
+        started_at = coalesce(i.started_at, now() AT TIME ZONE 'UTC'),
         error_message = r.error,
         bytes_read = CASE r.status
             WHEN 'completed' THEN h.size
@@ -154,7 +191,8 @@ touched AS (
             WHEN 'failed' THEN 0
             ELSE h.mark END,
         completed_at = CASE WHEN r.status = 'running' THEN NULL
-                            ELSE now() AT TIME ZONE 'UTC' END
+                            -- The transaction may have begun before it was read.
+                            ELSE statement_timestamp() AT TIME ZONE 'UTC' END
     FROM held h
     JOIN reported r ON r.id = h.id
     WHERE i.id = h.id
@@ -219,7 +257,7 @@ moved AS (
             SELECT CASE WHEN NOT is_over THEN j.status
                         WHEN completed > 0 THEN 'completed'
                         ELSE 'failed' END,
-                   CASE WHEN is_over THEN now() AT TIME ZONE 'UTC' END,
+                   CASE WHEN is_over THEN statement_timestamp() AT TIME ZONE 'UTC' END,
                    CASE WHEN NOT is_over OR failed = 0 THEN j.error_message
                         ELSE format('%%s of %%s files failed', failed,
                                     CASE WHEN j.total_files > 0 THEN j.total_files

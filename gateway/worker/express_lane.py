@@ -20,8 +20,8 @@ PLENTY: Final = 128
 # from memory take a tenth of it, those through a daemon or from a disk longer.
 WINDOW_SECONDS: Final = 0.05
 MOST_SECONDS: Final = 0.00015
-# Of two windows: in one of them the processors may have had something else to do.
-SLOW_WINDOWS: Final = 2
+# Of so many windows: in one of them the processors may have had something else to do.
+SLOW_WINDOWS: Final = 3
 # A read that nothing has come of for so long hangs, or nearly.
 HANG_SECONDS: Final = 0.1
 # After files that had to be waited for it is tried again so much later, in seconds, and then twice
@@ -59,6 +59,11 @@ class ExpressLane:
         # Used by the caller of check() alone.
         self._seen: tuple[object, ...] = ()
         self._seen_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether small files come from memory, as far as we know."""
+        return self._is_open
 
     def take_in(self, tasks: Collection[ReadTask]) -> Collection[ReadTask]:
         """Take the small ones, if they are read here; returns the others. For the loop alone."""

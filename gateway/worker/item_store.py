@@ -5,13 +5,15 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 from gateway.database import Database, Session, array_literal
 from gateway.jobs import JobStatus
 from gateway.sql import load_queries
-from gateway.worker.ledger import ItemReport
+from gateway.worker.ledger import ClaimedItem, ItemReport
 from gateway.worker.read_task import ReadTask
 
 # Active jobs beyond so many wait until an older one has ended.
@@ -26,13 +28,6 @@ QUIET_SECONDS = 600.0
 OVERLOOKED_SECONDS = 60.0
 
 
-class ClaimedItem(NamedTuple):
-    """An item that is ours to read; ``mark`` bytes of it were counted before."""
-
-    task: ReadTask
-    mark: int
-
-
 @dataclass(frozen=True, slots=True)
 class Passage:
     """Some items of a job in their order: those that were wanted, and how far that was.
@@ -45,6 +40,13 @@ class Passage:
     is_end: bool
 
 
+class Small(NamedTuple):
+    """So many items at once, each of so many bytes at most, are worth a lock of their own."""
+
+    items: int
+    size: int
+
+
 class ItemStore:
     """The items in the database, seen by one worker under its lease."""
 
@@ -54,7 +56,7 @@ class ItemStore:
         self._queries = {**load_queries("worker"), **load_queries("marks")}
         # One message, and so one transaction.
         in_order = load_queries("planner")["keep_to_the_order"]
-        for name in ("claim", "unmarked_files"):
+        for name in ("claim", "report", "unmarked_files"):
             self._queries[name] = f"{in_order};\n{self._queries[name]}"
         self.worker_id = ""
 
@@ -143,22 +145,43 @@ class ItemStore:
 
         ``among`` some of them, by their ids, if given.
         """
+        async with self._database.session() as session:
+            return _items(job_id, await self._claim(session, job_id, limit, among))
+
+    async def claim_or_lock(
+        self, job_id: str, limit: int, small: Small
+    ) -> Sequence[ClaimedItem] | LockedItems:
+        """The same; but if the next ``small.items`` are small, only lock them."""
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(self._database.transaction())
+            claimed = await self._claim(session, job_id, limit, small=small)
+            items = _items(job_id, claimed)
+            if not (items and claimed.are_locked):
+                return items
+            if claimed.status == "pending":
+                await self._execute("start", job=job_id)
+            return LockedItems(self, job_id, items, session, stack.pop_all())
+
+    async def _claim(
+        self,
+        session: Session,
+        job_id: str,
+        limit: int,
+        among: Sequence[int] | None = None,
+        small: Small | None = None,
+    ) -> Any:
         worker = self.worker_id
         parameters = {
             "job": job_id,
             "worker": worker,
             "limit": limit,
             "items": None if among is None else array_literal(among),
+            "small": small and small.size,
+            "locked": small.items if small else 0,
         }
-        async with self._database.session() as session:
-            claimed = await session.fetch_one(self._queries["claim"], parameters)
-        if worker != self.worker_id or claimed.items is None:
-            return []  # the lease was lost meanwhile, and the items with it; or there are none
-        columns = (claimed.items, claimed.paths, claimed.sizes, claimed.marks)
-        return [
-            ClaimedItem(ReadTask(item, job_id, path, size), mark)
-            for item, path, size, mark in zip(*columns, strict=True)
-        ]
+        claimed = await session.fetch_one(self._queries["claim"], parameters)
+        # Else the lease was lost meanwhile, and the items with it.
+        return claimed if worker == self.worker_id else None
 
     async def report(self, job_id: str, reports: Sequence[ItemReport]) -> JobStatus | None:
         """Write how items ended and how far others got, and move the job's counters by that.
@@ -167,17 +190,29 @@ class ItemStore:
         job's state, or None if it was cancelled or has ended.
         """
         async with self._database.session() as session:
-            row = await session.fetch_one(
-                self._queries["report"],
-                {
-                    "job": job_id,
-                    "worker": self.worker_id,
-                    "items": array_literal(r.task.item_id for r in reports),
-                    "states": array_literal(r.status for r in reports),
-                    "errors": array_literal(r.error or "" for r in reports),
-                    "marks": array_literal(r.mark for r in reports),
-                },
-            )
+            return await self.report_in(session, job_id, reports)
+
+    async def report_in(
+        self,
+        session: Session,
+        job_id: str,
+        reports: Sequence[ItemReport],
+        *,
+        are_locked: bool = False,
+    ) -> JobStatus | None:
+        """The same in a transaction that may have the items locked."""
+        row = await session.fetch_one(
+            self._queries["report"],
+            {
+                "job": job_id,
+                "worker": self.worker_id,
+                "are_locked": are_locked,
+                "items": array_literal(r.task.item_id for r in reports),
+                "states": array_literal(r.status for r in reports),
+                "errors": array_literal(r.error or "" for r in reports),
+                "marks": array_literal(r.mark for r in reports),
+            },
+        )
         return None if row is None else JobStatus(row.status)
 
     async def end_exhausted_job(self, job_id: str) -> bool:
@@ -231,3 +266,51 @@ class ItemStore:
             return await session.execute(
                 self._queries[query], {"worker": self.worker_id, **parameters}
             )
+
+
+class LockedItems:
+    """Pending items of a job that are ours as long as a transaction lasts; a context.
+
+    For reads that are over soon. A row is written once, when its end is known, where a claim and
+    a report write it twice; and if we die, it was never written. The transaction is committed at
+    the context's end, or rolled back on an error: then the items are pending, as ever.
+    """
+
+    def __init__(
+        self,
+        store: ItemStore,
+        job_id: str,
+        items: Sequence[ClaimedItem],
+        session: Session,
+        transaction: AsyncExitStack,
+    ) -> None:
+        self.job_id = job_id
+        self.items = items
+        self._store = store
+        self._session = session
+        self._transaction = transaction
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        await self._transaction.__aexit__(kind, error, at)
+
+    async def report(self, reports: Sequence[ItemReport]) -> JobStatus | None:
+        """The same as `ItemStore.report`; those that still run are claimed from now on."""
+        return await self._store.report_in(self._session, self.job_id, reports, are_locked=True)
+
+
+def _items(job_id: str, claimed: Any) -> Sequence[ClaimedItem]:
+    if claimed is None or claimed.items is None:
+        return []
+    columns = (claimed.items, claimed.paths, claimed.sizes, claimed.marks)
+    return [
+        ClaimedItem(ReadTask(item, job_id, path, size), mark)
+        for item, path, size, mark in zip(*columns, strict=True)
+    ]

@@ -53,7 +53,7 @@ class ReaderPool:
         concurrency: int,
         chunk_size: int,
         read_timeout: float,
-        on_outcomes: Callable[[], None],
+        on_outcomes: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
         source: FileSource | None = None,
         lane: Lane | None = None,
@@ -113,6 +113,11 @@ class ReaderPool:
     def bytes_read(self) -> int:
         """Bytes read since the pool was made; never falls."""
         return self._abandoned_bytes + sum(reader.bytes_read for reader in self._readers)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether small files come from memory, as far as we know, and nothing limits them."""
+        return self._express.is_open and not self._throttle.is_on
 
     @property
     def is_mount_gone(self) -> bool:

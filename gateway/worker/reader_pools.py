@@ -31,7 +31,7 @@ class ReaderPools:
         concurrency: int,
         chunk_size: int,
         read_timeout: float,
-        on_outcomes: Callable[[], None],
+        on_outcomes: Callable[[], object],
         source: FileSource | None = None,
         allowed: Sequence[str] = (),
         throttle: Throttle | None = None,
@@ -72,6 +72,11 @@ class ReaderPools:
     def bytes_read(self) -> int:
         """Bytes read since the pools were made; never falls."""
         return sum(pool.bytes_read for pool in self._pools.values())
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether small files come from memory, at least those of one filespace."""
+        return any(pool.is_quick for pool in self._pools.values())
 
     @property
     def readable(self) -> Sequence[str]:

@@ -34,7 +34,7 @@ class Schedule:
         self._concurrency = settings.worker_concurrency
         self._file_threshold = min(settings.cache_progress_file_threshold, MOST_AHEAD)
         self._time_threshold = settings.cache_progress_time_threshold / 1000
-        self._reported_at = self._tidied_at = clock()
+        self._reported_at = self._counted_at = self._tidied_at = clock()
         self._nothing_until = 0.0
         self._items_per_second = 0.0
 
@@ -59,13 +59,18 @@ class Schedule:
 
     def reported(self, ended: int) -> None:
         """Note that a report was written, with so many ended items."""
-        now = self._clock()
-        rate = ended / max(now - self._reported_at, 0.001)
-        self._items_per_second += SMOOTHING * (rate - self._items_per_second)
-        self._reported_at = now
+        self.batch_reported(ended)
+        self._reported_at = self._clock()
 
-    def room(self, places: int, ended: int) -> int:
-        """How many items to claim now; 0 while there is enough in stock.
+    def batch_reported(self, ended: int) -> None:
+        """Note that so many were reported with their batch: a report of the others is still due."""
+        now = self._clock()
+        rate = ended / max(now - self._counted_at, 0.001)
+        self._items_per_second += SMOOTHING * (rate - self._items_per_second)
+        self._counted_at = now
+
+    def room(self, places: int, ended: int, least: int = 0) -> int:
+        """How many items to claim now; ``least`` while there is enough in stock.
 
         ``places``: readers that the unfinished items are worth.
         ``ended``: items whose end is not reported. There is a limit to what is kept of them
@@ -78,10 +83,10 @@ class Schedule:
         # A quarter of a stock at a time: a claim for each item that ends would be a statement each.
         waiting = places - self._concurrency
         if waiting > ahead * 3 // 4:
-            return 0
+            return least
         # Not all at once: when they are large, fewer are enough; and where hardly anything is being
         # read, the first few are there long before thousands are.
-        return min(ahead - waiting, LARGE_AT_ONCE + ahead, FIRST_CLAIM + 2 * places)
+        return max(least, min(ahead - waiting, LARGE_AT_ONCE + ahead, FIRST_CLAIM + 2 * places))
 
     def found_nothing(self) -> None:
         """There was nothing to claim: wait a little, unless something is announced."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 class Turns:
@@ -39,3 +43,9 @@ def share(held: Sequence[int], room: int) -> int:
             return level + -(-left // count) - held[0]
         level, left = following, left - step
     return level + -(-left // len(held)) - held[0]
+
+
+def taking_turns(batches: Sequence[Sequence[Item]]) -> Iterator[Item]:
+    """The first of each batch, then the second of each, and so on."""
+    for row in zip_longest(*batches):
+        yield from (item for item in row if item is not None)

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
-from itertools import zip_longest
 
 from gateway.database import Database
 from gateway.errors import GatewayError
 from gateway.filespaces import make_filespaces
-from gateway.jobs import JOBS_CHANNEL
+from gateway.jobs import JOBS_CHANNEL, JobStatus
 from gateway.mount import Mount
 from gateway.settings import Settings
-from gateway.tasks import beside
+from gateway.tasks import beside, happens_within
 from gateway.worker.attempts import Attempts
 from gateway.worker.cache_marks import CacheMarks
 from gateway.worker.claims import Claims
 from gateway.worker.file_source import FileSource
-from gateway.worker.item_store import ItemStore
+from gateway.worker.item_store import ItemStore, LockedItems
 from gateway.worker.ledger import ItemReport, Ledger
+from gateway.worker.locked_batches import LEAST_CONNECTIONS, LockedBatches
 from gateway.worker.outage import Outage
 from gateway.worker.read_task import ReadTask
 from gateway.worker.reader_pools import ReaderPools
 from gateway.worker.schedule import Schedule
 from gateway.worker.throttle_store import THROTTLE_CHANNEL, ThrottleStore, Throttling
-from gateway.worker.turns import Turns, share
+from gateway.worker.turns import Turns, share, taking_turns
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,17 @@ class Worker:
         self._exhausted: set[str] = set()
         self._outage = Outage(log, "worker: all is well with the database again")
         self._pool: ReaderPools | None = None
+        self._batches = LockedBatches(
+            self._ledger,
+            is_quick=self._is_quick,
+            on_report=self._note_batch,
+            on_end=self._wake,
+        )
+
+    def _is_quick(self) -> bool:
+        """Whether files come from memory, and others leave us connections to lock them with."""
+        has_room = self._database.size >= LEAST_CONNECTIONS
+        return has_room and self._pool is not None and self._pool.is_quick
 
     @property
     def is_busy(self) -> bool:
@@ -93,7 +104,7 @@ class Worker:
         """Work until ``stop`` is set; then give back what is not read, within the shutdown time."""
         pool = self._pool = self._start_pool()
         # Beside the end too: a statement of its that is cut off holds the rows for a while.
-        async with beside(self._marks.keep()):
+        async with beside(self._marks.keep()), self._batches:
             await self._work_until(stop, pool)
             await self._shut_down(pool)
 
@@ -140,7 +151,7 @@ class Worker:
             concurrency=self._settings.worker_concurrency,
             chunk_size=self._settings.worker_chunk_size,
             read_timeout=self._settings.worker_read_timeout,
-            on_outcomes=partial(_call_from_thread, loop, self._wake),
+            on_outcomes=partial(loop.call_soon_threadsafe, self._wake),
             source=self._source,
             allowed=make_filespaces(self._settings).allowed_prefixes,
             throttle=self._throttling.throttle,
@@ -164,9 +175,13 @@ class Worker:
         attempts.raise_failure()
 
     def _room(self, pool: ReaderPools) -> int:
+        if self._batches.is_full:
+            return 0
         # Also what has ended and is not collected, as long as a report takes.
         owed = len(self._ledger) - pool.unfinished
-        return self._schedule.room(pool.moving_places, owed)
+        # A batch is worth one item: so many are claimed where files turn out not to be small.
+        least = 1 if self._batches.wanted else 0
+        return self._schedule.room(pool.moving_places, owed, least)
 
     async def _keep_watch(self, pool: ReaderPools) -> None:
         """Let go of what hangs; never behind a statement, which may hang, too."""
@@ -236,11 +251,22 @@ class Worker:
     async def _report_job(self, job_id: str, reports: Sequence[ItemReport]) -> None:
         status = await self._items.report(job_id, reports)
         self._ledger.settle(reports)
+        self._note_reported(job_id, reports, status)
+
+    def _note_reported(
+        self, job_id: str, reports: Sequence[ItemReport], status: JobStatus | None
+    ) -> None:
         self._marks.add(job_id, [r.task.item_id for r in reports if r.status == "completed"])
         _tell_failures(job_id, [r for r in reports if r.status == "failed"])
         if status is not None and status.has_ended:
             log.info("job %s %s", job_id, status)
             self._marks.end(job_id)
+
+    def _note_batch(
+        self, job_id: str, reports: Sequence[ItemReport], status: JobStatus | None
+    ) -> None:
+        self._schedule.batch_reported(sum(report.status != "running" for report in reports))
+        self._note_reported(job_id, reports, status)
 
     async def _claim(self, pool: ReaderPools, room: int, attempts: Attempts) -> bool:
         """Whether to go on: there may be more, and there may be room for it."""
@@ -258,7 +284,7 @@ class Worker:
                 batches.append(await attempts.add(self._claim_from(job_id, limit)) or [])
                 room -= len(batches[-1])
         finally:
-            pool.submit(*_taking_turns(batches))
+            pool.submit(*taking_turns(batches))
             # From now on there is progress to tell of.
             self._to_report.set()
         if not any(batches) and not self._claims.has_more:
@@ -273,10 +299,15 @@ class Worker:
         return self._ledger.unread_among(pool.is_moving)
 
     async def _claim_from(self, job_id: str, limit: int) -> Sequence[ReadTask]:
-        items = await self._claims.claim(job_id, limit)
-        for item in items:
+        wanted = self._batches.wanted
+        claimed = await self._claims.claim(job_id, limit, wanted)
+        if isinstance(claimed, LockedItems):
+            return self._batches.add(claimed)
+        if wanted and claimed:
+            self._batches.refuse()
+        for item in claimed:
             self._ledger.claim(item.task, item.mark)
-        return [item.task for item in items]
+        return [item.task for item in claimed]
 
     async def _tidy(self) -> None:
         """Give back what a lost answer left in our name, end jobs that did not notice their end."""
@@ -346,6 +377,7 @@ class Worker:
                 await asyncio.to_thread(pool.close, self._settings.shutdown_timeout / 4)
                 self._collect(pool)
                 await self._survive(self._report())
+                await self._batches.close()
                 if self._items.has_lease:
                     await self._survive(self._items.end_lease())
                 await self._marks.wait_until_settled()
@@ -355,30 +387,12 @@ class Worker:
             log.warning("worker: %d files that were read are not marked as cached", owed)
 
 
-def _call_from_thread(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(call)
-
-
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
+    await happens_within(event, seconds)
     event.clear()
-
-
-def _taking_turns(batches: Sequence[Sequence[ReadTask]]) -> Iterator[ReadTask]:
-    """The first of each batch, then the second of each, and so on."""
-    for row in zip_longest(*batches):
-        yield from (task for task in row if task is not None)
 
 
 def _tell_failures(job_id: str, failed: Sequence[ItemReport]) -> None:
     if failed:
-        first = failed[0]
-        log.warning(
-            "job %s: %d files failed, the first: %r: %s",
-            job_id,
-            len(failed),
-            first.task.path,
-            first.error,
-        )
+        path, error = failed[0].task.path, failed[0].error
+        log.warning("job %s: %d files failed, the first: %r: %s", job_id, len(failed), path, error)
