@@ -42,8 +42,7 @@ async def test_locked_items_stay_as_they_are_until_they_are_reported(
         assert item_states(bench.settings, job_id) == {"pending": 5}
         assert counters(bench.settings, job_id)[0] == "running"
         assert await locked.report(reports(locked.items)) == "completed"
-        assert item_states(bench.settings, job_id) == {"pending": 5}
-    assert item_states(bench.settings, job_id) == {"completed": 5}
+        assert item_states(bench.settings, job_id) == {"completed": 5}
     assert counters(bench.settings, job_id) == ("completed", 5, 0, 5 * SIZE, 0)
 
 
@@ -96,7 +95,7 @@ async def test_after_an_error_they_are_pending_again(bench: Bench, item_store: I
     job_id = await five(bench)
     with pytest.raises(RuntimeError, match="unlucky"):
         async with await lock(item_store, job_id) as locked:
-            await locked.report(reports(locked.items))
+            assert await locked.lock_job()
             raise RuntimeError("unlucky")
     assert counters(bench.settings, job_id) == ("running", 0, 0, 0, 0)
     assert len(await item_store.claim(job_id, 5)) == 5
@@ -158,27 +157,86 @@ async def test_a_connection_that_is_lost_gives_them_back(
     assert len(await item_store.claim(job_id, 5)) == 5
 
 
-async def test_who_deletes_the_job_waits_for_the_report_and_not_for_each_other(
-    bench: Bench, item_store: ItemStore
+DELETED = "DELETE FROM cache_jobs"
+CANCELLED = """
+UPDATE cache_jobs SET status = 'cancelled' WHERE status = 'running';
+UPDATE cache_job_items SET status = 'cancelled' WHERE status = 'pending';
+"""
+
+
+@pytest.mark.parametrize("statements", [DELETED, CANCELLED], ids=["deletes", "cancels"])
+async def test_whoever_has_the_job_and_waits_for_its_items_is_not_waited_for(
+    bench: Bench, item_store: ItemStore, statements: str
 ) -> None:
     job_id = await five(bench)
     async with await lock(item_store, job_id) as locked:
-        deletion = asyncio.to_thread(query, bench.settings, "DELETE FROM cache_jobs")
-        deleting = asyncio.create_task(deletion)
+        waiting = asyncio.create_task(asyncio.to_thread(query, bench.settings, statements))
         await until_blocked(bench.settings)
-        assert await locked.report(reports(locked.items)) == "completed"
-    await deleting
-    assert query(bench.settings, "SELECT FROM cache_job_items") == []
+        assert not await locked.lock_job()
+        await locked.claim()
+        await waiting
+    assert set(item_states(bench.settings, job_id)) <= {"running"}
+    assert await item_store.report(job_id, reports(locked.items)) is None
 
 
-async def test_a_job_in_the_hands_of_others_is_left_to_them(
+async def test_a_job_in_other_hands_is_started_by_its_first_report(
     bench: Bench, item_store: ItemStore
 ) -> None:
     job_id = await five(bench)
     async with bench.database.transaction() as session:
-        await session.execute("SELECT FROM cache_jobs FOR UPDATE")
-        assert await item_store.claim_or_lock(job_id, 1, SMALL) == []
-        assert await item_store.claim(job_id, 1) == []
+        await session.execute("SELECT 1 FROM cache_jobs FOR UPDATE")
+        locked = await lock(item_store, job_id)  # which does not wait for it
+        assert not await locked.lock_job()
+    async with locked:
+        assert counters(bench.settings, job_id)[0] == "pending"
+        assert await locked.report(reports(locked.items[:2])) == "running"
+    [job] = query(bench.settings, "SELECT worker_id, started_at FROM cache_jobs")
+    assert job.worker_id == item_store.worker_id
+    assert job.started_at is not None
+
+
+async def test_the_job_of_locked_items_is_free_for_others(
+    bench: Bench, item_store: ItemStore
+) -> None:
+    job_id = await five(bench)
+    async with await lock(item_store, job_id):
+        assert query(bench.settings, "SELECT 1 FROM cache_jobs FOR UPDATE NOWAIT")
+        assert query(bench.settings, "UPDATE cache_jobs SET total_files = 5 RETURNING id")
+
+
+async def test_a_job_that_nobody_counted_ends_with_its_last_items(
+    bench: Bench, item_store: ItemStore
+) -> None:
+    job_id = await five(bench)
+    query(bench.settings, "UPDATE cache_jobs SET total_files = 0")
+    async with await lock(item_store, job_id, Small(items=3, size=SIZE)) as locked:
+        assert await locked.report(reports(locked.items)) == "running"
+    async with await lock(item_store, job_id) as locked:
+        assert await locked.report(reports(locked.items)) == "completed"
+
+
+async def test_of_many_files_no_more_are_locked_or_claimed_than_a_batch_has(
+    bench: Bench, item_store: ItemStore
+) -> None:
+    job_id = await five(bench)
+    small = Small(items=2, size=SIZE)
+    locked = await item_store.claim_or_lock(job_id, 5, small)
+    assert isinstance(locked, LockedItems)
+    assert len(locked.items) == 2
+    async with locked:
+        await locked.claim()
+    assert item_states(bench.settings, job_id) == {"pending": 3, "running": 2}
+
+
+async def test_the_locks_of_a_machine_that_is_lost_last_for_seconds(
+    bench: Bench, item_store: ItemStore
+) -> None:
+    job_id = await five(bench)
+    async with await lock(item_store, job_id) as locked:
+        rows = await locked._session.fetch(
+            "SELECT current_setting('idle_in_transaction_session_timeout')"
+        )
+        assert rows == [("5s",)]
 
 
 async def test_a_worker_that_has_items_locked_is_not_given_up_for_dead(

@@ -168,16 +168,18 @@ def test_the_time_of_the_next_report_is_known(schedule: Schedule, clock: Clock) 
 def test_batches_show_the_pace_and_leave_the_report_of_the_others_due(
     schedule: Schedule, clock: Clock
 ) -> None:
-    for _ in range(20):
-        clock.now += 0.5
-        schedule.batch_reported(1000)
-    assert schedule.room(16, 0) == FIRST_CLAIM + 2 * 16
+    clock.now += 2.0
+    schedule.batch_reported(10_000)
+    schedule.batch_reported(10_000)
     assert schedule.is_report_due(0, is_idle=False)
+    schedule.reported(0)
+    assert schedule.room(16, 0) == FIRST_CLAIM + 2 * 16
 
 
 def test_the_least_is_claimed_whatever_is_in_stock(schedule: Schedule, clock: Clock) -> None:
-    assert schedule.room(10_000, 0, least=1) == 1
+    assert schedule.room(MOST_AHEAD, 0, least=1) == 1
+    assert schedule.room(2 * MOST_AHEAD, 0, least=1) == 0
     schedule.found_nothing()
-    assert schedule.room(10_000, 0, least=1) == 0
+    assert schedule.room(MOST_AHEAD, 0, least=1) == 0
     schedule.look_again()
-    assert schedule.room(10_000, MOST_UNREPORTED + 1, least=1) == 0
+    assert schedule.room(MOST_AHEAD, MOST_UNREPORTED + 1, least=1) == 0

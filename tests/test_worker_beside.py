@@ -26,7 +26,7 @@ async def test_while_a_report_waits_no_more_is_claimed_than_can_be_reported(
         return item_states(bench.settings, job_id).get("running", 0)
 
     async with bench.database.transaction() as session:
-        await session.execute("SELECT 1 FROM cache_jobs FOR NO KEY UPDATE")
+        await session.execute("SELECT 1 FROM cache_jobs FOR UPDATE")
         async with bench.working(settings={"worker_concurrency": 2}):
             async with asyncio.timeout(PATIENCE):
                 await until_blocked(bench.settings)
@@ -48,7 +48,7 @@ async def test_while_a_claim_waits_what_was_read_is_reported(bench: Bench) -> No
             third = await bench.submit("b")
             # The claim's statement makes the job a running one, and waits for its row.
             await session.execute(
-                "SELECT 1 FROM cache_jobs WHERE id = %(id)s::uuid FOR NO KEY UPDATE", {"id": third}
+                "SELECT 1 FROM cache_jobs WHERE id = %(id)s::uuid FOR UPDATE", {"id": third}
             )
             source.gate.set()
             await bench.end_of(first)

@@ -196,7 +196,7 @@ async def test_a_database_that_does_not_answer_does_not_hold_up_the_end(bench: B
     await bench.index({"a/one": 10})
     job_id = await bench.submit("a")
     async with bench.database.transaction() as session:
-        await session.execute("SELECT 1 FROM cache_jobs FOR NO KEY UPDATE")
+        await session.execute("SELECT 1 FROM cache_jobs FOR UPDATE")
         # The end has no more than `PATIENCE`; the statement would go on for longer.
         changes = {"shutdown_timeout": 1.0, "db_statement_timeout": 5 * PATIENCE}
         async with bench.working(settings=changes):
@@ -210,7 +210,7 @@ async def test_a_job_whose_row_is_locked_does_not_hold_up_the_others(bench: Benc
     await bench.index({"a/one": 10, "b/two": 10})
     first, second = await bench.submit("a"), await bench.submit("b")
     async with bench.database.transaction() as session:
-        lock = "SELECT 1 FROM cache_jobs WHERE id = %(id)s::uuid FOR NO KEY UPDATE"
+        lock = "SELECT 1 FROM cache_jobs WHERE id = %(id)s::uuid FOR UPDATE"
         await session.execute(lock, {"id": first})
         async with bench.working(settings={"db_statement_timeout": 1.0}):
             await bench.end_of(second)
@@ -226,7 +226,7 @@ async def test_a_last_report_that_fails_is_told(
         changes = {"db_statement_timeout": 1.0, "shutdown_timeout": 20.0}
         async with bench.working(source=source, settings=changes):
             await happens(source.waiting)
-            await session.execute("SELECT 1 FROM cache_jobs FOR NO KEY UPDATE")
+            await session.execute("SELECT 1 FROM cache_jobs FOR UPDATE")
             caplog.clear()
             # It is read while the worker shuts down: only the last report tells of it.
             asyncio.get_running_loop().call_later(0.5, source.gate.set)

@@ -8,6 +8,9 @@ from gateway.job_store import JobStore
 from gateway.monitors.loop import Monitor
 from gateway.readiness import Readiness
 
+# Where others hold items it is looked again after so many seconds.
+AGAIN_SECONDS = 1.0
+
 
 class CancelledItemsMonitor(Monitor):
     """Woken by each cancel; by itself it finds what a gateway that died left half done."""
@@ -27,4 +30,7 @@ class CancelledItemsMonitor(Monitor):
         await self._readiness.wait()
         for job_id in await self._job_store.cancelled_with_pending_items():
             await self._job_store.cancel_items(job_id)
+        # What is locked was passed over: a worker reads it, and may die before it is done.
+        is_left = await self._job_store.cancelled_with_pending_items()
+        self.interval = AGAIN_SECONDS if is_left else type(self).interval
         return False

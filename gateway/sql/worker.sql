@@ -52,8 +52,6 @@ LIMIT %(limit)s
 -- If the next are all small (up to so many bytes), and it is asked for, more of them stay locked, and
 -- none is claimed: whoever asked reports on them before the transaction ends, and the row is written
 -- once instead of twice.
--- The job's row is locked against its removal, too, which would wait for the items with the job in
--- its hands, and we for the job.
 -- The bounds are rows and stand in the order, so that the index of states alone leads to the items:
 -- the primary key would lead past all that are done, and past those of every older job.
 WITH lease AS (
@@ -64,7 +62,6 @@ WITH lease AS (
 job AS (
     SELECT id, status FROM cache_jobs
     WHERE id = %(job)s::uuid AND status IN ('pending', 'running')
-    FOR KEY SHARE SKIP LOCKED
 ),
 batch AS (
     SELECT i.id, i.file_path, coalesce(i.file_size_bytes, 0) AS size,
@@ -112,14 +109,29 @@ FROM (SELECT id, file_path, size, bytes_read FROM claimed
       UNION ALL
       SELECT id, file_path, size, bytes_read FROM batch WHERE (SELECT small FROM are)) AS taken
 
+-- name: bound_idleness
+-- Of a machine that is lost nobody hears, and what it has locked would stay so for a minute.
+SELECT set_config('idle_in_transaction_session_timeout', '5000', true)
+
+-- name: lock_job
+-- Never waited for with items locked: whoever has it may be waiting for them.
+SELECT id FROM cache_jobs WHERE id = %(job)s::uuid FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: claim_locked
+UPDATE cache_job_items
+SET status = 'running', worker_id = %(worker)s, started_at = now() AT TIME ZONE 'UTC'
+WHERE id = ANY(%(items)s::bigint[]) AND status = 'pending'
+
 -- name: start
--- A claim that only locks leaves the job's row alone: others write it meanwhile.
+-- A claim that only locks leaves the job's row alone: others write it meanwhile. Nor is it waited for
+-- (see lock_job): then the first report makes it a running one.
 WITH started AS (
     UPDATE cache_jobs
     SET status = 'running',
         worker_id = %(worker)s,
         started_at = coalesce(started_at, now() AT TIME ZONE 'UTC')
-    WHERE id = %(job)s::uuid AND status = 'pending'
+    WHERE id = (SELECT id FROM cache_jobs WHERE id = %(job)s::uuid AND status = 'pending'
+                FOR NO KEY UPDATE SKIP LOCKED)
     RETURNING id
 )
 INSERT INTO teamcache_gateway.unmarked_jobs (job_id) SELECT id FROM started
@@ -224,8 +236,9 @@ announced AS (
     GROUP BY batch
 ),
 others AS MATERIALIZED (
+    -- Those that are locked are pending before.
     (SELECT id FROM cache_job_items
-     WHERE job_id = %(job)s::uuid AND status = 'pending'
+     WHERE job_id = %(job)s::uuid AND status = 'pending' AND id NOT IN (SELECT id FROM ended)
      LIMIT 1)
     UNION ALL
     (SELECT id FROM cache_job_items
@@ -253,8 +266,12 @@ moved AS (
         failed_files = coalesce(j.failed_files, 0) + t.failed_files,
         completed_size_bytes = coalesce(j.completed_size_bytes, 0) + t.completed_bytes,
         failed_size_bytes = coalesce(j.failed_size_bytes, 0) + t.failed_bytes,
+        worker_id = coalesce(j.worker_id, %(worker)s),
+        started_at = coalesce(j.started_at, now() AT TIME ZONE 'UTC'),
         (status, completed_at, error_message) = (
-            SELECT CASE WHEN NOT is_over THEN j.status
+            SELECT CASE WHEN NOT is_over
+                        THEN CASE WHEN %(are_locked)s AND j.status = 'pending' THEN 'running'
+                                  ELSE j.status END
                         WHEN completed > 0 THEN 'completed'
                         ELSE 'failed' END,
                    CASE WHEN is_over THEN statement_timestamp() AT TIME ZONE 'UTC' END,
@@ -276,7 +293,7 @@ moved AS (
 ),
 unmarked AS (
     INSERT INTO teamcache_gateway.unmarked_jobs (job_id)
-    SELECT id FROM moved WHERE status IN ('completed', 'failed')
+    SELECT id FROM moved WHERE status IN ('completed', 'failed') OR %(are_locked)s
     ON CONFLICT DO NOTHING
 )
 SELECT status, (SELECT count(*) FROM announced) AS announcements FROM moved

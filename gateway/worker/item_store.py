@@ -154,7 +154,8 @@ class ItemStore:
         """The same; but if the next ``small.items`` are small, only lock them."""
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(self._database.transaction())
-            claimed = await self._claim(session, job_id, limit, small=small)
+            await session.execute(self._queries["bound_idleness"])
+            claimed = await self._claim(session, job_id, min(limit, small.items), small=small)
             items = _items(job_id, claimed)
             if not (items and claimed.are_locked):
                 return items
@@ -215,6 +216,15 @@ class ItemStore:
         )
         return None if row is None else JobStatus(row.status)
 
+    async def lock_job(self, session: Session, job_id: str) -> bool:
+        """Lock a job's row until the transaction ends; False, at once, if others have it."""
+        return await session.execute(self._queries["lock_job"], {"job": job_id}) > 0
+
+    async def claim_locked(self, session: Session, items: Sequence[int]) -> None:
+        """Claim items that the transaction has locked."""
+        parameters = {"worker": self.worker_id, "items": array_literal(items)}
+        await session.execute(self._queries["claim_locked"], parameters)
+
     async def end_exhausted_job(self, job_id: str) -> bool:
         """End a job that has nothing left to run and did not notice; False if it has."""
         return bool(await self._execute("end_exhausted_job", job=job_id))
@@ -272,8 +282,8 @@ class LockedItems:
     """Pending items of a job that are ours as long as a transaction lasts; a context.
 
     For reads that are over soon. A row is written once, when its end is known, where a claim and
-    a report write it twice; and if we die, it was never written. The transaction is committed at
-    the context's end, or rolled back on an error: then the items are pending, as ever.
+    a report write it twice; and if we die, it was never written. `report` and `claim` end the
+    transaction; whoever leaves without either leaves all as it was.
     """
 
     def __init__(
@@ -301,9 +311,21 @@ class LockedItems:
     ) -> None:
         await self._transaction.__aexit__(kind, error, at)
 
+    async def lock_job(self) -> bool:
+        """Lock the job's row, which a report needs; False, at once, if others have it."""
+        return await self._store.lock_job(self._session, self.job_id)
+
     async def report(self, reports: Sequence[ItemReport]) -> JobStatus | None:
         """The same as `ItemStore.report`; those that still run are claimed from now on."""
-        return await self._store.report_in(self._session, self.job_id, reports, are_locked=True)
+        status = await self._store.report_in(self._session, self.job_id, reports, are_locked=True)
+        await self._transaction.aclose()
+        return status
+
+    async def claim(self) -> None:
+        """Claim all of them after all."""
+        items = [item.task.item_id for item in self.items]
+        await self._store.claim_locked(self._session, items)
+        await self._transaction.aclose()
 
 
 def _items(job_id: str, claimed: Any) -> Sequence[ClaimedItem]:

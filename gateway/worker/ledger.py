@@ -168,9 +168,19 @@ class Ledger:
             if report.status != "running":
                 del self._entries[report.task.item_id]
                 self.ended -= entry.batch is None
-            elif entry.batch is not None:
-                entry.batch = None
-                self.ended += entry.outcome is not None
+            else:
+                self._release(entry)
+
+    def release(self, batch: Batch) -> None:
+        """Each of a batch is owed by itself from now on."""
+        for item, entry in batch.entries.items():
+            if self._entries.get(item) is entry:
+                self._release(entry)
+
+    def _release(self, entry: _Entry) -> None:
+        if entry.batch is not None:
+            entry.batch = None
+            self.ended += entry.outcome is not None
 
     def drop(self, batch: Batch) -> None:
         """Forget what is left of a batch, and have the readers stop: it is to be read again."""

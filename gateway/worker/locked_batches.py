@@ -11,65 +11,74 @@ from typing import Final, Self
 from gateway.errors import GatewayError
 from gateway.jobs import JobStatus
 from gateway.tasks import end
+from gateway.worker.batch_pace import MOST_BATCHES, BatchPace
 from gateway.worker.express_lane import SMALL_SIZE
 from gateway.worker.item_store import LockedItems, Small
 from gateway.worker.ledger import Batch, ItemReport, Ledger
+from gateway.worker.outage import Outage
 from gateway.worker.read_task import ReadTask
 
 log = logging.getLogger(__name__)
 
-# While one is read, one is reported, and the next is there already.
-MOST_BATCHES: Final = 3
 SMALL: Final = Small(items=2048, size=SMALL_SIZE)
 # Each has a connection while it is under way; others need some, too.
 LEAST_CONNECTIONS: Final = 2 * MOST_BATCHES
-# Where files were not small it is tried again so much later, in seconds.
-AGAIN_SECONDS: Final = 1.0
-# The locks last so long at most, in seconds: what is not read by then is claimed.
-LONGEST_SECONDS: Final = 1.0
+# The locks last so long at most, in seconds: what is not read by then is claimed. PostgreSQL looks
+# for deadlocks after a second; whoever waits for our locks has them before.
+LONGEST_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 0.05
+# So often it is tried to lock the job's row, so many seconds apart.
+JOB_ATTEMPTS: Final = 10
+JOB_SECONDS: Final = 0.02
 
 
 class LockedBatches:
     """The batches under way, each with a task that reports on it when all of it is read.
 
-    ``is_quick`` tells whether files come as quickly as locks need it. ``on_report`` gets the job,
-    what was reported of it, and its state then; ``on_end`` is called when there is room again.
+    ``is_quick`` tells of a path whether its files come as quickly as locks need it. ``collect``
+    enters into the ledger what has been read; ``on_report`` gets the job, what was reported of it,
+    and its state then; ``on_end`` is called when there is room again.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         *,
-        is_quick: Callable[[], bool],
+        is_quick: Callable[[str], bool],
+        collect: Callable[[], None],
         on_report: Callable[[str, Sequence[ItemReport], JobStatus | None], None],
         on_end: Callable[[], None],
+        outage: Outage,
     ) -> None:
         self._ledger = ledger
         self._is_quick = is_quick
+        self._collect = collect
         self._on_report = on_report
         self._on_end = on_end
+        self._outage = outage
+        self._pace = BatchPace()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._again_at = 0.0
+        # One report at a time: each sees what the one before has written.
+        self._turn = asyncio.Lock()
         self._is_closing = False
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
+        await asyncio.sleep(0)  # each of them has begun, and ends its transaction
         for task in tuple(self._tasks):
             await end(task)
 
     @property
-    def is_full(self) -> bool:
-        """Whether there are as many as are of use: one of them is over soon."""
-        return len(self._tasks) >= MOST_BATCHES
+    def are_under_way(self) -> bool:
+        """Whether there are as many as may be, which are over soon."""
+        return 0 < self._pace.most <= len(self._tasks)
 
     @property
     def wanted(self) -> Small | None:
         """What another batch would be of; None while there is to be none."""
-        may_begin = self._is_quick() and not self.is_full and not self._is_closing
-        return SMALL if may_begin and time.monotonic() >= self._again_at else None
+        return None if self._is_closing or len(self._tasks) >= self._pace.most else SMALL
 
     def add(self, locked: LockedItems) -> Sequence[ReadTask]:
         """Enter a batch into the ledger; returns what is to be read."""
@@ -81,7 +90,7 @@ class LockedBatches:
 
     def refuse(self) -> None:
         """Files were claimed instead: not all of them were small."""
-        self._again_at = time.monotonic() + AGAIN_SECONDS
+        self._pace.refuse()
 
     async def close(self) -> None:
         """Report what is read by now; the rest goes back. When no more is read."""
@@ -90,26 +99,55 @@ class LockedBatches:
             await asyncio.wait(self._tasks)
 
     async def _follow(self, locked: LockedItems, batch: Batch) -> None:
+        name = type(self).__name__
+        is_whole = False
         try:
             async with locked:
-                await self._wait(batch)
-                reports = self._ledger.batch_reports(batch)
-                if self._is_closing:
-                    reports = [report for report in reports if report.status != "running"]
-                status = await locked.report(reports) if reports else None
-            self._ledger.settle(reports)
-            self._on_report(locked.job_id, reports, status)
+                await self._wait(locked, batch)
+                async with self._turn:
+                    is_whole = await self._settle(locked, batch)
         except GatewayError as error:
-            cause = str(error.__cause__).strip()
-            log.warning("job %s: %d files are read again: %s", locked.job_id, len(batch), cause)
+            cause = f" ({len(batch)} files are read again: {str(error.__cause__).strip()})"
+            self._outage.begin(name, f"worker: {error.message}", cause)
         except Exception:
             log.exception("job %s: %d files are read again", locked.job_id, len(batch))
+        else:
+            self._outage.end(name)
         finally:
+            (self._pace.succeed if is_whole else self._pace.fail)()
             self._ledger.drop(batch)
             self._on_end()
 
-    async def _wait(self, batch: Batch) -> None:
+    async def _wait(self, locked: LockedItems, batch: Batch) -> None:
+        """Until all of it is read, but not for long, nor where files are waited for."""
+        path = locked.items[0].task.path
         until = time.monotonic() + LONGEST_SECONDS
-        while self._is_quick() and not self._is_closing and time.monotonic() < until:
+        while self._is_quick(path) and not self._is_closing and time.monotonic() < until:
             if await batch.is_read_within(LOOK_SECONDS):
                 return
+
+    async def _settle(self, locked: LockedItems, batch: Batch) -> bool:
+        """Report a batch, and claim what is left of it; whether nothing was."""
+        if not await self._lock_job(locked):
+            # Whoever has the job may want its items next. The report waits, without them.
+            await locked.claim()
+            self._ledger.release(batch)
+            return False
+        self._collect()
+        reports = self._ledger.batch_reports(batch)
+        ended = [report for report in reports if report.status != "running"]
+        # What is not read at the end is left as it was.
+        reports = ended if self._is_closing else reports
+        if not reports:
+            return False
+        status = await locked.report(reports)
+        self._ledger.settle(reports)
+        self._on_report(locked.job_id, reports, status)
+        return len(ended) == len(batch)
+
+    async def _lock_job(self, locked: LockedItems) -> bool:
+        for _ in range(JOB_ATTEMPTS):
+            if await locked.lock_job():
+                return True
+            await asyncio.sleep(JOB_SECONDS)
+        return False

@@ -158,7 +158,11 @@ class Reader(threading.Thread):
         """Read the whole file at once; False if it is to be read in the ordinary way."""
         if self._is_unwanted(task) or self._common.throttle.is_on:
             return False
-        got = skimmer.skim(task.path)
+        try:
+            got = skimmer.skim(task.path)
+        except Exception:
+            logger.exception("Skimming %r failed unexpectedly", task.path)
+            return False
         if got is None:
             return False
         task.bytes_read = got

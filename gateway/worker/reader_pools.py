@@ -74,9 +74,13 @@ class ReaderPools:
         return sum(pool.bytes_read for pool in self._pools.values())
 
     @property
-    def is_quick(self) -> bool:
+    def are_quick(self) -> bool:
         """Whether small files come from memory, at least those of one filespace."""
         return any(pool.is_quick for pool in self._pools.values())
+
+    def is_quick(self, path: str) -> bool:
+        """Whether small files of the filespace of ``path`` come from memory."""
+        return self._pool_of(path).is_quick
 
     @property
     def readable(self) -> Sequence[str]:

@@ -34,7 +34,8 @@ class Schedule:
         self._concurrency = settings.worker_concurrency
         self._file_threshold = min(settings.cache_progress_file_threshold, MOST_AHEAD)
         self._time_threshold = settings.cache_progress_time_threshold / 1000
-        self._reported_at = self._counted_at = self._tidied_at = clock()
+        self._reported_at = self._tidied_at = clock()
+        self._in_batches = 0
         self._nothing_until = 0.0
         self._items_per_second = 0.0
 
@@ -59,15 +60,14 @@ class Schedule:
 
     def reported(self, ended: int) -> None:
         """Note that a report was written, with so many ended items."""
-        self.batch_reported(ended)
-        self._reported_at = self._clock()
+        now = self._clock()
+        rate = (ended + self._in_batches) / max(now - self._reported_at, 0.001)
+        self._items_per_second += SMOOTHING * (rate - self._items_per_second)
+        self._reported_at, self._in_batches = now, 0
 
     def batch_reported(self, ended: int) -> None:
         """Note that so many were reported with their batch: a report of the others is still due."""
-        now = self._clock()
-        rate = ended / max(now - self._counted_at, 0.001)
-        self._items_per_second += SMOOTHING * (rate - self._items_per_second)
-        self._counted_at = now
+        self._in_batches += ended
 
     def room(self, places: int, ended: int, least: int = 0) -> int:
         """How many items to claim now; ``least`` while there is enough in stock.
@@ -83,7 +83,7 @@ class Schedule:
         # A quarter of a stock at a time: a claim for each item that ends would be a statement each.
         waiting = places - self._concurrency
         if waiting > ahead * 3 // 4:
-            return least
+            return least if waiting < MOST_AHEAD else 0
         # Not all at once: when they are large, fewer are enough; and where hardly anything is being
         # read, the first few are there long before thousands are.
         return max(least, min(ahead - waiting, LARGE_AT_ONCE + ahead, FIRST_CLAIM + 2 * places))

@@ -19,7 +19,7 @@ from gateway.worker.attempts import Attempts
 from gateway.worker.cache_marks import CacheMarks
 from gateway.worker.claims import Claims
 from gateway.worker.file_source import FileSource
-from gateway.worker.item_store import ItemStore, LockedItems
+from gateway.worker.item_store import ItemStore, LockedItems, Small
 from gateway.worker.ledger import ItemReport, Ledger
 from gateway.worker.locked_batches import LEAST_CONNECTIONS, LockedBatches
 from gateway.worker.outage import Outage
@@ -80,15 +80,12 @@ class Worker:
         self._pool: ReaderPools | None = None
         self._batches = LockedBatches(
             self._ledger,
-            is_quick=self._is_quick,
+            is_quick=lambda path: self._pool is not None and self._pool.is_quick(path),
+            collect=self._collect,
             on_report=self._note_batch,
             on_end=self._wake,
+            outage=self._outage,
         )
-
-    def _is_quick(self) -> bool:
-        """Whether files come from memory, and others leave us connections to lock them with."""
-        has_room = self._database.size >= LEAST_CONNECTIONS
-        return has_room and self._pool is not None and self._pool.is_quick
 
     @property
     def is_busy(self) -> bool:
@@ -158,7 +155,7 @@ class Worker:
         )
 
     async def _report_if_due(self, pool: ReaderPools) -> None:
-        self._collect(pool)
+        self._collect()
         if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.moving):
             await self._report()
 
@@ -175,13 +172,18 @@ class Worker:
         attempts.raise_failure()
 
     def _room(self, pool: ReaderPools) -> int:
-        if self._batches.is_full:
-            return 0
         # Also what has ended and is not collected, as long as a report takes.
         owed = len(self._ledger) - pool.unfinished
+        if pool.are_quick and self._batches.are_under_way:
+            return 0
         # A batch is worth one item: so many are claimed where files turn out not to be small.
-        least = 1 if self._batches.wanted else 0
+        least = 1 if self._wanted(pool) else 0
         return self._schedule.room(pool.moving_places, owed, least)
+
+    def _wanted(self, pool: ReaderPools) -> Small | None:
+        """What to lock while files come from memory; a batch has a connection, others need some."""
+        has_room = self._database.size >= LEAST_CONNECTIONS and self._claims.is_of_all
+        return self._batches.wanted if has_room and pool.are_quick else None
 
     async def _keep_watch(self, pool: ReaderPools) -> None:
         """Let go of what hangs; never behind a statement, which may hang, too."""
@@ -234,8 +236,8 @@ class Worker:
         await asyncio.sleep(RETRY_SECONDS)
         return False
 
-    def _collect(self, pool: ReaderPools) -> None:
-        for outcome in pool.drain():
+    def _collect(self) -> None:
+        for outcome in self._pool.drain() if self._pool else ():
             self._ledger.end(outcome)
 
     async def _report(self) -> None:
@@ -281,7 +283,7 @@ class Worker:
                 if limit <= 0:
                     break
                 self._turns.took(job_id)
-                batches.append(await attempts.add(self._claim_from(job_id, limit)) or [])
+                batches.append(await attempts.add(self._claim_from(pool, job_id, limit)) or [])
                 room -= len(batches[-1])
         finally:
             pool.submit(*taking_turns(batches))
@@ -298,8 +300,8 @@ class Worker:
             return self._ledger.unread
         return self._ledger.unread_among(pool.is_moving)
 
-    async def _claim_from(self, job_id: str, limit: int) -> Sequence[ReadTask]:
-        wanted = self._batches.wanted
+    async def _claim_from(self, pool: ReaderPools, job_id: str, limit: int) -> Sequence[ReadTask]:
+        wanted = self._wanted(pool)
         claimed = await self._claims.claim(job_id, limit, wanted)
         if isinstance(claimed, LockedItems):
             return self._batches.add(claimed)
@@ -375,9 +377,9 @@ class Worker:
             self._marks.hurry()
             async with asyncio.timeout(self._settings.shutdown_timeout / 2):
                 await asyncio.to_thread(pool.close, self._settings.shutdown_timeout / 4)
-                self._collect(pool)
-                await self._survive(self._report())
+                self._collect()
                 await self._batches.close()
+                await self._survive(self._report())
                 if self._items.has_lease:
                     await self._survive(self._items.end_lease())
                 await self._marks.wait_until_settled()
