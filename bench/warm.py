@@ -1,4 +1,4 @@
-"""Warm: a job from its submit to its end, against bare threads that read the same files."""
+"""Warm: a submitted job, to its end, against bare threads that read the same files."""
 
 from __future__ import annotations
 
