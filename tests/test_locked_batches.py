@@ -33,7 +33,8 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(locked_batches.LockedBatches, "add", add)
     monkeypatch.setattr(locked_batches, "SMALL", Small(items=PLENTY, size=SIZE))
-    # However busy the machine is: these files come from memory.
+    # However busy the machine is, and however few are claimed at first: these come from memory.
+    monkeypatch.setattr(express_lane, "PLENTY", 1)
     monkeypatch.setattr(express_lane, "HANG_SECONDS", 3600.0)
     monkeypatch.setattr(express_lane, "WINDOW_SECONDS", 3600.0)
     yield sizes
