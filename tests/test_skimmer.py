@@ -15,7 +15,7 @@ from gateway.location import OPEN_DESCRIPTORS
 from gateway.worker.express_lane import PLENTY
 from gateway.worker.file_source import OPEN_FLAGS, PosixFiles
 from gateway.worker.plain_open import PlainOpen
-from gateway.worker.skimmer import FILES_A_LOOK, Skimmer
+from gateway.worker.skimmer import FILES_A_LOOK, FOLDER_FLAGS, Skimmer
 
 pytestmark = pytest.mark.skipif(
     PlainOpen(os.O_RDONLY).open(os.devnull) is None, reason="this system has no openat2"
@@ -40,10 +40,15 @@ def media(tmp_path: Path) -> Path:
     return media
 
 
+def may_hold(folder: str) -> bool:
+    return "forbidden" not in folder
+
+
 @pytest.fixture
 def skimmer() -> Iterator[Skimmer]:
     before = os.listdir(OPEN_DESCRIPTORS)
-    with Skimmer(OPEN_FLAGS, MOST, lambda folder: "forbidden" not in folder, os.close) as skimmer:
+    open_folder = PlainOpen(FOLDER_FLAGS).open
+    with Skimmer(OPEN_FLAGS, MOST, may_hold, open_folder, os.close) as skimmer:
         yield skimmer
     assert os.listdir(OPEN_DESCRIPTORS) == before
 

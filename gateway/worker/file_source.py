@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from gateway.location import Folder, knows_descriptors, location_of
 from gateway.worker.plain_open import PlainOpen
-from gateway.worker.skimmer import Skimmer
+from gateway.worker.skimmer import FOLDER_FLAGS, Skimmer
 
 # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOCTTY: nor may a terminal become ours.
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -61,6 +61,7 @@ class PosixFiles:
         self._allowed = [Folder(it) for it in allowed]
         self._has_descriptors = knows_descriptors()
         self._plain_open = PlainOpen(OPEN_FLAGS)
+        self._plain_folder = PlainOpen(FOLDER_FLAGS)
 
     def open(self, path: str, /) -> tuple[int, int]:
         """Open a regular file inside the root; returns its descriptor and its size in bytes.
@@ -101,7 +102,7 @@ class PosixFiles:
 
     def skimmer(self, most: int, /) -> AbstractContextManager[Skimmer | None]:
         """What one thread reads files of up to ``most`` bytes with in a row, at less cost."""
-        return Skimmer(OPEN_FLAGS, most, self._may_hold, self.close)
+        return Skimmer(OPEN_FLAGS, most, self._may_hold, self._plain_folder.open, self.close)
 
     def _may_hold(self, folder: str) -> bool:
         try:

@@ -10,9 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-from gateway.worker.plain_open import PlainOpen
-
-# Only to open something in it. Where there is no such flag, there is no PlainOpen either.
+# Only to open something in it. Where there is no such flag, nothing is opened that way.
 FOLDER_FLAGS: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 # After so many files a folder is looked up anew: its path may name another one by now.
 FILES_A_LOOK: Final = 256
@@ -27,7 +25,8 @@ class Skimmer:
     neither is its whole path walked each time, nor is it asked where the file is, as long as no
     link leads there. What is read is copied nowhere: the kernel drops it once it has it (sendfile
     to /dev/null). ``flags`` are what files are opened with; ``may_hold`` tells of a folder whether
-    all that is in it may be read; ``close`` closes a descriptor.
+    all that is in it may be read; ``open_folder`` opens one that no link leads to, see `PlainOpen`,
+    with ``FOLDER_FLAGS``; ``close`` closes a descriptor.
     """
 
     def __init__(
@@ -35,13 +34,14 @@ class Skimmer:
         flags: int,
         most: int,
         may_hold: Callable[[str], bool],
+        open_folder: Callable[[str], int | None],
         close: Callable[[int], None],
     ) -> None:
         self._flags = flags | os.O_NOFOLLOW
         self._most = most
         self._may_hold = may_hold
         self._close = close
-        self._open_folder = PlainOpen(FOLDER_FLAGS)
+        self._open_folder = open_folder
         self._path: str | None = None
         self._folder: int | None = None
         self._left = 0
@@ -102,7 +102,7 @@ class Skimmer:
         self._leave_folder()
         self._path, self._left = path, FILES_A_LOOK - 1
         if self._may_hold(path):
-            self._folder = self._open_folder.open(path)
+            self._folder = self._open_folder(path)
 
     def _leave_folder(self) -> None:
         if self._folder is not None:
