@@ -59,19 +59,25 @@ async def compare(
     rounds: int,
     *,
     per: int = 1,
+    turns: int = 1,
     unit: str = "s",
 ) -> Measure:
     """Run both in turn, the other one first each time; each once before, unmeasured.
 
     ``per`` is how many times what is measured happens in one run: what is kept is of one.
+    A round is so many ``turns`` of each: the more, the less it matters if the machine is slower
+    for a second.
     """
     await floor()
     await ours()
     taken: tuple[list[float], list[float]] = ([], [])
+    pair = ((ours, taken[0]), (floor, taken[1]))
     for number in range(rounds):
-        pair = ((ours, taken[0]), (floor, taken[1]))
-        for work, amounts in pair if number % 2 else reversed(pair):
-            amounts.append(await work() / per)
+        for amounts in taken:
+            amounts.append(0.0)
+        for turn in range(turns):
+            for work, amounts in pair if (number + turn) % 2 else reversed(pair):
+                amounts[-1] += await work() / per / turns
     count, things = size
     return Measure(name, things, count, floor_name, goal, *taken, unit=unit)
 

@@ -35,6 +35,21 @@ class Outbox:
     no longer `is_behind`.
     """
 
+    # A thousand clients are told of each event, and what lies scattered in memory costs more than
+    # what is done with it: no dictionary and no bound methods, which are objects of their own.
+    __slots__ = (
+        "_backlog",
+        "_buffered",
+        "_clock",
+        "_dropped",
+        "_is_held",
+        "_is_stopped",
+        "_is_straight",
+        "_on_behind",
+        "_taken_at",
+        "_transport",
+    )
+
     def __init__(
         self,
         transport: asyncio.WriteTransport,
@@ -42,10 +57,6 @@ class Outbox:
         clock: Callable[[], float],
     ) -> None:
         self._transport = transport
-        # A thousand clients are told of each event: every look-up counts.
-        self._buffer_size = transport.get_write_buffer_size
-        self._is_closing = transport.is_closing
-        self._write_now = transport.write
         self._is_straight = True
         _bound_kernel_buffer(transport)
         self._on_behind = on_behind
@@ -69,10 +80,11 @@ class Outbox:
 
     def offer(self, event: Event) -> None:
         """Write the event now, or keep it for later."""
-        if self._is_closing():
+        transport = self._transport
+        if transport.is_closing():
             return
-        if self._is_straight and self._buffer_size() <= BUFFER_LIMIT:
-            self._write_now(event.frame)
+        if self._is_straight and transport.get_write_buffer_size() <= BUFFER_LIMIT:
+            transport.write(event.frame)
         elif not self._is_stopped:
             if not self.is_behind:
                 self._fall_behind()
@@ -112,7 +124,7 @@ class Outbox:
 
     def flush(self) -> None:
         """Write what was kept back, as far as the client takes it; cut off one that does not."""
-        if self._is_closing():
+        if self._transport.is_closing():
             self._backlog.clear()
             self._choose_way()
             return
@@ -124,7 +136,7 @@ class Outbox:
                 self._write(Event(message).frame)
             self._write(self._backlog.pop().frame)
         self._choose_way()
-        self._buffered = self._buffer_size()
+        self._buffered = self._transport.get_write_buffer_size()
         if self._is_stalled:
             log.warning("a WebSocket client took nothing for %d s, cut off", STALLED_SECONDS)
             self.abort()
@@ -138,7 +150,7 @@ class Outbox:
         """Whether a closed connection is rid of what it held; one that never will be is cut off."""
         try:
             self._notice_what_was_taken()
-            self._buffered = self._buffer_size()
+            self._buffered = self._transport.get_write_buffer_size()
             if self._is_stalled:
                 self.abort()
                 return True
@@ -153,7 +165,7 @@ class Outbox:
         return self._clock() - self._taken_at >= STALLED_SECONDS
 
     def _notice_what_was_taken(self) -> None:
-        size = self._buffer_size()
+        size = self._transport.get_write_buffer_size()
         if size < self._buffered or not size:
             self._taken_at = self._clock()
 
@@ -162,17 +174,20 @@ class Outbox:
 
     def _fall_behind(self) -> None:
         self._taken_at = self._clock()
-        self._buffered = self._buffer_size()
+        self._buffered = self._transport.get_write_buffer_size()
         self._on_behind(self)
 
     @property
     def is_full(self) -> bool:
         """Whether as much lies in its transport as may."""
-        return not self._is_closing() and self._buffer_size() > BUFFER_LIMIT
+        return (
+            not self._transport.is_closing()
+            and self._transport.get_write_buffer_size() > BUFFER_LIMIT
+        )
 
     def _write(self, frame: bytes) -> None:
-        if not self._is_stopped and not self._is_closing():
-            self._write_now(frame)
+        if not self._is_stopped and not self._transport.is_closing():
+            self._transport.write(frame)
 
 
 def _bound_kernel_buffer(transport: asyncio.WriteTransport) -> None:

@@ -114,6 +114,11 @@ def test_while_the_client_keeps_up_each_event_is_written_at_once(
     assert not outbox.is_behind
 
 
+def test_an_outbox_is_one_object_in_memory(outbox: Outbox) -> None:
+    # A thousand of them are gone through for each event: what lies scattered would be felt.
+    assert not hasattr(outbox, "__dict__")
+
+
 def test_what_a_full_client_is_not_told_now_it_is_told_later_in_order(
     outboxes: Outboxes, outbox: Outbox, transport: Transport
 ) -> None:
