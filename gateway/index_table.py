@@ -7,7 +7,6 @@ compared there, row by row, at the end.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +15,9 @@ from typing import Any
 
 from gateway.database import translated_errors
 from gateway.errors import IndexWouldEmpty, LockTimeout
-from gateway.index_scan import LISTING_ENTRIES, Entry, Listing, printable
+from gateway.index_listing import LISTING_ENTRIES, Entry, Listing, printable
 from gateway.sql import load_queries
 
-DIGEST_BYTES = 16
 BATCH_BYTES = 1 << 20
 READ_BYTES = 1 << 16
 # The years 1 to 9999: PostgreSQL could hold more, Python could not read it.
@@ -79,6 +77,12 @@ class IndexTable:
         """Let the next indexer begin: the server takes its time to notice a closed connection."""
         self._execute("unlock")
 
+    def knows_any(self) -> bool:
+        """Whether there are rows below the root: digests are of use."""
+        known = bool(self._fetch_value("knows_any", self._bounds))
+        self._connection.commit()
+        return known
+
     def load(self) -> None:
         """Read what is known below the root: 16 bytes for each folder."""
         self._execute("create_tables")
@@ -114,10 +118,8 @@ class IndexTable:
         raise LockTimeout("Rows of the index stayed locked by another program, try again later")
 
     def _is_known(self, listing: Listing) -> bool:
-        if not self._digests:
-            return False
-        digest = _digest(listing)
-        if digest not in self._digests:
+        digest = listing.digest
+        if digest is None or digest not in self._digests:
             return False
         self._digests.remove(digest)
         return True
@@ -167,9 +169,9 @@ class IndexTable:
             cursor.execute(self._queries[name], parameters)
             return int(cursor.rowcount)
 
-    def _fetch_value(self, name: str) -> Any:
+    def _fetch_value(self, name: str, parameters: dict[str, Any] | None = None) -> Any:
         with self._connection.cursor() as cursor:
-            cursor.execute(self._queries[name])
+            cursor.execute(self._queries[name], parameters)
             return cursor.fetchone()[0]
 
 
@@ -202,18 +204,6 @@ class _Batch:
         self._connection.commit()
         self._parts.clear()
         self._bytes = 0
-
-
-def _digest(listing: Listing) -> bytes:
-    """The same as ``digest_known`` in index.sql."""
-    lines = "".join(
-        [
-            f"{name}/{flag}/{size}/{ns // 1_000_000}/{permissions}/"
-            for name, flag, size, ns, permissions in sorted(listing.entries)
-        ]
-    )
-    text = f"{listing.directory}//{lines}"
-    return hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]
 
 
 def _copy_text(listing: Listing) -> str:

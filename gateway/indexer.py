@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeVar
 
 from gateway.database import blocking_connection
 from gateway.errors import IndexRefused
-from gateway.index_scan import Entry, IndexProblem, Listing, Scan, is_inside, printable
+from gateway.index_listing import Entry, IndexProblem, Listing, is_inside, printable
+from gateway.index_scan import Scan
 from gateway.index_table import Changes, IndexTable
 from gateway.settings import Settings
 
@@ -172,7 +173,9 @@ class _Run:
 
     def _fill(self, table: IndexTable, mount: str) -> _Tally:
         self._progress.phase = "scanning"
-        scan = self._scan = Scan(self._root, mount, self._concurrency)
+        scan = self._scan = Scan(
+            self._root, mount, self._concurrency, has_digests=table.knows_any()
+        )
         try:
             self._pause(0)
             table.add_root(_read_root(self._root))

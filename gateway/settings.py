@@ -213,7 +213,7 @@ class Settings(BaseModel):
     )
 
     # Indexer
-    index_concurrency: int = Field(4, ge=1, le=64, description="folders scanned at once")
+    index_concurrency: int = Field(4, ge=1, le=64, description="folders scanned at once, at most")
     index_interval: float = Field(
         900.0, ge=0, description="seconds between two scans in standalone; 0: only at the start"
     )

@@ -15,7 +15,7 @@ import pytest
 from psycopg2.extras import NamedTupleCursor
 
 from gateway.database import connection_arguments
-from gateway.index_scan import Listing
+from gateway.index_listing import Listing
 from gateway.index_table import Changes, IndexTable
 from gateway.indexer import Indexer, IndexResult
 from gateway.settings import Settings

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from indexer_tools import apply_listings, index, mount, read_rows, settings, write, written  # noqa: F401
 
-from gateway.index_scan import Listing
+from gateway.index_listing import Listing
 from gateway.index_table import Changes
 
 

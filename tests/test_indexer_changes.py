@@ -22,8 +22,9 @@ from indexer_tools import (  # noqa: F401
     written,
 )
 
-from gateway import index_scan, index_table
-from gateway.index_scan import Listing, Scan
+from gateway import index_listing, index_table
+from gateway.index_listing import Listing
+from gateway.index_scan import Scan
 from gateway.index_table import Changes, IndexTable
 
 
@@ -48,7 +49,7 @@ async def test_the_digests_of_unchanged_folders_are_recognized(settings, index, 
     with connect(settings) as cursor:
         table = IndexTable(cursor.connection, str(mount), lambda _seconds: None)
         table.load()
-        scan = Scan(str(mount), str(mount), 2)
+        scan = Scan(str(mount), str(mount), 2, has_digests=True)
         scan.start()
         listings = list(scan.listings())
         for listing in listings:
@@ -152,7 +153,7 @@ async def test_only_the_named_folder_is_touched(index, settings, mount):
 
 
 async def test_a_crowded_folder_is_indexed_in_parts(index, settings, mount, monkeypatch):
-    monkeypatch.setattr(index_scan, "LISTING_ENTRIES", 10)
+    monkeypatch.setattr(index_listing, "LISTING_ENTRIES", 10)
     monkeypatch.setattr(index_table, "LISTING_ENTRIES", 10)
     for number in range(35):
         write(mount / f"{number}.exr")

@@ -38,6 +38,9 @@ CREATE TEMPORARY TABLE index_unknown (path text NOT NULL);
 CREATE TEMPORARY TABLE index_stale (digest bytea NOT NULL);
 CREATE TEMPORARY TABLE index_known (parent_path text, digest bytea, entries bigint NOT NULL)
 
+-- name: knows_any
+SELECT EXISTS (SELECT FROM files WHERE path ~>=~ %(first)s AND path ~<~ %(end)s)
+
 -- name: digest_known
 -- One digest for each folder, over its entries as the scan would list them: milliseconds, since
 -- TeamCache Manager's own indexer stores no more; '/' between the fields, since no name holds it.
