@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -22,6 +21,7 @@ from yarl import URL
 from gateway.access_log import AccessLogger
 from gateway.descriptors import raise_descriptor_limit
 from gateway.errors import GatewayError
+from gateway.garbage import collect_rarely
 from gateway.http_connection import HEAD_SECONDS, connection_factory
 from gateway.https import keep_to_https
 from gateway.keys import PROMETHEUS
@@ -41,10 +41,6 @@ KEEPALIVE_SECONDS: Final = 75.0
 GOODBYE_SECONDS: Final = 2.0
 # Thousands of clients may come back at once after a restart.
 BACKLOG: Final = 1024
-
-# Thousands of files and requests are under way at a time, and hardly ever in cycles: by default
-# Python looks for some after every 700 of them.
-GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 
 # Where a server that listens on all addresses is reached from this machine.
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -186,7 +182,7 @@ def _end_after(seconds: float) -> None:
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine to its end, on uvloop where there is one, with all descriptors there are."""
     raise_descriptor_limit()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    collect_rarely()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
 

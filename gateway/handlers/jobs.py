@@ -63,14 +63,14 @@ class NewJob(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        use_attribute_docstrings=True,
         json_schema_extra={"anyOf": [_at_least_one("files"), _at_least_one("directories")]},
     )
 
     files: Names = Field([], examples=[["00_Media/Farm/ProRes422/Farm00001.mov"]])
     directories: Names = Field([], examples=[["01_VFX"]])
-    recursive: StrictBool = True
-    """Whether folders within the directories count too."""
+    recursive: StrictBool = Field(
+        True, description="Whether folders within the directories count too."
+    )
 
 
 async def create(request: web.Request) -> web.Response:
