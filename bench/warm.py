@@ -30,6 +30,7 @@ SMALL_SIZE = 64 * KIB
 SMALL = (1, 100, 5_000, 50_000)
 MANY = 5_000
 LARGE = (1, 4, 20)
+TURNS = 3
 # In memory the floor of a smaller one is not much more than the claim and the report of a job.
 LARGE_ENOUGH = 4
 # Of bare threads so many are what a filespace needs; from memory alone two would be faster.
@@ -64,7 +65,7 @@ async def measure(rounds: int) -> AsyncIterator[Measure]:
                     "warm a large file", "bare threads", (gib, f"GiB{where}"),
                     1 / 0.95 if gib >= LARGE_ENOUGH else None,
                     partial(bench.job, media / f"large-{gib}", 1), partial(bench.bare, paths),
-                    rounds,
+                    rounds, turns=TURNS,
                 )  # fmt: skip
             stop.set()
             await working
