@@ -38,8 +38,8 @@ class Listing:
     """What a folder holds, or a part of it.
 
     ``directories`` of the entries are directories. ``unknown`` are paths of which, together with
-    everything below them, nothing could be learnt. ``digest`` is that of all entries, if it was
-    asked for and this is the whole folder.
+    everything below them, nothing could be learnt. ``digest`` is that of the entries, if it was
+    asked for and these are all that could be read of the folder.
     """
 
     directory: str
@@ -86,6 +86,7 @@ class Folder:
         self._path = path
         self._mount = mount
         self._has_digest = has_digest
+        self._is_crowded = False
         self._prefix = path + "/"
         self._folders: list[str] = []
         # Names up to this length fit whatever they are made of; longer ones are measured.
@@ -99,7 +100,7 @@ class Folder:
                 for entry in found:
                     self._add(entry)
                     if len(self._entries) + len(self._problems) >= LISTING_ENTRIES:
-                        self._has_digest = False
+                        self._is_crowded = True
                         yield self._take()
         except OSError as error:
             self._leave_unknown(self._path, error)
@@ -117,17 +118,21 @@ class Folder:
         self._problems: list[IndexProblem] = []
 
     def _take(self) -> Listing:
-        entries = self._entries
         listing = Listing(
             self._path,
-            entries,
+            self._entries,
             self._directories,
             self._unknown,
             self._problems,
-            digest_of(self._path, entries) if self._has_digest and entries else None,
+            self._digest(),
         )
         self._clear()
         return listing
+
+    def _digest(self) -> bytes | None:
+        if not self._has_digest or self._is_crowded or not self._entries:
+            return None
+        return digest_of(self._path, self._entries)
 
     def _add(self, entry: os.DirEntry[str]) -> None:
         name = entry.name

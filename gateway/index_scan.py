@@ -18,7 +18,7 @@ from gateway.scan_concurrency import ScanConcurrency
 BACKLOG_ENTRIES = 50_000
 BATCH_ENTRIES = 2_000
 BATCH_SECONDS = 0.1
-# A folder that is not read after this long keeps nobody else from reading.
+# When nothing has come for so long, in seconds, one more thread reads.
 PATIENCE_SECONDS = 0.1
 
 
@@ -34,11 +34,11 @@ class Scan:
     ) -> None:
         self._mount = mount
         self._has_digests = has_digests
-        self._threads = concurrency
+        self._most_threads = concurrency
         self._concurrency = ScanConcurrency(concurrency)
         self._folders = [root]
         self._at_work = 0
-        self._folders_read = 0
+        self._delivered = 0
         self._listings: list[Listing] = []
         self._backlog = 0
         self._stopped = False
@@ -50,7 +50,7 @@ class Scan:
 
     def start(self) -> None:
         """Start the threads."""
-        for number in range(self._threads):
+        for number in range(self._most_threads):
             threading.Thread(target=self._work, name=f"index-scan-{number}", daemon=True).start()
 
     def stop(self) -> None:
@@ -109,39 +109,41 @@ class Scan:
         return bool(self._folders) and self._at_work < self._concurrency.limit
 
     def _await_turn(self) -> None:
-        read_before = self._folders_read
-        self._folder_waits.wait(PATIENCE_SECONDS)
-        if self._folders and self._folders_read == read_before:
-            self._concurrency.rise()
+        before = self._delivered
+        if self._folder_waits.wait(PATIENCE_SECONDS):
+            return
+        # Who waits for room waits for the database.
+        has_room = self._backlog <= BACKLOG_ENTRIES
+        if self._folders and has_room and self._delivered == before:
+            self._concurrency.waited(PATIENCE_SECONDS)
 
     def _scan_folder(self, directory: str) -> None:
         folder = Folder(directory, self._mount, has_digest=self._has_digests)
-        entries, seconds, started = 0, 0.0, time.monotonic()
+        stopwatch = _Stopwatch()
         for listing in folder.read():
-            entries += len(listing.entries)
-            seconds += time.monotonic() - started
+            stopwatch.stop()
             self._deliver(listing, folder.take_folders())
             if self._stopped:
                 return
-            started = time.monotonic()
-        self._leave_folder(entries, seconds)
+            stopwatch.start()
+        self._leave_folder(stopwatch)
 
     def _deliver(self, listing: Listing, folders: list[str]) -> None:
         with self._has_room:
             while self._backlog > BACKLOG_ENTRIES and not self._stopped:
                 self._has_room.wait()
             self._listings.append(listing)
+            self._delivered += 1
             self._backlog += listing.weight
             self._folders += folders
             if self._backlog >= BATCH_ENTRIES:
                 self._listing_waits.notify()
             self._call_for_help()
 
-    def _leave_folder(self, entries: int, seconds: float) -> None:
+    def _leave_folder(self, taken: _Stopwatch) -> None:
         with self._folder_waits:
+            self._concurrency.folder_read(taken.seconds, taken.processor_seconds, self._at_work)
             self._at_work -= 1
-            self._folders_read += 1
-            self._concurrency.folder_read(entries, seconds)
             self._call_for_help()
             if self._is_over():
                 self._folder_waits.notify_all()
@@ -152,3 +154,18 @@ class Scan:
         idle = self._concurrency.limit - max(self._at_work, 1)
         if idle > 0 and self._folders:
             self._folder_waits.notify(min(idle, len(self._folders)))
+
+
+class _Stopwatch:
+    """How long a thread takes, by the clock and of a processor; started when it is made."""
+
+    def __init__(self) -> None:
+        self.seconds = self.processor_seconds = 0.0
+        self.start()
+
+    def start(self) -> None:
+        self._since, self._processor_since = time.monotonic(), time.thread_time()
+
+    def stop(self) -> None:
+        self.seconds += time.monotonic() - self._since
+        self.processor_seconds += time.thread_time() - self._processor_since

@@ -60,7 +60,7 @@ class IndexProgress:
 class Indexer:
     """Indexes folders of the filespaces. One run at a time, over all programs; others wait.
 
-    ``concurrency`` folders are scanned at once, by default ``settings.index_concurrency``.
+    At most ``concurrency`` folders are scanned at once, by default ``settings.index_concurrency``.
     """
 
     def __init__(self, settings: Settings, *, concurrency: int | None = None) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from gateway import index_listing, index_scan
 from gateway.index_scan import Scan
-from gateway.scan_concurrency import WAITED_SECONDS, ScanConcurrency
+from gateway.scan_concurrency import ScanConcurrency
 
 FOLDERS = 24
 
@@ -62,12 +62,56 @@ def test_a_filespace_that_is_waited_for_is_read_by_all_threads(tree, monkeypatch
     assert readers.most == 4
 
 
+def test_large_folders_that_are_waited_for_are_read_by_all_threads(tree, monkeypatch):
+    # Each takes longer to go through than to wait for, and is no reason to read one by one.
+    for number in range(FOLDERS):
+        for frame in range(500):
+            (tree / f"{number:02}" / f"{frame:04}.exr").touch()
+    readers = Readers(monkeypatch, lambda _path: time.sleep(0.05))
+    assert found(Scan(str(tree), str(tree), 4)) == FOLDERS * 502
+    assert readers.most >= 3
+
+
+def test_quick_folders_between_slow_ones_do_not_undo_the_concurrency(tree, monkeypatch):
+    at_once: list[int] = []
+    slow_now: set[str] = set()
+
+    def wait_in_some(path: str) -> None:
+        if path.endswith(("3", "6", "9")):
+            slow_now.add(path)
+            time.sleep(0.1)
+            at_once.append(len(slow_now))
+            slow_now.discard(path)
+
+    for number in range(FOLDERS, 80):
+        (tree / f"{number:02}").mkdir()
+    Readers(monkeypatch, wait_in_some)
+    assert found(Scan(str(tree), str(tree), 4)) == 80 + FOLDERS
+    assert len(at_once) == 24
+    assert sum(count >= 3 for count in at_once) >= 12
+
+
 def test_a_filespace_that_answers_at_once_is_read_by_one_thread(tree, monkeypatch):
     readers = Readers(monkeypatch, lambda _path: time.sleep(0.001))
-    # The clock stands still: no folder takes any time.
-    monkeypatch.setattr(index_scan, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    # The clocks stand still: no folder takes any time.
+    still = SimpleNamespace(monotonic=lambda: 0.0, thread_time=lambda: 0.0)
+    monkeypatch.setattr(index_scan, "time", still)
     monkeypatch.setattr(index_scan, "PATIENCE_SECONDS", 60.0)
     assert found(Scan(str(tree), str(tree), 4)) == 2 * FOLDERS
+    assert readers.most == 1
+
+
+def test_waiting_for_the_database_is_not_taken_for_waiting_for_the_filespace(tree, monkeypatch):
+    readers = Readers(monkeypatch, lambda _path: time.sleep(0.001))
+    still = SimpleNamespace(monotonic=lambda: 0.0, thread_time=lambda: 0.0)
+    monkeypatch.setattr(index_scan, "time", still)
+    monkeypatch.setattr(index_scan, "BACKLOG_ENTRIES", 5)
+    monkeypatch.setattr(index_scan, "PATIENCE_SECONDS", 0.02)
+    scan = Scan(str(tree), str(tree), 4)
+    scan.start()
+    # Nobody fetches: the one reader waits for room, longer than any patience.
+    time.sleep(0.3)
+    assert sum(len(listing.entries) for listing in scan.listings()) == 2 * FOLDERS
     assert readers.most == 1
 
 
@@ -80,30 +124,42 @@ def test_a_folder_that_hangs_keeps_no_other_from_being_read(tree, monkeypatch):
             hanging.append(path)
             assert goes_on.wait(30)
 
+    for number in range(FOLDERS, 1000):
+        (tree / f"{number:03}").mkdir()
     Readers(monkeypatch, hang_in_the_first)
     scan = Scan(str(tree), str(tree), 2)
+    started, seen = time.monotonic(), 0
     scan.start()
-    seen = 0
     for listing in scan.listings():
         seen += len(listing.entries)
-        if seen == 2 * FOLDERS - 1:
-            assert listing.directory not in hanging
+        if seen == 1000 + FOLDERS - 1:
+            # One by one, each after some patience, they would take a hundred seconds.
+            assert time.monotonic() - started < 20
             goes_on.set()
-    assert seen == 2 * FOLDERS
+    assert seen == 1000 + FOLDERS
 
 
-def test_the_concurrency_doubles_after_slow_folders_and_falls_slowly_after_quick_ones():
+def test_the_concurrency_doubles_with_waits_and_falls_when_they_are_made_up_for():
     concurrency = ScanConcurrency(6)
     limits = [concurrency.limit]
-    slow, quick = 2 * WAITED_SECONDS, 0.5 * WAITED_SECONDS
-    for seconds in (slow, slow, slow, quick, quick, slow):
-        concurrency.folder_read(entries=9, seconds=10 * seconds)
+    for seconds in (0.125, 0.125, 0.125):
+        concurrency.folder_read(seconds, processor_seconds=0.001, at_work=4)
         limits.append(concurrency.limit)
-    assert limits == [1, 2, 4, 6, 5, 4, 6]
+    for seconds in (0.125, 0.125, 0.125, 0.125):
+        concurrency.folder_read(seconds, processor_seconds=0.125, at_work=1)
+        limits.append(concurrency.limit)
+    assert limits == [1, 2, 4, 6, 6, 6, 5, 4]
+
+
+def test_what_threads_take_from_each_other_is_no_wait():
+    concurrency = ScanConcurrency(4)
+    concurrency.waited(0.1)
+    concurrency.folder_read(seconds=0.5, processor_seconds=0.1, at_work=4)
+    assert concurrency.limit == 1
 
 
 def test_the_concurrency_is_never_none_and_never_more_than_allowed():
     concurrency = ScanConcurrency(1)
     for seconds in (0.0, 1.0, 0.0):
-        concurrency.folder_read(entries=0, seconds=seconds)
+        concurrency.folder_read(seconds, processor_seconds=0.0, at_work=1)
         assert concurrency.limit == 1

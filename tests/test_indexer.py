@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from indexer_tools import apply_listings, index, mount, read_rows, settings, write, written  # noqa: F401
 
-from gateway.index_listing import Listing
+from gateway.index_listing import Entry, Listing, digest_of
 from gateway.index_table import Changes
 
 
@@ -89,7 +89,8 @@ async def test_names_survive_literally(index, settings, mount, name):
     ],
 )
 async def test_odd_times_of_modification_do_no_harm(settings, mount, ns, stored):
-    listing = Listing(str(mount), [("a", "f", 1, ns, 0o644)], 0, [], [])
+    entries: list[Entry] = [("a", "f", 1, ns, 0o644)]
+    listing = Listing(str(mount), entries, 0, [], [], digest_of(str(mount), entries))
     for added in (1, 0):
         assert apply_listings(settings, mount, listing) == Changes(added, 0, 0)
     assert read_rows(settings)[f"{mount}/a"].modified_at.isoformat() == stored

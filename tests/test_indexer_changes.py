@@ -59,6 +59,26 @@ async def test_the_digests_of_unchanged_folders_are_recognized(settings, index, 
         assert not table._seen.used
 
 
+async def test_of_unchanged_folders_nothing_is_sent_to_the_database(index, mount, monkeypatch):
+    for name in "abc":
+        write(mount / name / "x.mov")
+    sent: list[str] = []
+
+    def note(listing: Listing) -> str:
+        sent.append(listing.directory)
+        return copy_text(listing)
+
+    copy_text = index_table._copy_text
+    monkeypatch.setattr(index_table, "_copy_text", note)
+    await index()
+    assert len(sent) == 4
+    sent.clear()
+    (mount / "b" / "y.mov").touch()
+    await index()
+    # The folder itself, and the one whose entry shows its new time.
+    assert sorted(sent) == [str(mount), f"{mount}/b"]
+
+
 @pytest.mark.parametrize("change", [{"content": "longer"}, {"modified_ns": MODIFIED_NS + 10**7}])
 async def test_a_changed_file_is_no_longer_cached(index, settings, mount, change):
     changed, same = write(mount / "changed"), write(mount / "same")
