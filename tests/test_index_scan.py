@@ -106,11 +106,11 @@ def test_waiting_for_the_database_is_not_taken_for_waiting_for_the_filespace(tre
     still = SimpleNamespace(monotonic=lambda: 0.0, thread_time=lambda: 0.0)
     monkeypatch.setattr(index_scan, "time", still)
     monkeypatch.setattr(index_scan, "BACKLOG_ENTRIES", 5)
-    monkeypatch.setattr(index_scan, "PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(index_scan, "PATIENCE_SECONDS", 0.5)
     scan = Scan(str(tree), str(tree), 4)
     scan.start()
     # Nobody fetches: the one reader waits for room, longer than any patience.
-    time.sleep(0.3)
+    time.sleep(1.2)
     assert sum(len(listing.entries) for listing in scan.listings()) == 2 * FOLDERS
     assert readers.most == 1
 
