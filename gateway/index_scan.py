@@ -96,14 +96,12 @@ class Scan:
 
     def _take_folder(self) -> str | None:
         with self._folder_waits:
-            while not self._may_take_folder():
-                if self._is_over():
-                    return None
+            while not self._is_over():
+                if self._may_take_folder():
+                    self._at_work += 1
+                    return self._folders.pop()
                 self._await_turn()
-            if self._stopped:
-                return None
-            self._at_work += 1
-            return self._folders.pop()
+            return None
 
     def _may_take_folder(self) -> bool:
         return bool(self._folders) and self._at_work < self._concurrency.limit

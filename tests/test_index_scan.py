@@ -51,6 +51,12 @@ class Readers:
                 self._now -= 1
 
 
+def stop_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder takes any time."""
+    still = SimpleNamespace(monotonic=lambda: 0.0, thread_time=lambda: 0.0)
+    monkeypatch.setattr(index_scan, "time", still)
+
+
 def found(scan: Scan) -> int:
     scan.start()
     return sum(len(listing.entries) for listing in scan.listings())
@@ -93,9 +99,7 @@ def test_quick_folders_between_slow_ones_do_not_undo_the_concurrency(tree, monke
 
 def test_a_filespace_that_answers_at_once_is_read_by_one_thread(tree, monkeypatch):
     readers = Readers(monkeypatch, lambda _path: time.sleep(0.001))
-    # The clocks stand still: no folder takes any time.
-    still = SimpleNamespace(monotonic=lambda: 0.0, thread_time=lambda: 0.0)
-    monkeypatch.setattr(index_scan, "time", still)
+    stop_clocks(monkeypatch)
     monkeypatch.setattr(index_scan, "PATIENCE_SECONDS", 60.0)
     assert found(Scan(str(tree), str(tree), 4)) == 2 * FOLDERS
     assert readers.most == 1
@@ -103,8 +107,7 @@ def test_a_filespace_that_answers_at_once_is_read_by_one_thread(tree, monkeypatc
 
 def test_waiting_for_the_database_is_not_taken_for_waiting_for_the_filespace(tree, monkeypatch):
     readers = Readers(monkeypatch, lambda _path: time.sleep(0.001))
-    still = SimpleNamespace(monotonic=lambda: 0.0, thread_time=lambda: 0.0)
-    monkeypatch.setattr(index_scan, "time", still)
+    stop_clocks(monkeypatch)
     monkeypatch.setattr(index_scan, "BACKLOG_ENTRIES", 5)
     monkeypatch.setattr(index_scan, "PATIENCE_SECONDS", 0.5)
     scan = Scan(str(tree), str(tree), 4)
