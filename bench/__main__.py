@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import Measure, shown
-from gateway.server import run
+from gateway.runtime.process import run
 
 MEASURES = ("start", "submit", "poll", "fanout", "warm", "slow", "index", "memory")
 ROUNDS = 5

@@ -11,10 +11,10 @@ import sys
 import aiohttp
 from aiohttp import web
 
-from gateway.events import Event
-from gateway.metrics import Metrics
-from gateway.server import run
-from gateway.wire import lucidlink_message
+from gateway.events.hub import Event
+from gateway.metrics.latest import Metrics
+from gateway.runtime.process import run
+from gateway.schemas.serializers import lucidlink_message
 
 
 async def serve(port: int, url: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from aiohttp import web
 
 from gateway.database import Database
-from gateway.server import run
+from gateway.runtime.process import run
 from gateway.settings import Settings
 
 DATABASE = web.AppKey("DATABASE", Database)

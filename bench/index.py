@@ -15,7 +15,7 @@ import psycopg2
 from bench.measure import Measure, compare
 from bench.stage import scratch_folder, stage
 from gateway.database import connection_arguments
-from gateway.indexer import Indexer
+from gateway.index.indexer import Indexer
 from gateway.settings import Settings
 
 SIZES = (1, 100, 10_000, 100_000)

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from typing import cast
 
-from gateway.server import run
+from gateway.runtime.process import run
 
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

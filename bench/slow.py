@@ -11,9 +11,9 @@ from bench.slow_files import SlowFiles
 from bench.stage import scratch_folder, stage
 from bench.warm import GIB, MIB, JobTimer
 from gateway.database import Database
-from gateway.indexer import Indexer
+from gateway.index.indexer import Indexer
 from gateway.settings import Settings
-from gateway.worker.file_source import FileSource
+from gateway.worker.readers.file_source import FileSource
 from gateway.worker.worker import Worker
 
 LINK = 300_000_000  # bytes per second

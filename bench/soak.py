@@ -25,8 +25,8 @@ import aiohttp
 
 from bench.free_ports import free_port
 from bench.stage import KEY, scratch_folder, stage
-from gateway.indexer import Indexer
-from gateway.server import run
+from gateway.index.indexer import Indexer
+from gateway.runtime.process import run
 from gateway.settings import Settings
 
 FOLDERS, FILES, FILE_SIZE = 20, 50, 16 * 1024

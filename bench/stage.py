@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from gateway.client import GatewayClient, GatewayClientError
-from gateway.embedded_postgres import EmbeddedPostgres
-from gateway.migrations import migrate
+from gateway.database.migrations import migrate
 from gateway.settings import Settings
+from gateway.standalone.postgres import EmbeddedPostgres
 
 KEY = "bench-key"
 START_SECONDS = 30

@@ -15,9 +15,9 @@ from pathlib import Path
 from bench.measure import Measure, compare
 from bench.stage import memory_folder, scratch_folder, stage
 from gateway.database import Database, Notification
-from gateway.indexer import Indexer
-from gateway.job_store import JobRequest, JobStore
-from gateway.jobs import JOBS_CHANNEL, Job, JobStatus
+from gateway.index.indexer import Indexer
+from gateway.job import JOBS_CHANNEL, Job, JobStatus
+from gateway.jobs.store import JobRequest, JobStore
 from gateway.settings import Settings
 from gateway.worker.worker import Worker
 

@@ -39,7 +39,7 @@ from dockerfile_check.dockerfile import (  # noqa: E402
 from dockerfile_check.relay import relay_to  # noqa: E402
 from dockerfile_check.stage import Stage, build  # noqa: E402
 
-from gateway.embedded_postgres import EmbeddedPostgres  # noqa: E402
+from gateway.standalone.postgres import EmbeddedPostgres  # noqa: E402
 
 DATABASE, ROLE = "teamcache_db", "teamcache_user"
 START_SECONDS, STOP_SECONDS = 60, 30

@@ -10,8 +10,8 @@ from gateway.app import ROUTES
 from gateway.openapi.document import describe
 from gateway.openapi.headers import REFUSALS
 from gateway.openapi.route import Route
-from gateway.shapes.answers import Refusal
-from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
+from gateway.schemas.messages import FROM_CLIENT, FROM_GATEWAY
+from gateway.schemas.responses import Refusal
 
 Schema = Mapping[str, Any]
 MESSAGES = {shape.__name__ for shape in (*FROM_CLIENT, *FROM_GATEWAY)}

@@ -20,7 +20,7 @@ from docs import (
     settings_pages,
 )
 from docs.markdown import code, fenced, table
-from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
+from gateway.schemas.messages import FROM_CLIENT, FROM_GATEWAY
 from tests import path_cases
 
 DOCS = Path(__file__).parent

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from docs.markdown import fenced, table
-from gateway import jobs
-from gateway.jobs import ENDED, TRANSITIONS, JobStatus, Progress
-from gateway.wire import readable_size
+from gateway import job
+from gateway.formatting import readable_size
+from gateway.job import ENDED, TRANSITIONS, JobStatus, Progress
 
 MIB = 1024 * 1024
 
@@ -26,7 +26,7 @@ def states_drawn() -> str:
 
 def states_in_text() -> str:
     """The drawing that stands in the code."""
-    _sentence, _, drawing = (inspect.getdoc(jobs) or "").partition("::\n\n")
+    _sentence, _, drawing = (inspect.getdoc(job) or "").partition("::\n\n")
     return fenced("text", textwrap.dedent(drawing))
 
 

@@ -9,11 +9,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docs.markdown import code, table, words
 from gateway.database import Database
-from gateway.jobs import JobStatus
-from gateway.metrics import Metrics
-from gateway.outbox import Outboxes
-from gateway.prometheus import PrometheusMetrics
-from gateway.pulse import Pulse
+from gateway.events.send_buffer import Outboxes
+from gateway.job import JobStatus
+from gateway.metrics.heartbeat import Pulse
+from gateway.metrics.latest import Metrics
+from gateway.metrics.prometheus import PrometheusMetrics
 from gateway.settings import Settings
 
 # A histogram's samples have one more, and names with an ending.

@@ -11,66 +11,61 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import keys
-from gateway.audit import AuditLog
-from gateway.auth import Access, ApiKeys, Scope
-from gateway.client_address import TrustedProxies
-from gateway.cors import open_to_origins
+from gateway import app_keys
+from gateway.auth.access import Access
+from gateway.auth.api_keys import ApiKeys
+from gateway.auth.callers import Scope
+from gateway.auth.jwks import SigningKeys
+from gateway.auth.key_store import KeyStore
+from gateway.auth.nonce_cache import SeenNonces
+from gateway.auth.nonce_store import NonceStore
+from gateway.auth.rate_limits import Limits
+from gateway.auth.signatures import Signatures
+from gateway.auth.tokens import TokenRules, Tokens
 from gateway.database import Database
-from gateway.events import Hub
-from gateway.filespaces import make_filespaces
-from gateway.handlers import (
-    dashboard,
-    documents,
-    health,
-    job_files,
-    jobs,
-    metrics,
-    paths,
-    stream,
-)
-from gateway.handlers.idempotency_key import IDEMPOTENCY_KEY
-from gateway.handlers.requests import expect
-from gateway.idempotency import Idempotency
-from gateway.index_state import IndexState
-from gateway.job_cache import JobCache
-from gateway.job_counts import JobCounts
-from gateway.job_files import JobFiles
-from gateway.job_news import JobNews
-from gateway.job_pages import JobPages
-from gateway.job_store import JobStore
-from gateway.key_store import KeyStore
-from gateway.limits import Limits
-from gateway.metrics import Metrics
-from gateway.middlewares import gate
+from gateway.database.readiness import Readiness
+from gateway.events.hub import Hub
+from gateway.events.job_publisher import JobNews
+from gateway.events.send_buffer import Outboxes
+from gateway.handlers import api_docs, dashboard, health, job_files, jobs, metrics, paths, websocket
+from gateway.http.cors import open_to_origins
+from gateway.http.idempotency_key import IDEMPOTENCY_KEY
+from gateway.http.middleware import gate
+from gateway.http.request_body import expect
+from gateway.index.path_explainer import PathExplainer
+from gateway.index.path_lookup import PathLookup
+from gateway.index.state import IndexState
+from gateway.jobs.cache import JobCache
+from gateway.jobs.counts import JobCounts
+from gateway.jobs.files import JobFiles
+from gateway.jobs.idempotency import Idempotency
+from gateway.jobs.pages import JobPages
+from gateway.jobs.store import JobStore
+from gateway.jobs.submission import Submission
+from gateway.logs.audit import AuditLog
+from gateway.metrics.latest import Metrics
+from gateway.metrics.prometheus import TEXT_FORMATS, PrometheusMetrics
 from gateway.monitors.allowed_paths import AllowedPathsMonitor
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.monitors.api_keys import ApiKeysMonitor
 from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.cancelled_items import CancelledItemsMonitor
-from gateway.monitors.forgetting import ForgettingMonitor
 from gateway.monitors.job_events import JobEventsMonitor
+from gateway.monitors.jwks import signing_keys_monitor
 from gateway.monitors.loop import Monitor, running
-from gateway.monitors.outboxes import OutboxesMonitor
+from gateway.monitors.purge import ForgettingMonitor
 from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
-from gateway.monitors.signing_keys import signing_keys_monitor
+from gateway.monitors.send_buffers import OutboxesMonitor
 from gateway.monitors.worker_limit import WorkerLimitMonitor
-from gateway.mount import Mount
-from gateway.nonce_store import NonceStore
+from gateway.mount.mount import Mount
+from gateway.net.addresses import TrustedProxies
 from gateway.openapi.document import ApiDescription
 from gateway.openapi.headers import TAGGED
 from gateway.openapi.parameters import IF_NONE_MATCH
 from gateway.openapi.route import Answer, Route
-from gateway.outbox import Outboxes
-from gateway.path_explainer import PathExplainer
-from gateway.path_lookup import PathLookup
-from gateway.prometheus import TEXT_FORMATS, PrometheusMetrics
-from gateway.readiness import Readiness
-from gateway.seen_nonces import SeenNonces
-from gateway.settings import Settings
-from gateway.settings_sources import guessed_key_name
-from gateway.shapes.answers import (
+from gateway.schemas.messages import FROM_CLIENT, FROM_GATEWAY
+from gateway.schemas.responses import (
     Alive,
     Health,
     IllHealth,
@@ -83,11 +78,9 @@ from gateway.shapes.answers import (
     PathsResolved,
     S3Report,
 )
-from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
-from gateway.signatures import Signatures
-from gateway.signing_keys import SigningKeys
-from gateway.submission import Submission
-from gateway.tokens import TokenRules, Tokens
+from gateway.settings import Settings
+from gateway.settings.filespaces import make_filespaces
+from gateway.settings.sources import guessed_key_name
 from gateway.web import load_web_files
 from gateway.worker.throttle_store import ThrottleStore
 
@@ -126,16 +119,16 @@ ROUTES = (
     Route("GET", "/api/v1/metrics", metrics.metrics, Access.METRICS,
           (Answer(MetricsReport, media=("application/json", *TEXT_FORMATS), headers=("Vary",)),),
           scope=Scope.METRICS_READ),
-    Route("GET", "/ws", stream.stream, Access.PUBLIC,
+    Route("GET", "/ws", websocket.stream, Access.PUBLIC,
           (Answer(status=101),), refusals=(400, 401, 403, 426, 429),
           from_client=FROM_CLIENT, from_gateway=FROM_GATEWAY),
     Route("GET", "/api/v1/metrics/s3", metrics.s3_metrics, Access.METRICS, (Answer(S3Report),),
           scope=Scope.METRICS_READ),
-    Route("GET", "/api/v1/openapi.json", documents.openapi, Access.PUBLIC,
+    Route("GET", "/api/v1/openapi.json", api_docs.openapi, Access.PUBLIC,
           (Answer(dict[str, Any], headers=TAGGED, description="An OpenAPI 3.1 document."),
            Answer(status=304, headers=TAGGED)), headers=(IF_NONE_MATCH,)),
-    Route("GET", "/docs", documents.page, Access.PUBLIC, is_page=True),
-    Route("GET", "/docs/{file}", documents.page_file, Access.PUBLIC, is_page=True),
+    Route("GET", "/docs", api_docs.page, Access.PUBLIC, is_page=True),
+    Route("GET", "/docs/{file}", api_docs.page_file, Access.PUBLIC, is_page=True),
     Route("GET", "/", dashboard.page, Access.PUBLIC, is_page=True),
     Route("GET", "/dashboard/{file}", dashboard.file, Access.PUBLIC, is_page=True),
     # Mounted in another application, its prefix without a slash.
@@ -157,10 +150,10 @@ def create_app(
     app = web.Application(middlewares=[gate])
     add_collaborators(app, settings)
     if index is not None:
-        app[keys.INDEX_STATE] = index
+        app[app_keys.INDEX_STATE] = index
     add_routes(app, settings)
     app.cleanup_ctx.append(contexts)
-    app.on_shutdown.append(stream.close_all)
+    app.on_shutdown.append(websocket.close_all)
     return app
 
 
@@ -172,42 +165,46 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     job_store = JobStore(database, settings.db_submit_timeout, filespaces)
     lookup = PathLookup(database, mount, filespaces)
 
-    app[keys.SETTINGS] = settings
-    app[keys.FILESPACES] = filespaces
-    app[keys.DATABASE] = database
-    app[keys.READINESS] = Readiness()
-    app[keys.JOB_STORE] = job_store
-    app[keys.JOB_PAGES] = JobPages(job_store)
-    app[keys.JOB_FILES] = JobFiles(database)
-    app[keys.IDEMPOTENCY] = Idempotency(database)
-    app[keys.PATH_EXPLAINER] = PathExplainer(lookup, mount, filespaces)
-    app[keys.SUBMISSION] = Submission(job_store, lookup, mount, filespaces)
-    app[keys.JOB_CACHE] = JobCache(job_store.get)
-    app[keys.JOB_CANCELLED] = asyncio.Event()
-    app[keys.METRICS] = Metrics(settings.s3_region)
-    app[keys.HUB] = Hub()
-    app[keys.JOB_NEWS] = JobNews(app[keys.HUB], app[keys.METRICS])
-    app[keys.OUTBOXES] = Outboxes()
-    app[keys.SOCKETS] = set()
-    app[keys.PROMETHEUS] = PrometheusMetrics(database, app[keys.METRICS], app[keys.OUTBOXES])
-    app[keys.TRUSTED_PROXIES] = TrustedProxies.parse(settings.trusted_proxies)
-    app[keys.API_KEYS] = ApiKeys(
+    app[app_keys.SETTINGS] = settings
+    app[app_keys.FILESPACES] = filespaces
+    app[app_keys.DATABASE] = database
+    app[app_keys.READINESS] = Readiness()
+    app[app_keys.JOB_STORE] = job_store
+    app[app_keys.JOB_PAGES] = JobPages(job_store)
+    app[app_keys.JOB_FILES] = JobFiles(database)
+    app[app_keys.IDEMPOTENCY] = Idempotency(database)
+    app[app_keys.PATH_EXPLAINER] = PathExplainer(lookup, mount, filespaces)
+    app[app_keys.SUBMISSION] = Submission(job_store, lookup, mount, filespaces)
+    app[app_keys.JOB_CACHE] = JobCache(job_store.get)
+    app[app_keys.JOB_CANCELLED] = asyncio.Event()
+    app[app_keys.METRICS] = Metrics(settings.s3_region)
+    app[app_keys.HUB] = Hub()
+    app[app_keys.JOB_NEWS] = JobNews(app[app_keys.HUB], app[app_keys.METRICS])
+    app[app_keys.OUTBOXES] = Outboxes()
+    app[app_keys.SOCKETS] = set()
+    app[app_keys.PROMETHEUS] = PrometheusMetrics(
+        database, app[app_keys.METRICS], app[app_keys.OUTBOXES]
+    )
+    app[app_keys.TRUSTED_PROXIES] = TrustedProxies.parse(settings.trusted_proxies)
+    app[app_keys.API_KEYS] = ApiKeys(
         settings.api_gateway_key.get_secret_value(), settings.allow_demo_key
     )
-    app[keys.KEY_STORE] = KeyStore(database)
-    app[keys.SIGNATURES] = Signatures(app[keys.API_KEYS], settings.signature_window)
-    app[keys.SEEN_NONCES] = SeenNonces()
-    app[keys.NONCE_STORE] = NonceStore(database)
-    app[keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
+    app[app_keys.KEY_STORE] = KeyStore(database)
+    app[app_keys.SIGNATURES] = Signatures(app[app_keys.API_KEYS], settings.signature_window)
+    app[app_keys.SEEN_NONCES] = SeenNonces()
+    app[app_keys.NONCE_STORE] = NonceStore(database)
+    app[app_keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     if settings.jwt_issuer:
-        app[keys.SIGNING_KEYS] = SigningKeys(settings.jwt_algorithms)
-        app[keys.TOKENS] = Tokens(token_rules(settings), app[keys.SIGNING_KEYS])
-    app[keys.LIMITS] = Limits(settings)
-    app[keys.WEB_FILES] = load_web_files()
-    app[keys.DESCRIPTION] = ApiDescription(ROUTES)
-    app[keys.AUDIT_LOG] = AuditLog(settings.audit_log)
-    app[keys.EVENTS] = {route.handler: route.event for route in ROUTES if route.event}
-    app[keys.ACCESS] = {route.handler: route.demand(settings.public_metrics) for route in ROUTES}
+        app[app_keys.SIGNING_KEYS] = SigningKeys(settings.jwt_algorithms)
+        app[app_keys.TOKENS] = Tokens(token_rules(settings), app[app_keys.SIGNING_KEYS])
+    app[app_keys.LIMITS] = Limits(settings)
+    app[app_keys.WEB_FILES] = load_web_files()
+    app[app_keys.DESCRIPTION] = ApiDescription(ROUTES)
+    app[app_keys.AUDIT_LOG] = AuditLog(settings.audit_log)
+    app[app_keys.EVENTS] = {route.handler: route.event for route in ROUTES if route.event}
+    app[app_keys.ACCESS] = {
+        route.handler: route.demand(settings.public_metrics) for route in ROUTES
+    }
 
 
 def token_rules(settings: Settings) -> TokenRules:
@@ -227,30 +224,32 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
     """What runs as long as the application: entered in order, left in reverse."""
     # One stack: a start-up that fails half-way still closes what it opened.
     async with AsyncExitStack() as stack:
-        warn_of_demo_key(app[keys.SETTINGS])
+        warn_of_demo_key(app[app_keys.SETTINGS])
         # In a thread: it waits for a slow disk.
-        stack.push_async_callback(asyncio.to_thread, app[keys.AUDIT_LOG].close)
-        database = app[keys.DATABASE]
+        stack.push_async_callback(asyncio.to_thread, app[app_keys.AUDIT_LOG].close)
+        database = app[app_keys.DATABASE]
         await stack.enter_async_context(database)
         for monitor in make_monitors(app):
-            await stack.enter_async_context(running(monitor, app[keys.PROMETHEUS].pulses))
+            await stack.enter_async_context(running(monitor, app[app_keys.PROMETHEUS].pulses))
         yield
 
 
 def make_monitors(app: web.Application) -> Sequence[Monitor]:
     """What is watched, given the settings."""
-    settings, metrics, hub = app[keys.SETTINGS], app[keys.METRICS], app[keys.HUB]
-    filespaces, readiness = app[keys.FILESPACES], app[keys.READINESS]
-    database, job_store = app[keys.DATABASE], app[keys.JOB_STORE]
-    news, cache = app[keys.JOB_NEWS], app[keys.JOB_CACHE]
+    settings, metrics, hub = app[app_keys.SETTINGS], app[app_keys.METRICS], app[app_keys.HUB]
+    filespaces, readiness = app[app_keys.FILESPACES], app[app_keys.READINESS]
+    database, job_store = app[app_keys.DATABASE], app[app_keys.JOB_STORE]
+    news, cache = app[app_keys.JOB_NEWS], app[app_keys.JOB_CACHE]
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
-        CancelledItemsMonitor(job_store, readiness, app[keys.JOB_CANCELLED]),
-        ForgettingMonitor("idempotency-keys", app[keys.IDEMPOTENCY], readiness),
-        ForgettingMonitor("signature-nonces", app[keys.NONCE_STORE], readiness),
+        CancelledItemsMonitor(job_store, readiness, app[app_keys.JOB_CANCELLED]),
+        ForgettingMonitor("idempotency-keys", app[app_keys.IDEMPOTENCY], readiness),
+        ForgettingMonitor("signature-nonces", app[app_keys.NONCE_STORE], readiness),
         JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
-        ApiKeysMonitor(database, app[keys.KEY_STORE], app[keys.API_KEYS], filespaces, readiness),
-        OutboxesMonitor(app[keys.OUTBOXES]),
+        ApiKeysMonitor(
+            database, app[app_keys.KEY_STORE], app[app_keys.API_KEYS], filespaces, readiness
+        ),
+        OutboxesMonitor(app[app_keys.OUTBOXES]),
         WorkerLimitMonitor(
             ThrottleStore(database), settings.worker_max_bytes_per_second, metrics, readiness
         ),
@@ -258,10 +257,10 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     if settings.allowed_paths:
         monitors.append(AllowedPathsMonitor(filespaces))
     if settings.api_key_file:
-        monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[keys.API_KEYS]))
+        monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[app_keys.API_KEYS]))
     if settings.jwt_issuer:
         issuer, url, file = settings.jwt_issuer, settings.jwt_jwks_url, settings.jwt_jwks_file
-        monitors.append(signing_keys_monitor(app[keys.SIGNING_KEYS], issuer, url, file))
+        monitors.append(signing_keys_monitor(app[app_keys.SIGNING_KEYS], issuer, url, file))
     if settings.backend_ws_url:
         monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespaces))
     if settings.s3_health_bucket:

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from gateway import keys
+from gateway import app_keys
 from gateway.app import create_app
-from gateway.server import serve
+from gateway.server.listener import serve
 from gateway.settings import Settings
 
 
@@ -78,7 +78,7 @@ async def serving(settings: Settings, is_ready: bool = True) -> AsyncIterator[tu
     """A gateway that is served as in production; gives its URL and the application."""
     app = create_app(settings)
     if is_ready:
-        app[keys.READINESS].check = lambda: None  # type: ignore[method-assign]
+        app[app_keys.READINESS].check = lambda: None  # type: ignore[method-assign]
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(app, settings, stop, listening.set_result))
     await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,7 @@
 """A real PostgreSQL for every test that wants one.
 
 Each worker process of pytest runs one server. The role in `Settings` owns its databases and is no
-superuser; what it may not do is done as `gateway.embedded_postgres.SUPERUSER`, see `administer`.
+superuser; what it may not do is done as `gateway.standalone.postgres.SUPERUSER`, see `administer`.
 TEST_POSTGRES_BIN names another PostgreSQL's ``bin`` folder than the wheel's.
 """
 
@@ -27,11 +27,11 @@ from psycopg2 import sql
 from strict_skips import pytest_runtest_makereport  # noqa: F401 - a hook
 
 from gateway.app import create_app
+from gateway.auth.rate_limits import Limits
 from gateway.database import Database
-from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
-from gateway.limits import Limits
 from gateway.settings import Settings
-from gateway.settings_sources import CONFIG_FILE_VARIABLE
+from gateway.settings.sources import CONFIG_FILE_VARIABLE
+from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
 
 pytest_plugins = (
     "reader_kit",
@@ -164,7 +164,7 @@ def empty_database(
 @pytest.fixture(scope="session")
 def template_database(postgres_server: EmbeddedPostgres) -> str:
     """The name of a database that the migrations were applied to, and nothing else."""
-    from gateway.migrations import migrate
+    from gateway.database.migrations import migrate
 
     administer(postgres_server, "CREATE DATABASE {} OWNER {} TEMPLATE template0", TEMPLATE, ROLE)
     asyncio.run(migrate(make_settings(postgres_server, TEMPLATE)))

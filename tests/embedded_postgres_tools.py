@@ -15,8 +15,8 @@ import psycopg2
 import psycopg2.extras
 import pytest
 
-from gateway.embedded_postgres import EmbeddedPostgres
-from gateway.embedded_postgres.account import Account, choose_account
+from gateway.standalone.postgres import EmbeddedPostgres
+from gateway.standalone.postgres.account import Account, choose_account
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 # Commits still reach the kernel, so they survive the death of every process.

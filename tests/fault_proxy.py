@@ -8,7 +8,7 @@ import struct
 from contextlib import suppress
 from typing import Any, Self
 
-from gateway.embedded_postgres import EmbeddedPostgres
+from gateway.standalone.postgres import EmbeddedPostgres
 
 CHUNK = 64 * 1024
 # Closing sends a reset, not an end.

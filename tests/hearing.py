@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gateway.events import METRICS, Event, Hub
+from gateway.events.hub import METRICS, Event, Hub
 
 PATIENCE = 30.0
 

@@ -15,9 +15,9 @@ import pytest
 from psycopg2.extras import NamedTupleCursor
 
 from gateway.database import connection_arguments
-from gateway.index_listing import Listing
-from gateway.index_table import Changes, IndexTable
-from gateway.indexer import Indexer, IndexResult
+from gateway.index.indexer import Indexer, IndexResult
+from gateway.index.listing import Listing
+from gateway.index.table import Changes, IndexTable
 from gateway.settings import Settings
 
 JOB = "b0a1c2d3-0000-4000-8000-000000000001"

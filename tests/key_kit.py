@@ -8,9 +8,9 @@ from typing import Any
 
 import aiohttp
 
-from gateway.auth import Scope
+from gateway.auth.callers import Scope
+from gateway.auth.key_store import KeyStore, NewKey
 from gateway.database import Database
-from gateway.key_store import KeyStore, NewKey
 from gateway.settings import Settings
 
 PATIENCE = 30.0

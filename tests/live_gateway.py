@@ -21,7 +21,7 @@ from aiohttp import web
 from optional_programs import require_program
 
 from bench.free_ports import free_port
-from gateway.sample_media import make_sample_media
+from gateway.cli.sample_media import make_sample_media
 
 BUCKET = "media-cache"
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "examples", "AWS_SECRET_ACCESS_KEY": "only-for-tests"}

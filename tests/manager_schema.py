@@ -8,8 +8,8 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from gateway.embedded_postgres import SUPERUSER
 from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER
 
 OWNER = "teamcache_manager"
 JOB_ID = "0b8c2f5e-4a7d-4e0e-9a53-3c1f0d9b7a11"

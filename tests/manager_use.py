@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gateway.database import Database
-from gateway.job_store import JobRequest, JobStore
-from gateway.jobs import JobStatus
-from gateway.migrations import migrate, pending_statements
+from gateway.database.migrations import migrate, pending_statements
+from gateway.database.sql import load_migrations
+from gateway.job import JobStatus
+from gateway.jobs.store import JobRequest, JobStore
 from gateway.settings import Settings
-from gateway.sql import load_migrations
 from tests.manager_schema import (
     FILE,
     JOB_ID,

@@ -13,10 +13,10 @@ import pytest
 from conftest import ROLE, administer, make_settings
 
 from gateway.database import connection_arguments
-from gateway.embedded_postgres import EmbeddedPostgres
-from gateway.migrations import migrate
+from gateway.database.migrations import migrate
+from gateway.database.sql import load_queries
 from gateway.settings import Settings
-from gateway.sql import load_queries
+from gateway.standalone.postgres import EmbeddedPostgres
 
 DATABASE = "test_plans"
 ROOT = "/media/lucidlink-1"

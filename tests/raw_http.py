@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from gateway import keys
+from gateway import app_keys
 from gateway.app import create_app
-from gateway.server import serve
+from gateway.server.listener import serve
 from gateway.settings import Settings
 
 PATIENCE = 30.0
@@ -28,7 +28,7 @@ async def serving(**changes: Any) -> AsyncIterator[tuple[Any, int]]:
         **{"db_host": "/nowhere", "api_gateway_port": 0, "rate_limit_per_minute": 0} | changes
     )
     app = create_app(settings)
-    app[keys.READINESS].check = lambda: None  # type: ignore[method-assign]
+    app[app_keys.READINESS].check = lambda: None  # type: ignore[method-assign]
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(app, settings, stop, listening.set_result))
     yield app, int((await listening).rpartition(":")[2])

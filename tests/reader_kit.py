@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.worker.file_source import FileSource, PosixFiles
-from gateway.worker.read_task import ReadOutcome, ReadTask
-from gateway.worker.reader_pool import ReaderPool
+from gateway.worker.readers.file_source import FileSource, PosixFiles
+from gateway.worker.readers.pool import ReaderPool
+from gateway.worker.readers.read_task import ReadOutcome, ReadTask
 
 CHUNK = 64 * 1024
 JOB = "0f0e0d0c-0b0a-4908-8706-050403020100"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.free_ports import free_port
-from gateway.sample_media import make_sample_media
+from gateway.cli.sample_media import make_sample_media
 
 START_SECONDS = 60
 

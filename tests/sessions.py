@@ -10,9 +10,9 @@ from typing import Any
 from gateway.database import (
     Database,
 )
-from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from gateway.errors import GatewayError
 from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
 from tests.conftest import ROLE
 from tests.manager_schema import run_as
 

@@ -15,10 +15,10 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from index_rows import run
 
-from gateway import keys
-from gateway.auth import Scope
+from gateway import app_keys
+from gateway.auth.callers import Scope
+from gateway.auth.key_store import KeyStore, NewKey
 from gateway.database import Database
-from gateway.key_store import KeyStore, NewKey
 from gateway.settings import Settings
 
 USUAL = ("@method", "@authority", "@path", "@query")
@@ -108,7 +108,7 @@ async def make_signer(
 async def known_to(app: web.Application, signer: Signer) -> None:
     """Wait until the gateway has heard of the key."""
     async with asyncio.timeout(30):
-        while signer.name not in app[keys.API_KEYS]._signers:
+        while signer.name not in app[app_keys.API_KEYS]._signers:
             await asyncio.sleep(0.01)
 
 

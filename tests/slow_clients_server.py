@@ -14,9 +14,10 @@ import sys
 import uvloop
 from aiohttp import web
 
-from gateway import keys, outbox
+from gateway import app_keys
 from gateway.app import create_app
-from gateway.events import Event, Hub
+from gateway.events import send_buffer
+from gateway.events.hub import Event, Hub
 from gateway.settings import Settings
 
 JOBS = 200
@@ -36,18 +37,18 @@ async def publish(hub: Hub, count: int) -> None:
 
 async def main(settings: Settings) -> None:
     # However slow this machine is: what the deaf cost while they are there is the question.
-    outbox.STALLED_SECONDS = 3600.0  # type: ignore[misc]
+    send_buffer.STALLED_SECONDS = 3600.0  # type: ignore[misc]
     app = create_app(settings)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    await app[keys.JOB_NEWS].has_begun.wait()
+    await app[app_keys.JOB_NEWS].has_begun.wait()
     print(runner.addresses[0][1], flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         gc.collect()
-        await publish(app[keys.HUB], int(line))
-        print(app[keys.OUTBOXES].count, app[keys.OUTBOXES].dropped, flush=True)
+        await publish(app[app_keys.HUB], int(line))
+        print(app[app_keys.OUTBOXES].count, app[app_keys.OUTBOXES].dropped, flush=True)
     await runner.cleanup()
 
 

@@ -17,9 +17,9 @@ from processes import Command, environment, running_command
 from worker_kit import write_tree
 
 from gateway.client import GatewayClient, JobView
-from gateway.embedded_postgres.account import Account
-from gateway.embedded_postgres.shutdown import find_servers
 from gateway.settings import DEMO_KEY
+from gateway.standalone.postgres.account import Account
+from gateway.standalone.postgres.shutdown import find_servers
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 MIB = 1024 * 1024
@@ -74,7 +74,9 @@ def _find_python(account: Account) -> str:
     path = f"PYTHONPATH={environment()['PYTHONPATH']}"
     version = ".".join(map(str, sys.version_info[:2]))
     for python in (sys.executable, f"/usr/bin/python{version}"):
-        tried = account.run(["/usr/bin/env", path, python, "-c", "import gateway.cli.standalone"])
+        tried = account.run(
+            ["/usr/bin/env", path, python, "-c", "import gateway.cli.commands.standalone"]
+        )
         if tried.returncode == 0:
             return python
     return leave_out(f"{account.name} may run no Python {version} here")

@@ -15,16 +15,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from gateway.access_log import AccessLogger
-from gateway.keys import REQUEST_ID
-from gateway.logs import JsonFormatter, LineHandler, TextFormatter
+from gateway.app_keys import REQUEST_ID
+from gateway.logs.logging import JsonFormatter, LineHandler, TextFormatter
+from gateway.server.access_log import AccessLogger
 
 LOGGER = logging.getLogger("aiohttp.access")
 LINES = 500
 # Ends while lines wait: what is left to do then is Python's.
 ENDING_PROCESS = f"""
 import asyncio, logging
-from gateway.logs import configure_logging
+from gateway.logs.logging import configure_logging
 from gateway.settings import Settings
 
 configure_logging(Settings())

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from conftest import StartApi, make_public_folder
 
-from gateway.auth import ApiKeys
+from gateway.app_keys import API_KEYS
+from gateway.auth.api_keys import ApiKeys
 from gateway.errors import Unauthorized
-from gateway.keys import API_KEYS
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.monitors.loop import running
+from gateway.runtime.small_file import LONGEST_FILE
 from gateway.settings import DEMO_KEY
-from gateway.small_file import LONGEST_FILE
 
 OWN = "the-key-of-the-settings"
 PATIENCE = 30.0

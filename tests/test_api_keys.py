@@ -12,15 +12,17 @@ from conftest import StartApi, administer, change, make_settings, wait_until_rea
 from index_rows import add_files, run
 from key_kit import JOBS, change_key, known_to, make_key, status, until_status
 
-from gateway import keys
+from gateway import app_keys
 from gateway.app import ROUTES, create_app
-from gateway.auth import REMEMBERED_CALLERS, Access, ApiKeys, Rights, Scope, StoredKey, digest_of
-from gateway.embedded_postgres import EmbeddedPostgres
+from gateway.auth.access import Access
+from gateway.auth.api_keys import REMEMBERED_CALLERS, ApiKeys, StoredKey, digest_of
+from gateway.auth.callers import Rights, Scope
+from gateway.auth.key_secret import LENGTH, is_secret, make_secret
+from gateway.database.migrations import migrate
 from gateway.errors import Starting, Unauthorized
-from gateway.key_secret import LENGTH, is_secret, make_secret
-from gateway.migrations import migrate
 from gateway.openapi.route import Route
 from gateway.settings import Settings
+from gateway.standalone.postgres import EmbeddedPostgres
 
 JOB = f"{JOBS}/7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10"
 RESOLVE = "/api/v1/paths/resolve"
@@ -287,7 +289,7 @@ async def test_each_key_has_the_limits_that_were_given_to_it(
         await make_key(database_settings, "usual"),
     ]
     async with asyncio.timeout(30):
-        while len(api.server.app[keys.API_KEYS]._stored or ()) < 3:
+        while len(api.server.app[app_keys.API_KEYS]._stored or ()) < 3:
             await asyncio.sleep(0.01)
     for secret, requests, polls in zip(secrets, (2, None, 1), (3, None, 1), strict=True):
         headers = {"X-API-Key": secret}
@@ -328,7 +330,7 @@ async def test_a_scope_that_only_newer_gateways_know_grants_nothing_here(
 async def test_a_role_that_may_not_read_the_keys_is_granted_it_by_the_owner(
     empty_database: Settings, postgres_server: EmbeddedPostgres
 ) -> None:
-    from gateway.migrations import pending_statements
+    from gateway.database.migrations import pending_statements
 
     await migrate(empty_database)
     administer(postgres_server, "CREATE ROLE {} LOGIN", "keyless")

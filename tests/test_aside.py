@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from conftest import StartApi
 
-from gateway.aside import LARGE, compute
-from gateway.database import ROWS_AT_ONCE, Database
+from gateway.database import Database
+from gateway.database.database import ROWS_AT_ONCE
+from gateway.runtime.offload import LARGE, compute
 from gateway.settings import Settings
 
 JOBS = "/api/v1/cache/jobs"
@@ -32,12 +33,12 @@ async def test_an_error_of_what_is_computed_comes_out(amount: int) -> None:
 @pytest.mark.parametrize(
     "function",
     [
-        "gateway.handlers.requests._parse",
+        "gateway.http.request_body._parse",
         "gateway.handlers.jobs.resolve_all",
-        "gateway.path_lookup.array_literal",
-        "gateway.submission._split",
-        "gateway.submission._job_request",
-        "gateway.job_store._parameters",
+        "gateway.index.path_lookup.array_literal",
+        "gateway.jobs.submission._split",
+        "gateway.jobs.submission._job_request",
+        "gateway.jobs.store._parameters",
     ],
 )
 async def test_the_loop_computes_nothing_of_a_submit_of_many_names(

@@ -16,13 +16,13 @@ from key_kit import JOBS, known_to, make_key
 from processes import environment, running_command
 from stream_kit import listening
 
-from gateway import keys
+from gateway import app_keys
 from gateway.app import create_app
-from gateway.audit import AUDIT, LONGEST_TEXT, AuditLog
-from gateway.auth import Scope
+from gateway.auth.callers import Scope
+from gateway.auth.key_secret import make_secret
 from gateway.errors import SettingsError
-from gateway.key_secret import make_secret
-from gateway.logs import configure_logging
+from gateway.logs.audit import AUDIT, LONGEST_TEXT, AuditLog
+from gateway.logs.logging import configure_logging
 from gateway.settings import Settings
 
 UNKNOWN = f"{JOBS}/7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10"
@@ -41,7 +41,7 @@ async def api(start_api: StartApi, database_settings: Settings, path: Path) -> A
 
 async def lines_of(api: Any, path: Path) -> list[dict[str, Any]]:
     """All lines, when those of what was answered are written."""
-    await asyncio.to_thread(api.app[keys.AUDIT_LOG].flush)
+    await asyncio.to_thread(api.app[app_keys.AUDIT_LOG].flush)
     return lines(path)
 
 
@@ -136,7 +136,7 @@ async def test_a_stranger_writes_ten_lines_a_minute_at_most(
 async def test_a_mutation_that_fails_is_written_as_failed(
     api: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gateway.job_store import JobStore
+    from gateway.jobs.store import JobStore
 
     async def fail(*_arguments: Any) -> None:
         raise RuntimeError("a fault")
@@ -235,7 +235,7 @@ async def test_a_log_that_cannot_be_written_any_more_stops_no_request_and_is_tol
     path.parent.rename(path.parent.with_suffix(".away"))
     for _ in range(3):
         assert (await api.delete(UNKNOWN)).status == 404
-        await asyncio.to_thread(api.app[keys.AUDIT_LOG].flush)
+        await asyncio.to_thread(api.app[app_keys.AUDIT_LOG].flush)
     told = [r for r in caplog.records if "audit log cannot be written" in r.getMessage()]
     assert len(told) == 1
     path.parent.with_suffix(".away").rename(path.parent)

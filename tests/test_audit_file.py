@@ -13,8 +13,9 @@ import pytest
 from conftest import StartApi
 from key_kit import JOBS
 
-from gateway import audit_file, keys
-from gateway.audit_file import AuditFile
+from gateway import app_keys
+from gateway.logs import audit_file
+from gateway.logs.audit_file import AuditFile
 
 UNKNOWN = f"{JOBS}/7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10"
 
@@ -82,7 +83,7 @@ async def test_requests_are_answered_while_the_file_takes_nothing(
         headers = {"X-Request-ID": f"request-{number:02}"}
         assert (await api.delete(UNKNOWN, headers=headers)).status == 404
     stalled.make_room()
-    assert await asyncio.to_thread(api.app[keys.AUDIT_LOG].flush) is None
+    assert await asyncio.to_thread(api.app[app_keys.AUDIT_LOG].flush) is None
     told = [line.partition('"requestId":"')[2][:10] for line in stalled.read()]
     assert told == [f"request-{number:02}" for number in range(20)]
 

@@ -10,7 +10,7 @@ from conftest import StartApi
 from index_rows import run
 from test_backend_monitor import FILE, STATS, VARNISH
 
-from gateway.keys import METRICS
+from gateway.app_keys import METRICS
 
 
 async def test_clients_of_the_api_see_what_the_backend_says(

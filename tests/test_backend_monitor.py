@@ -16,8 +16,8 @@ from hearing import Ear
 
 from bench.free_ports import free_port
 from gateway.errors import Unavailable
-from gateway.events import Hub, files_topic
-from gateway.metrics import Metrics
+from gateway.events.hub import Hub, files_topic
+from gateway.metrics.latest import Metrics
 from gateway.monitors import backend as backend_module
 from gateway.monitors.backend import BackendMonitor
 from gateway.monitors.loop import running

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from reader_kit import Clock
 
-from gateway.worker.batch_pace import (
+from gateway.worker.batch_backoff import (
     FIRST_PAUSE,
     FORGET_SECONDS,
     LONGEST_PAUSE,

@@ -64,7 +64,7 @@ async def test_a_submit_that_never_gets_its_turn_is_told_when_to_come_back(
     with jobs_locked(database_settings):
         submits = [asyncio.create_task(submit(api)) for _ in range(POOL // 2)]
         await until_ours(database_settings, POOL // 2, WAITING)
-        monkeypatch.setattr("gateway.database.SLOW_TURN_SECONDS", 0.1)
+        monkeypatch.setattr("gateway.database.database.SLOW_TURN_SECONDS", 0.1)
         response = await api.post(JOBS, json={"directories": ["a"]})
         assert response.status == 503
         assert response.headers["Retry-After"] == "10"
@@ -96,7 +96,7 @@ async def test_who_asks_what_paths_mean_is_not_told_of_jobs(
     with jobs_locked(database_settings):
         submits = [asyncio.create_task(submit(api)) for _ in range(POOL // 2)]
         await until_ours(database_settings, POOL // 2, WAITING)
-        monkeypatch.setattr("gateway.database.SLOW_TURN_SECONDS", 0.1)
+        monkeypatch.setattr("gateway.database.database.SLOW_TURN_SECONDS", 0.1)
         response = await api.post("/api/v1/paths/resolve", json={"paths": ["a"]})
         assert (await response.json())["error"] == (
             "Too many paths are being looked up, please try again later"
@@ -108,7 +108,7 @@ async def test_who_asks_what_paths_mean_is_not_told_of_jobs(
 async def test_a_submit_that_hangs_up_while_it_waits_gives_its_turn_back(
     empty_database: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.database.SLOW_TURN_SECONDS", 20.0)
+    monkeypatch.setattr("gateway.database.database.SLOW_TURN_SECONDS", 20.0)
     async with Database(empty_database.model_copy(update={"db_pool_size": 1})) as database:
         async with database.slow_turn("of them"):
             waiting = [asyncio.create_task(take_turn(database)) for _ in range(3)]
@@ -117,7 +117,7 @@ async def test_a_submit_that_hangs_up_while_it_waits_gives_its_turn_back(
         with pytest.raises(asyncio.CancelledError):
             await waiting[0]
         await asyncio.gather(*waiting[1:])
-        monkeypatch.setattr("gateway.database.SLOW_TURN_SECONDS", 0.01)
+        monkeypatch.setattr("gateway.database.database.SLOW_TURN_SECONDS", 0.01)
         async with database.slow_turn("of them"):
             with pytest.raises(Unavailable, match="Too many of them"):
                 await take_turn(database)

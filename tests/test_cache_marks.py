@@ -11,11 +11,11 @@ import pytest
 from worker_kit import Bench, counters, query
 
 from gateway.database import connection_arguments
-from gateway.tasks import beside
+from gateway.runtime.tasks import beside
 from gateway.worker import cache_marks
 from gateway.worker.cache_marks import CacheMarks
+from gateway.worker.in_flight import ItemReport
 from gateway.worker.item_store import ItemStore
-from gateway.worker.ledger import ItemReport
 
 
 @contextmanager
@@ -185,7 +185,7 @@ async def test_a_job_whose_end_nobody_followed_up_is_found_by_another_worker(
     bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.worker.item_store.OVERLOOKED_SECONDS", 0)
-    monkeypatch.setattr("gateway.worker.schedule.TIDY_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.worker.pacing.TIDY_SECONDS", 0.1)
     monkeypatch.setattr("gateway.worker.worker.IDLE_SECONDS", 0.1)
     await read_two(bench, item_store)
     assert len(query(bench.settings, UNMARKED_JOBS)) == 1

@@ -6,8 +6,8 @@ import asyncio
 
 from worker_kit import Bench, item_states
 
+from gateway.database.readiness import Readiness
 from gateway.monitors.cancelled_items import AGAIN_SECONDS, CancelledItemsMonitor
-from gateway.readiness import Readiness
 from gateway.worker.item_store import ItemStore, LockedItems, Small
 
 

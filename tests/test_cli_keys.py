@@ -15,9 +15,9 @@ from index_rows import run
 from key_kit import known_to, status, until_status
 from processes import environment
 
-from gateway.auth import digest_of
+from gateway.auth.api_keys import digest_of
+from gateway.auth.key_secret import is_secret
 from gateway.cli.key_options import End
-from gateway.key_secret import is_secret
 from gateway.settings import Settings
 
 

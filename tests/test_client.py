@@ -19,14 +19,14 @@ from stream_kit import PATIENCE
 from test_job_api import UNKNOWN_ID, change_job, make_job
 from worker_kit import open_bench
 
-from gateway import client as client_module
-from gateway import keys
+from gateway import app_keys
 from gateway.app import create_app
 from gateway.client import GatewayClient, GatewayClientError, JobChange
-from gateway.events import Event, job_topic
-from gateway.jobs import JobStatus, Progress
+from gateway.client import client as client_module
+from gateway.events.hub import Event, job_topic
+from gateway.job import JobStatus, Progress
+from gateway.schemas.serializers import job_message
 from gateway.settings import Settings
-from gateway.wire import job_message
 
 KEY = "a-secret-of-our-own"
 
@@ -46,7 +46,7 @@ class Server:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.settings.api_gateway_port).start()
         async with asyncio.timeout(PATIENCE):
-            await self.app[keys.JOB_NEWS].has_begun.wait()
+            await self.app[app_keys.JOB_NEWS].has_begun.wait()
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -193,7 +193,7 @@ async def test_where_the_rate_limit_refuses_the_client_waits_as_it_is_told(
     async def waiting(seconds: float) -> None:
         if seconds >= 1:
             waits.append(seconds)
-            limits = server.app[keys.LIMITS]
+            limits = server.app[app_keys.LIMITS]
             for buckets in (limits._requests, limits._polls):
                 buckets._buckets.clear()
         await sleep(0)
@@ -238,7 +238,7 @@ async def test_what_the_snapshot_showed_already_is_no_change(
     await watching.until(lambda one: one.kind == "snapshot")
     nothing = Progress(2, 0, 0, 0, 0, 0)
     late = job_message("job-created", job_id, JobStatus.PENDING, nothing, None)
-    server.app[keys.HUB].publish(Event(late, topics=(job_topic(job_id),), job_id=job_id))
+    server.app[app_keys.HUB].publish(Event(late, topics=(job_topic(job_id),), job_id=job_id))
     run(database_settings, "UPDATE cache_jobs SET status = 'cancelled'")
     assert await watching.end() == ["snapshot", "job-cancelled"]
 
@@ -319,9 +319,9 @@ async def test_who_stops_watching_leaves_no_connection_behind(
     job_id = make_job(database_settings)
     async with aclosing(client.watch(job_id)) as changes:
         await anext(changes)
-        assert len(server.app[keys.SOCKETS]) == 1
+        assert len(server.app[app_keys.SOCKETS]) == 1
     async with asyncio.timeout(PATIENCE):
-        while server.app[keys.SOCKETS]:
+        while server.app[app_keys.SOCKETS]:
             await asyncio.sleep(0)
 
 

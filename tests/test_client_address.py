@@ -15,14 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.app import create_app
-from gateway.client_address import (
-    TrustedProxies,
-    came_over_loopback,
-    household_of,
-    read_address,
-)
+from gateway.auth.rate_limits import Limits
 from gateway.errors import SettingsError
-from gateway.limits import Limits
+from gateway.net.addresses import TrustedProxies, came_over_loopback, household_of, read_address
 from gateway.settings import DEMO_KEY, Settings
 
 JOBS = "/api/v1/cache/jobs"

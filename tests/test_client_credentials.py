@@ -14,9 +14,9 @@ from issuer_kit import RunningIssuer, running_issuer
 from test_client import KEY, Server, StartServer, start_server  # noqa: F401
 from test_job_api import UNKNOWN_ID
 
-from gateway import keys
+from gateway import app_keys
 from gateway.cli.client_settings import load_client_settings
-from gateway.cli.proof_choice import ShownToken
+from gateway.cli.credentials import ShownToken
 from gateway.client import GatewayClient, GatewayClientError
 
 PATIENCE = 30.0
@@ -32,7 +32,7 @@ def issuer() -> Iterator[RunningIssuer]:
 async def server(start_server: StartServer, issuer: RunningIssuer) -> Server:  # noqa: F811
     started: Server = await start_server(**issuer.settings)
     async with asyncio.timeout(PATIENCE):
-        while not started.app[keys.SIGNING_KEYS].are_known:
+        while not started.app[app_keys.SIGNING_KEYS].are_known:
             await asyncio.sleep(0.01)
     return started
 

@@ -16,10 +16,9 @@ from test_client import KEY, Server, StartServer, Watching, start_server  # noqa
 from test_job_api import UNKNOWN_ID, make_job
 
 import gateway
-from gateway import client as client_module
-from gateway import client_views
-from gateway.client import GatewayClient, GatewayClientError, GatewayUnreachable, JobChange
-from gateway.client_texts import read_wait
+from gateway.client import GatewayClient, GatewayClientError, GatewayUnreachable, JobChange, models
+from gateway.client import client as client_module
+from gateway.client.parsing import read_wait
 from gateway.settings import Settings
 
 Answer = Callable[[], web.Response]
@@ -258,17 +257,17 @@ def test_what_a_message_leaves_out_stays_as_it_was() -> None:
         "createdAt": "2026-11-24T10:00:00.000Z", "startedAt": None, "completedAt": None,
         "eta": {"seconds": 9}, "throughput": {"mbps": 2.5},
     }  # fmt: skip
-    job, _file = client_views.take(None, {"type": "snapshot", "job": shown})
+    job, _file = models.take(None, {"type": "snapshot", "job": shown})
     message = {"type": "job-progress", "jobId": "1", "status": "running", "error": None}
-    job, _file = client_views.take(job, message | {"progress": progress})
+    job, _file = models.take(job, message | {"progress": progress})
     assert job is not None
     assert (job.seconds_left, job.mbps) == (9, 2.5)
     dropped = {"type": "events-dropped", "jobId": "1", "count": 3}
-    assert client_views.take(job, dropped) == (job, None)
-    job, _file = client_views.take(job, message | {"status": "completed", "progress": progress})
+    assert models.take(job, dropped) == (job, None)
+    job, _file = models.take(job, message | {"status": "completed", "progress": progress})
     assert job is not None
     assert (job.seconds_left, job.mbps, job.created_at is None) == (None, None, False)
 
 
 def test_a_change_is_what_the_watch_yields() -> None:
-    assert JobChange is client_views.JobChange
+    assert JobChange is models.JobChange

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from raw_http import JOBS, LIVE, PATIENCE, Raw, serving
 
-from gateway import connections, http_connection, keys
-from gateway.connections import Connections, Place
-from gateway.handlers import requests
+from gateway import app_keys
+from gateway.http import request_body
+from gateway.server import connection, connection_limit
+from gateway.server.connection_limit import Connections, Place
 from gateway.settings import Settings
 
 WHOLE = LIVE + b"\r\n"
 BUSY = JOBS + b"Content-Length: 99\r\n\r\n{"
-FULL = http_connection.FULL_SENTENCE
+FULL = connection.FULL_SENTENCE
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ async def drip(raw: Raw, data: bytes, until: Coroutine[Any, Any, Any]) -> Any:
 async def test_a_body_that_drips_is_not_waited_for(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(request_body, "BODY_SECONDS", 0.3)
     raw = await Raw.open(port)
     raw.send(JOBS + b"Content-Length: 100000\r\n\r\n{")
     assert (await drip(raw, b" ", raw.answer()))[0] == 408
@@ -50,8 +51,8 @@ async def test_a_body_that_drips_is_not_waited_for(
 async def test_a_body_that_comes_steadily_may_take_longer(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "BODY_SECONDS", 0.3)
-    monkeypatch.setattr(requests, "BODY_RATE", 1)
+    monkeypatch.setattr(request_body, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(request_body, "BODY_RATE", 1)
     raw = await Raw.open(port)
     raw.send(JOBS + b"Content-Length: 100\r\n\r\n" + b"{}".ljust(10))
     # Far longer than 0.3 s in all: each byte buys a second.
@@ -66,8 +67,8 @@ async def test_a_body_that_comes_steadily_may_take_longer(
 async def test_a_body_that_stops_is_not_waited_for_because_much_of_it_came(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(requests, "BODY_RATE", 1)
+    monkeypatch.setattr(request_body, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(request_body, "BODY_RATE", 1)
     raw = await Raw.open(port)
     status, _ = await raw.ask(JOBS + b"Content-Length: 100000\r\n\r\n" + b"{" * 50_000)
     assert status == 408
@@ -78,7 +79,7 @@ async def test_a_body_that_stops_is_not_waited_for_because_much_of_it_came(
 async def test_a_head_that_drips_is_not_waited_for(
     port: int, monkeypatch: pytest.MonkeyPatch, asked_before: bool
 ) -> None:
-    monkeypatch.setattr(http_connection, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.3)
     raw = await Raw.open(port)
     if asked_before:
         assert (await raw.ask(WHOLE))[0] == 200
@@ -111,9 +112,9 @@ async def test_a_giant_head_is_refused(port: int, head: bytes) -> None:
 async def test_an_answer_that_nobody_takes_is_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr(http_connection, "ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(http_connection, "ANSWER_RATE", 1 << 30)
+    monkeypatch.setattr(connection_limit, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "ANSWER_RATE", 1 << 30)
     async with serving() as (_, port):
         other = await Raw.open(port)
         assert (await other.ask(WHOLE))[0] == 200
@@ -166,7 +167,7 @@ async def test_where_all_are_busy_health_is_answered_and_others_are_told_to_come
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serving(max_connections=3) as (app, port):
-        app[keys.READINESS].reason = None
+        app[app_keys.READINESS].reason = None
         busy = await fill(port, 3, BUSY)
         await until_busy(app, port)
         for path, status in (
@@ -213,7 +214,7 @@ async def until_served(port: int) -> None:
 async def test_those_who_find_no_place_even_at_the_door_are_told_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "DOOR_PLACES", 0)
+    monkeypatch.setattr(connection_limit, "DOOR_PLACES", 0)
     async with serving(max_connections=2) as (app, port):
         busy = await fill(port, 2, BUSY)
         await until_busy(app, port)
@@ -254,7 +255,7 @@ async def test_a_share_of_the_idle_makes_room_at_once(caplog: pytest.LogCaptureF
 async def test_busy_connections_stay(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     room = Connections(2)
-    for place in (*[Place.INSIDE] * 2, *[Place.DOOR] * connections.DOOR_PLACES, Place.NONE):
+    for place in (*[Place.INSIDE] * 2, *[Place.DOOR] * connection_limit.DOOR_PLACES, Place.NONE):
         assert room.add(Idler(None)) is place
     late = Idler(7.0)
     assert room.add(late) is Place.NONE
@@ -266,5 +267,5 @@ async def test_busy_connections_stay(caplog: pytest.LogCaptureFixture) -> None:
 def test_there_are_never_more_connections_than_descriptors(
     monkeypatch: pytest.MonkeyPatch, descriptors: int, limit: int
 ) -> None:
-    monkeypatch.setattr(http_connection, "descriptor_limit", lambda: descriptors)
-    assert http_connection.connections_limit(Settings()) == limit
+    monkeypatch.setattr(connection, "descriptor_limit", lambda: descriptors)
+    assert connection.connections_limit(Settings()) == limit

@@ -13,10 +13,10 @@ from gateway.database import (
     blocking_connection,
     connection_arguments,
 )
-from gateway.database_errors import first_line
-from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
+from gateway.database.errors import first_line
 from gateway.errors import DatabaseUnavailable, GatewayError, PermissionDenied, StatementFailed
 from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
 from tests.manager_schema import run_as
 from tests.sessions import (
     SLEEP,

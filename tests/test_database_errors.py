@@ -11,10 +11,10 @@ import pytest
 from conftest import WITHOUT_DURABILITY, change
 
 from gateway.database import Database, blocking_connection, describe_outage
-from gateway.embedded_postgres import EmbeddedPostgres
+from gateway.database.migrations import migrate
 from gateway.errors import DatabaseUnavailable
-from gateway.migrations import migrate
 from gateway.settings import Settings
+from gateway.standalone.postgres import EmbeddedPostgres
 
 SECRET = "a-secret-password"
 

@@ -18,12 +18,12 @@ from index_rows import add_files
 from test_job_api import make_job
 from worker_kit import GatedFiles, counters, happens, item_states, open_bench
 
-from gateway import database as database_module
-from gateway import keys
-from gateway.connection_arguments import NETWORK_SECONDS
+from gateway import app_keys
 from gateway.database import Database
+from gateway.database import database as database_module
+from gateway.database.arguments import NETWORK_SECONDS
 from gateway.errors import DatabaseUnavailable
-from gateway.jobs import JobStatus
+from gateway.job import JobStatus
 from gateway.settings import Settings
 from tests.sessions import SLEEP, watch_loop
 
@@ -109,7 +109,7 @@ async def test_requests_are_answered_503_in_bounded_time_and_all_recovers(
     api: Any, database_settings: Settings, proxy: FaultProxy, fault: Fault
 ) -> None:
     job_id = make_job(database_settings)
-    database = api.server.app[keys.DATABASE]
+    database = api.server.app[app_keys.DATABASE]
     watch_loop()
     # Several connections are there already when it happens.
     await asyncio.gather(*(api.get(JOBS) for _ in range(8)))

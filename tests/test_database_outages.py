@@ -11,9 +11,9 @@ from contextlib import closing, suppress
 import pytest
 
 from gateway.database import Database
-from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from gateway.errors import DatabaseUnavailable, StatementFailed
 from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
 from tests.manager_schema import connect_as, run_as
 from tests.sessions import (
     OURS,
@@ -115,7 +115,7 @@ async def test_a_connection_that_cannot_be_prepared_is_closed(
 ) -> None:
     complaints = watch_loop()
     async with Database(empty_database) as database:
-        monkeypatch.setattr("gateway.database.NOTICE_LOST_CLIENTS", "SELECT 1/0")
+        monkeypatch.setattr("gateway.database.database.NOTICE_LOST_CLIENTS", "SELECT 1/0")
         for _ in range(3):
             with pytest.raises(StatementFailed):
                 await database.fetch("SELECT 1")

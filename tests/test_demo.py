@@ -17,7 +17,7 @@ from processes import environment, run_command, running_command
 from terminals import on_terminal
 
 from bench.free_ports import free_port
-from gateway.embedded_postgres.shutdown import find_servers
+from gateway.standalone.postgres.shutdown import find_servers
 
 
 async def test_the_demo_shows_a_job_from_nothing_to_completed(public_folder: Path) -> None:

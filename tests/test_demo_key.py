@@ -16,9 +16,9 @@ from conftest import UNLIMITED, StartApi, change, wait_until_ready
 from multidict import CIMultiDict
 
 from gateway.app import create_app
-from gateway.auth import ApiKeys
+from gateway.auth.api_keys import ApiKeys
 from gateway.errors import Unauthorized
-from gateway.forwarded import is_local
+from gateway.http.forwarded import is_local
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.settings import DEMO_KEY, Settings
 

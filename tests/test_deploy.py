@@ -21,7 +21,7 @@ from optional_programs import require_program
 
 from gateway.cli import COMMANDS
 from gateway.settings import DEMO_KEY, Settings
-from gateway.settings_sources import CONFIG_FILE_VARIABLE
+from gateway.settings.sources import CONFIG_FILE_VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEPLOY = REPOSITORY / "deploy"
@@ -146,7 +146,9 @@ def test_the_image_is_not_built_from(path):
     assert read_ignored(REPOSITORY / ".dockerignore").covers(path)
 
 
-@pytest.mark.parametrize("path", ["pyproject.toml", "gateway/app.py", "gateway/sql/jobs.sql"])
+@pytest.mark.parametrize(
+    "path", ["pyproject.toml", "gateway/app.py", "gateway/database/sql/jobs.sql"]
+)
 def test_the_image_is_built_from(path):
     assert not read_ignored(REPOSITORY / ".dockerignore").covers(path)
 

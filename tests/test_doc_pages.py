@@ -17,10 +17,10 @@ from docs.settings_pages import groups
 from gateway.cli import USING
 from gateway.cli.client_settings import NAMES
 from gateway.cli.exit_codes import ExitCode
-from gateway.filespaces import make_filespaces
+from gateway.metrics.prometheus import PREFIX
 from gateway.paths.client_roots import CLIENT_ROOTS
-from gateway.prometheus import PREFIX
 from gateway.settings import Settings
+from gateway.settings.filespaces import make_filespaces
 from tests.path_cases import LISTED
 
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -32,7 +32,7 @@ LINKING = [
     ),
 ]
 HOW_TO_FILES = sorted((DOCS.parent / "examples" / "how-to").glob("*.*"))
-PROMETHEUS = (DOCS.parent / "gateway" / "prometheus.py").read_text(encoding="utf-8")
+PROMETHEUS = (DOCS.parent / "gateway" / "metrics" / "prometheus.py").read_text(encoding="utf-8")
 
 
 def relative_name(page: Path) -> str:

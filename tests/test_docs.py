@@ -14,7 +14,7 @@ from conftest import UNLIMITED, StartApi, change
 from optional_programs import require_package
 
 from gateway.app import ROUTES, create_app
-from gateway.handlers.documents import OUR_FILES, OURS, UI_FILES
+from gateway.handlers.api_docs import OUR_FILES, OURS, UI_FILES
 from gateway.settings import Settings
 
 PATIENCE = 20_000

@@ -27,10 +27,10 @@ from embedded_postgres_tools import (
     write_script,
 )
 
-from gateway.embedded_postgres import SUPERUSER
-from gateway.embedded_postgres.account import Account
-from gateway.embedded_postgres.shutdown import find_servers
 from gateway.errors import EmbeddedPostgresError
+from gateway.standalone.postgres import SUPERUSER
+from gateway.standalone.postgres.account import Account
+from gateway.standalone.postgres.shutdown import find_servers
 
 
 def test_a_first_start_makes_the_cluster_the_role_and_its_database(make_server: Make) -> None:

@@ -22,9 +22,9 @@ from embedded_postgres_tools import (
     write_script,
 )
 
-from gateway.embedded_postgres.account import Account, find_blocked
-from gateway.embedded_postgres.binaries import Binaries, find_binaries, make_reachable
 from gateway.errors import EmbeddedPostgresError
+from gateway.standalone.postgres.account import Account, find_blocked
+from gateway.standalone.postgres.binaries import Binaries, find_binaries, make_reachable
 
 
 @AS_ROOT
@@ -76,7 +76,7 @@ def test_a_user_without_a_name_is_told_so(make_server: Make) -> None:
 def test_root_is_told_when_there_is_nobody_to_run_it_as(
     make_server: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.embedded_postgres.account.UNPRIVILEGED", ("no-such-account",))
+    monkeypatch.setattr("gateway.standalone.postgres.account.UNPRIVILEGED", ("no-such-account",))
     with pytest.raises(EmbeddedPostgresError, match="no account named no-such-account"):
         make_server(fresh=True).start()
 

@@ -25,11 +25,11 @@ from embedded_postgres_tools import (
     write_script,
 )
 
-from gateway.embedded_postgres import SUPERUSER, Patience, shutdown
-from gateway.embedded_postgres.binaries import find_binaries
-from gateway.embedded_postgres.log import pick_reason
-from gateway.embedded_postgres.shutdown import find_servers, read_startup_progress
 from gateway.errors import EmbeddedPostgresError
+from gateway.standalone.postgres import SUPERUSER, Patience, shutdown
+from gateway.standalone.postgres.binaries import find_binaries
+from gateway.standalone.postgres.log import pick_reason
+from gateway.standalone.postgres.shutdown import find_servers, read_startup_progress
 
 # What a kill -9 leaves
 

@@ -18,10 +18,10 @@ from embedded_postgres_tools import (
 )
 from optional_programs import NO_MOUNTS, leave_out
 
-from gateway.embedded_postgres.binaries import find_binaries
-from gateway.embedded_postgres.cluster import SCRATCH
-from gateway.embedded_postgres.log import LARGEST
 from gateway.errors import EmbeddedPostgresError
+from gateway.standalone.postgres.binaries import find_binaries
+from gateway.standalone.postgres.cluster import SCRATCH
+from gateway.standalone.postgres.log import LARGEST
 
 
 def test_a_long_path_gets_its_socket_in_a_private_folder(

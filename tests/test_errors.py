@@ -16,7 +16,10 @@ from index_rows import run
 
 import gateway
 from gateway import errors
-from gateway.auth import EVERYTHING, ApiKeys, Caller
+from gateway.auth.api_keys import ApiKeys
+from gateway.auth.callers import EVERYTHING, Caller
+from gateway.auth.jwks import InvalidKeySet
+from gateway.auth.oidc_discovery import InvalidMetadata
 from gateway.database import Database, connection_arguments
 from gateway.errors import (
     EmbeddedPostgresError,
@@ -30,12 +33,10 @@ from gateway.errors import (
     StatementFailed,
     Unauthorized,
 )
-from gateway.issuer_metadata import InvalidMetadata
-from gateway.middlewares import STATUS_OF_ERROR
-from gateway.server import CannotListen
+from gateway.http.middleware import STATUS_OF_ERROR
+from gateway.net.certificate import CertificateRefused
+from gateway.server.listener import CannotListen
 from gateway.settings import Settings
-from gateway.signing_keys import InvalidKeySet
-from gateway.tls import CertificateRefused
 
 JOBS = "/api/v1/cache/jobs"
 JOB = f"{JOBS}/6bb4629b-1487-477c-96fe-b762d82a099b"
@@ -135,7 +136,7 @@ async def test_a_fault_of_ours_is_answered_without_anything_from_inside(
     assert response.status == 500
     assert await response.json() == {"success": False, "error": "Internal server error"}
     # A monitor that asked meanwhile has logged a fault too.
-    requests = [record for record in caplog.records if record.name == "gateway.middlewares"]
+    requests = [record for record in caplog.records if record.name == "gateway.http.middleware"]
     (record,) = [record for record in requests if record.levelname == "ERROR"]
     assert response.headers["X-Request-ID"] in record.getMessage()
     assert "secret" in caplog.text

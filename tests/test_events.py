@@ -12,7 +12,8 @@ from aiohttp import WSMsgType, web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events import Backlog, Event, Hub, text_frame
+from gateway.events.backlog import Backlog
+from gateway.events.hub import Event, Hub, text_frame
 
 
 class Listener:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from reader_kit import CHUNK, Clock, GatedFiles, Rig, WatchedFiles, task_for, wait_until
 
-from gateway.worker.express_lane import (
+from gateway.worker.readers.pools import ReaderPools
+from gateway.worker.readers.read_task import ReadTask
+from gateway.worker.readers.small_file_queue import (
     FIRST_PAUSE,
     HANG_SECONDS,
     MOST_SECONDS,
@@ -21,8 +23,6 @@ from gateway.worker.express_lane import (
     WINDOW_SECONDS,
     ExpressLane,
 )
-from gateway.worker.read_task import ReadTask
-from gateway.worker.reader_pools import ReaderPools
 
 A_WINDOW = WINDOW_SECONDS * 1.01
 QUICK = int(WINDOW_SECONDS / MOST_SECONDS)

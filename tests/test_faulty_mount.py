@@ -12,7 +12,7 @@ import pytest
 from fuse_files import FuseFiles, unmount
 from worker_kit import Bench, counters, item_states, open_bench, query
 
-from gateway.indexer import Indexer
+from gateway.index.indexer import Indexer
 from gateway.settings import Settings
 
 SIZE = 300_000

@@ -8,7 +8,7 @@ from typing import Any
 from conftest import UNLIMITED, change, wait_until_ready
 
 from gateway.app import create_app
-from gateway.index_state import IndexState
+from gateway.index.state import IndexState
 from gateway.settings import DEMO_KEY, Settings
 
 

@@ -12,13 +12,13 @@ from conftest import ROLE, administer, make_settings
 from index_rows import add_files, run
 
 from gateway.database import Database, array_literal
-from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
-from gateway.migrations import migrate
-from gateway.mount import Mount
-from gateway.path_lookup import PathLookup
+from gateway.database.migrations import migrate
+from gateway.database.sql import load_queries
+from gateway.index.path_lookup import PathLookup
+from gateway.mount.mount import Mount
 from gateway.paths import Filespaces
 from gateway.settings import Settings
-from gateway.sql import load_queries
+from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
 from tests.manager_schema import run_as
 from tests.manager_use import is_up_to_date, step_titles
 

@@ -8,9 +8,9 @@ from cli_kit import Answering, User
 from index_rows import add_files, run
 from test_prometheus import scrape
 
-from gateway.metrics import Metrics
+from gateway.metrics.latest import Metrics
+from gateway.schemas.serializers import all_metrics
 from gateway.settings import Settings
-from gateway.wire import all_metrics
 
 JOBS = "/api/v1/cache/jobs"
 HEALTH = "/api/v1/health"

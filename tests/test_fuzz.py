@@ -26,9 +26,9 @@ MANGLED, BODIES, SOCKETS, MESSAGES = 6_000, 2_000, 150, 20
 AT_ONCE = 80
 # Nobody waits for half a minute for the rest of a request that was cut off.
 IMPATIENT = """
-import gateway.limits, gateway.http_connection, gateway.handlers.requests
-gateway.limits.BAD_KEYS_PER_MINUTE = 0
-gateway.http_connection.HEAD_SECONDS = gateway.handlers.requests.BODY_SECONDS = 1
+import gateway.auth.rate_limits, gateway.http.request_body, gateway.server.connection
+gateway.auth.rate_limits.BAD_KEYS_PER_MINUTE = 0
+gateway.server.connection.HEAD_SECONDS = gateway.http.request_body.BODY_SECONDS = 1
 from gateway.cli import main
 main()
 """

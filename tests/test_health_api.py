@@ -12,11 +12,11 @@ from conftest import UNLIMITED, StartApi, administer, change, wait_until_ready
 from index_rows import run
 
 from gateway.app import create_app
+from gateway.app_keys import READINESS
 from gateway.database import connection_arguments
-from gateway.embedded_postgres import SUPERUSER
-from gateway.index_state import IndexState
-from gateway.keys import READINESS
+from gateway.index.state import IndexState
 from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER
 
 HEALTH = "/api/v1/health"
 JOBS = "/api/v1/cache/jobs"

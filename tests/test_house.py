@@ -15,100 +15,18 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 TEXTS = {path: path.read_text(encoding="utf-8") for path in MODULES}
 TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 
-# A room may import from its own floor and from those below. A package is one room, but for the
-# modules of it that are named on a floor of their own.
+# A room may import from its own floor and from those below. A folder is one room.
 FLOORS = (
-    (
-        "errors",
-        "client_errors",
-        "client_views",
-        "pulse",
-        "tasks",
-        "aside",
-        "descriptors",
-        "connections",
-        "small_file",
-        "audit_file",
-        "escaping",
-        "garbage",
-        "shared_reads",
-    ),
-    ("client_redirects", "client_retries", "client_signing", "client_texts"),
-    ("client_credentials",),
-    ("client",),
-    ("filespace_settings", "paths", "web", "client_address", "token_algorithms"),
-    ("settings_faults", "issuer_metadata"),
-    ("settings_sources",),
-    (
-        "settings",
-        "jobs",
-        "token_bucket",
-        "auth",
-        "key_secret",
-        "sql",
-        "mount",
-        "sight",
-        "location",
-        "size_tally",
-        "tls",
-        "signing_keys",
-        "tokens",
-        "public_keys",
-        "signatures",
-        "seen_nonces",
-    ),
-    ("filespaces",),
-    (
-        "readiness",
-        "limits",
-        "sample_media",
-        "index_listing",
-        "scan_concurrency",
-        "metrics",
-        "events",
-        "shapes",
-    ),
-    ("request_counts", "index_scan"),
-    (
-        "database",
-        "connection_arguments",
-        "database_errors",
-        "full_disk",
-        "database_connection",
-        "connection_pool",
-        "embedded_postgres",
-        "wire",
-        "outbox",
-    ),
-    (
-        "job_store",
-        "job_files",
-        "key_store",
-        "old_rows",
-        "nonce_store",
-        "audit",
-        "index_table",
-        "migrations",
-        "prometheus",
-        "job_news",
-    ),
-    ("path_lookup", "path_explainer"),
-    (
-        "openapi",
-        "submission",
-        "job_cache",
-        "job_pages",
-        "indexer",
-        "worker",
-        "index_state",
-        "job_counts",
-    ),
-    ("idempotency",),
-    ("keys",),
-    ("admission", "forwarded", "origins"),
-    ("handlers", "monitors", "middlewares", "cors", "logs", "quick_polls"),
-    ("app", "http_connection", "https", "access_log"),
-    ("server",),
+    ("errors", "formatting", "runtime", "web", "client"),
+    ("net", "paths", "job", "mount"),
+    ("settings", "metrics"),
+    ("database", "logs", "schemas"),
+    ("auth", "events", "index"),
+    ("jobs", "openapi", "worker"),
+    ("app_keys", "monitors"),
+    ("http",),
+    ("handlers",),
+    ("app", "server"),
     ("standalone",),
     ("cli",),
     ("__main__", "__init__"),
@@ -130,7 +48,7 @@ SQL = re.compile(
     r"|TRUNCATE|COPY|SET|LOCK|LISTEN|NOTIFY|ANALYZE|VACUUM|GRANT)\s+[\w%{*(\"']"
 )
 # The server's own account is made before there is a database whose queries could be named.
-SPEAKS_SQL = {"database.py", "embedded_postgres/provision.py"}
+SPEAKS_SQL = {"database/database.py", "standalone/postgres/provision.py"}
 
 
 def name_of(path: Path) -> str:
@@ -184,12 +102,8 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 def test_the_client_knows_only_the_wire() -> None:
-    parts = {"errors", "redirects", "retries", "views", "credentials", "signing", "texts"}
-    assert set(imports_of(TREES[PACKAGE / "client.py"])) == {f"gateway.client_{it}" for it in parts}
-    below = {"credentials": {"gateway.client_errors", "gateway.client_signing"}}
-    for part in parts:
-        allowed = below.get(part, {"gateway.client_errors"})
-        assert set(imports_of(TREES[PACKAGE / f"client_{part}.py"])) <= allowed
+    for path in (PACKAGE / "client").rglob("*.py"):
+        assert set(map(room_of, imports_of(TREES[path]))) <= {"client"}, name_of(path)
 
 
 @pytest.mark.parametrize(("room", "other"), [("handlers", "monitors"), ("monitors", "handlers")])
@@ -199,7 +113,7 @@ def test_handlers_and_monitors_do_not_know_each_other(room: str, other: str) -> 
 
 
 def test_errors_and_jobs_know_nothing_of_http_or_the_database() -> None:
-    for name in ("errors.py", "jobs.py", "token_bucket.py", "settings.py"):
+    for name in ("errors.py", "job.py", "auth/token_bucket.py", "settings/settings.py"):
         roots = {module.split(".")[0] for module in foreign_imports(TREES[PACKAGE / name])}
         assert not roots & {"aiohttp", "aiopg", "psycopg2"}, name
 
@@ -212,8 +126,7 @@ def test_only_the_database_knows_the_driver() -> None:
         if {"psycopg2", "aiopg"} & {module.split(".")[0] for module in foreign_imports(tree)}
     }
     assert knowing <= {
-        *("database", "database_connection", "database_errors", "connection_pool"),
-        *("migrations", "embedded_postgres"),
+        *("database", "standalone"),
     }
 
 
@@ -227,7 +140,7 @@ def foreign_imports(tree: ast.Module) -> Iterator[str]:
 
 @each_module()
 def test_sql_is_written_in_one_place(path: Path) -> None:
-    if name_of(path) in SPEAKS_SQL or name_of(path).startswith("sql/"):
+    if name_of(path) in SPEAKS_SQL or name_of(path).startswith("database/sql/"):
         return
     documentation = {id(node) for node in docstrings(TREES[path])}
     for node in ast.walk(TREES[path]):
@@ -347,7 +260,11 @@ def test_the_project_stands_on_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("path", "apart"),
-    [("key_store.py", {"tokens", "public_keys"}), ("cli/keys.py", {"app", "tokens"})],
+    [
+        ("auth/key_store.py", {"auth.tokens", "auth.public_keys"}),
+        ("cli/commands/keys.py", {"app", "auth.tokens"}),
+    ],
 )
 def test_who_needs_a_name_alone_loads_nothing_large(path: str, apart: set[str]) -> None:
-    assert not apart & set(map(room_of, imports_of(TREES[PACKAGE / path])))
+    loaded = set(imports_of(TREES[PACKAGE / path]))
+    assert not {f"gateway.{it}" for it in apart} & loaded

@@ -15,7 +15,7 @@ import yaml
 from optional_programs import require_program
 
 from docs.metrics_pages import series
-from gateway.prometheus import PREFIX
+from gateway.metrics.prometheus import PREFIX
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 RULES = DEPLOY / "prometheus"

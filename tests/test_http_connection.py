@@ -13,12 +13,15 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from gateway import descriptors, http_connection, keys
+from gateway import app_keys
 from gateway.app import create_app
-from gateway.descriptors import DescriptorWatch
-from gateway.handlers import requests, stream, stream_connection
-from gateway.logs import StrangersFaults
-from gateway.server import serve
+from gateway.handlers import websocket, websocket_session
+from gateway.http import request_body
+from gateway.logs.logging import StrangersFaults
+from gateway.runtime import descriptors
+from gateway.runtime.descriptors import DescriptorWatch
+from gateway.server import connection
+from gateway.server.listener import serve
 from gateway.settings import Settings
 
 KEY = b"X-API-Key: demo-api-key-2024\r\n"
@@ -40,7 +43,7 @@ async def gateway() -> AsyncIterator[tuple[Any, int]]:
     """A gateway that is served as in production, its database away; the app and its port."""
     settings = Settings(db_host="/nowhere", api_gateway_port=0, rate_limit_per_minute=0)
     app = create_app(settings)
-    app[keys.READINESS].check = lambda: None  # type: ignore[method-assign]
+    app[app_keys.READINESS].check = lambda: None  # type: ignore[method-assign]
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(app, settings, stop, listening.set_result))
     yield app, int((await listening).rpartition(":")[2])
@@ -145,7 +148,7 @@ async def test_a_damaged_packed_body_leaves_no_traceback(
 async def test_a_head_that_never_ends_is_not_waited_for(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_connection, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
     for begun in (b"", b"GET /livez HT"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(begun)
@@ -156,7 +159,7 @@ async def test_a_head_that_never_ends_is_not_waited_for(
 async def test_a_connection_that_has_asked_once_is_kept(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_connection, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
     kept, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(LIVE + b"\r\n")
     assert b" 200 " in await kept.readline()
@@ -173,7 +176,7 @@ async def test_a_connection_that_has_asked_once_is_kept(
 async def test_a_body_that_stays_away_is_not_waited_for(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(request_body, "BODY_SECONDS", 0.1)
     status, _, answer = await ask(port, JOBS + b'Content-Length: 99\r\n\r\n{"files"')
     assert (status, answer["error"]) == (408, "The request body did not arrive in time")
 
@@ -182,18 +185,18 @@ async def test_a_websocket_that_is_cut_off_while_pinged_is_no_fault(
     gateway: tuple[Any, int], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app, port = gateway
-    caplog.set_level(logging.DEBUG, logger=stream.__name__)
+    caplog.set_level(logging.DEBUG, logger=websocket.__name__)
     cut_off = asyncio.Event()
 
     def parse(_data: object) -> Any:
-        (socket,) = app[keys.SOCKETS]
+        (socket,) = app[app_keys.SOCKETS]
         # Pings that came before wait behind this message; their pongs find no connection.
         socket._reader.feed_data(aiohttp.WSMessage(WSMsgType.PING, b"", ""), 0)
-        app[keys.OUTBOXES].abort()
+        app[app_keys.OUTBOXES].abort()
         cut_off.set()
         return {"type": "ping"}
 
-    monkeypatch.setattr(stream_connection, "read_message", parse)
+    monkeypatch.setattr(websocket_session, "read_message", parse)
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(f"http://127.0.0.1:{port}/ws") as socket,
@@ -201,9 +204,9 @@ async def test_a_websocket_that_is_cut_off_while_pinged_is_no_fault(
         await socket.send_str("{}")
         async with asyncio.timeout(PATIENCE):
             await cut_off.wait()
-            while app[keys.SOCKETS]:
+            while app[app_keys.SOCKETS]:
                 await asyncio.sleep(0)
-    said = [r for r in caplog.records if r.name == stream.__name__]
+    said = [r for r in caplog.records if r.name == websocket.__name__]
     assert ["is cut off" in r.getMessage() for r in said] == [True]
     assert [r for r in caplog.records if r.exc_info] == []
 
@@ -238,7 +241,7 @@ async def test_a_body_that_is_under_way_at_the_end_is_read_to_its_end() -> None:
     """And what follows it on the same connection is not begun."""
     settings = Settings(db_host="/nowhere", api_gateway_port=0, rate_limit_per_minute=0)
     app = create_app(settings)
-    app[keys.READINESS].check = lambda: None  # type: ignore[method-assign]
+    app[app_keys.READINESS].check = lambda: None  # type: ignore[method-assign]
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(app, settings, stop, listening.set_result))
     port = int((await listening).rpartition(":")[2])

@@ -14,11 +14,11 @@ from conftest import StartApi
 from index_rows import add_files, count_rows, job_rows, run
 
 from gateway.database import Database, connection_arguments
+from gateway.database.readiness import Readiness
 from gateway.errors import KeyInUse
-from gateway.idempotency import Attempt, FirstAnswer, Idempotency
-from gateway.job_store import CreatedJob, JobRequest, JobStore
-from gateway.monitors.forgetting import ForgettingMonitor
-from gateway.readiness import Readiness
+from gateway.jobs.idempotency import Attempt, FirstAnswer, Idempotency
+from gateway.jobs.store import CreatedJob, JobRequest, JobStore
+from gateway.monitors.purge import ForgettingMonitor
 from gateway.settings import Settings
 
 JOBS = "/api/v1/cache/jobs"
@@ -348,7 +348,7 @@ async def test_a_key_is_free_again_after_a_day(api: Any, database_settings: Sett
 async def test_old_keys_are_deleted_in_batches_and_young_ones_kept(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.idempotency.FORGET_BATCH", 7)
+    monkeypatch.setattr("gateway.jobs.idempotency.FORGET_BATCH", 7)
     fill = (
         "INSERT INTO teamcache_gateway.idempotency_keys"
         " SELECT 'default', %s || n, '', %s, '', now() - %s::interval"

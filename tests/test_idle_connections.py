@@ -145,7 +145,7 @@ async def until_healthy(url: str) -> None:
 
 def test_a_process_asks_for_all_the_descriptors_that_it_may_have() -> None:
     code = (
-        "import resource; from gateway.server import run; import asyncio;"
+        "import resource; from gateway.runtime.process import run; import asyncio;"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1000));"
         "run(asyncio.sleep(0)); print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )

@@ -11,12 +11,12 @@ from indexer_tools import until
 from worker_kit import write_tree
 
 from gateway.errors import IndexRefused
-from gateway.filespace_settings import FilespaceSettings
-from gateway.index_state import FilespaceIndex, IndexState
+from gateway.formatting import iso_time
+from gateway.index.state import FilespaceIndex, IndexState
 from gateway.monitors.index import UNBUILT_SECONDS, IndexMonitor, index_monitors
 from gateway.monitors.loop import running
 from gateway.settings import Settings
-from gateway.wire import iso_time
+from gateway.settings.filespace_settings import FilespaceSettings
 
 
 @pytest.mark.parametrize(("interval", "is_last"), [(900.0, False), (0.0, True)])

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from gateway import index_listing, index_scan
-from gateway.index_scan import Scan
-from gateway.scan_concurrency import ScanConcurrency
+from gateway.index import listing as index_listing
+from gateway.index import scan as index_scan
+from gateway.index.scan import Scan
+from gateway.index.scan_concurrency import ScanConcurrency
 
 FOLDERS = 24
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from indexer_tools import apply_listings, index, mount, read_rows, settings, write, written  # noqa: F401
 
-from gateway.index_listing import Entry, Listing, digest_of
-from gateway.index_table import Changes
+from gateway.index.listing import Entry, Listing, digest_of
+from gateway.index.table import Changes
 
 
 async def test_a_file_becomes_a_row(index, settings, mount):

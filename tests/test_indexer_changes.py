@@ -22,10 +22,11 @@ from indexer_tools import (  # noqa: F401
     written,
 )
 
-from gateway import index_listing, index_table
-from gateway.index_listing import Listing
-from gateway.index_scan import Scan
-from gateway.index_table import Changes, IndexTable
+from gateway.index import listing as index_listing
+from gateway.index import table as index_table
+from gateway.index.listing import Listing
+from gateway.index.scan import Scan
+from gateway.index.table import Changes, IndexTable
 
 
 async def test_a_second_run_writes_nothing(index, settings, mount):

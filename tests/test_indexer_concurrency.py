@@ -23,8 +23,8 @@ from indexer_tools import (  # noqa: F401
     written,
 )
 
-from gateway import index_listing
-from gateway.indexer import IndexProgress
+from gateway.index import listing
+from gateway.index.indexer import IndexProgress
 
 
 async def test_indexers_of_overlapping_folders_take_turns(index, settings, mount):
@@ -104,7 +104,7 @@ async def test_a_run_cancelled_while_a_folder_hangs_ends_at_once(
             goes_on.wait()
         return scandir(path)
 
-    monkeypatch.setattr(index_listing.os, "scandir", hang)
+    monkeypatch.setattr(listing.os, "scandir", hang)
     task = asyncio.create_task(index())
     await until(hangs.is_set)
     threads = [t for t in threading.enumerate() if t.name.startswith("index")]
@@ -130,7 +130,7 @@ async def test_a_fault_in_a_scanning_thread_ends_the_run(index, settings, mount,
             raise MemoryError
         return scandir(path)
 
-    monkeypatch.setattr(index_listing.os, "scandir", fail)
+    monkeypatch.setattr(listing.os, "scandir", fail)
     with pytest.raises(MemoryError):
         await index()
     assert read_rows(settings) == {}

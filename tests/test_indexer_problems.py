@@ -15,10 +15,10 @@ import pytest
 import superpowers
 from indexer_tools import index, mount, paths_below, read_rows, settings, write, written  # noqa: F401
 
-from gateway import index_listing, indexer
 from gateway.errors import IndexRefused
-from gateway.index_scan import Scan
-from gateway.indexer import Indexer
+from gateway.index import indexer, listing
+from gateway.index.indexer import Indexer
+from gateway.index.scan import Scan
 
 
 async def test_a_link_to_a_file_inside_the_filespace_is_that_file(index, settings, mount):
@@ -199,7 +199,7 @@ async def test_a_folder_that_vanishes_during_the_scan_is_reported(
             shutil.move(path, mount.parent / "away")
         return scandir(path)
 
-    monkeypatch.setattr(index_listing.os, "scandir", remove_then_scan)
+    monkeypatch.setattr(listing.os, "scandir", remove_then_scan)
     result = await index()
     assert [p.path for p in result.problems] == [f"{mount}/folder"]
     assert paths_below(settings, mount) == {"folder", "folder/a", "b"}

@@ -10,7 +10,7 @@ import pytest
 from indexer_tools import fetch, index, mount, paths_below, read_rows, settings, write, written  # noqa: F401
 
 from gateway.errors import DatabaseUnavailable, IndexRefused
-from gateway.indexer import Indexer
+from gateway.index.indexer import Indexer
 from gateway.settings import Settings
 
 

@@ -12,7 +12,7 @@ from plans_kit import JOBS as QUERIES
 from plans_kit import Plans, indexes, scanned
 from stream_kit import listening
 
-from gateway.auth import Scope
+from gateway.auth.callers import Scope
 from gateway.settings import Settings
 
 UNKNOWN = f"{JOBS}/7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10"

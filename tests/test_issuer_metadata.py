@@ -10,18 +10,13 @@ import pytest
 from conftest import StartApi
 from issuer_kit import RunningIssuer, bearer, running_issuer
 
+from gateway.auth.jwks import REST_SECONDS, InvalidKeySet, SigningKeys
+from gateway.auth.oidc_discovery import InvalidMetadata, key_set_url, metadata_url
 from gateway.errors import GatewayError, Unavailable
-from gateway.issuer_metadata import (
-    InvalidMetadata,
-    is_discoverable,
-    is_safe_url,
-    key_set_url,
-    metadata_url,
-)
-from gateway.monitors import signing_keys as monitors
-from gateway.monitors.signing_keys import DiscoveredKeySetMonitor
+from gateway.monitors import jwks as monitors
+from gateway.monitors.jwks import DiscoveredKeySetMonitor
+from gateway.net.urls import is_discoverable, is_safe_url
 from gateway.settings import Settings
-from gateway.signing_keys import REST_SECONDS, InvalidKeySet, SigningKeys
 
 JOBS = "/api/v1/cache/jobs"
 PATIENCE = 30.0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.database import Database
-from gateway.job_store import CreatedJob, JobRequest, JobStore
+from gateway.jobs.store import CreatedJob, JobRequest, JobStore
 from gateway.settings import Settings
 from tests.manager_schema import connect_as
 

@@ -12,13 +12,13 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway import keys
+from gateway import app_keys
 from gateway.errors import JobNotFound
-from gateway.job_cache import FRESH_SECONDS, REMEMBERED_JOBS, JobCache, KnownJob
-from gateway.jobs import Job, JobStatus, Progress
-from gateway.metrics import Throughput
+from gateway.formatting import utc_now
+from gateway.job import Job, JobStatus, Progress
+from gateway.jobs.cache import FRESH_SECONDS, REMEMBERED_JOBS, JobCache, KnownJob
+from gateway.metrics.latest import Throughput
 from gateway.settings import Settings
-from gateway.wire import utc_now
 from tests.index_rows import add_files, run
 
 JOBS = "/api/v1/cache/jobs"
@@ -282,7 +282,7 @@ async def test_polls_are_answered_without_asking_the_database(
 ) -> None:
     job_id = await submit(api, database_settings)
     app = api.app
-    read = app[keys.JOB_STORE].get
+    read = app[app_keys.JOB_STORE].get
     readings = 0
 
     async def counted(wanted: str) -> Job:
@@ -290,7 +290,7 @@ async def test_polls_are_answered_without_asking_the_database(
         readings += 1
         return await read(wanted)
 
-    cache = app[keys.JOB_CACHE]
+    cache = app[app_keys.JOB_CACHE]
     cache._read = counted
     began = time.monotonic()
     for _ in range(200):

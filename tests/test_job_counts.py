@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from gateway.errors import DatabaseUnavailable
-from gateway.job_counts import FRESH_SECONDS, JobCounts
-from gateway.jobs import JobStatus
+from gateway.job import JobStatus
+from gateway.jobs.counts import FRESH_SECONDS, JobCounts
 
 
 class Table:

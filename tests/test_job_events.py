@@ -18,13 +18,13 @@ from index_rows import run
 from stream_kit import PATIENCE, Listener, listening
 from test_job_api import change_job, make_job
 
-from gateway import keys
+from gateway import app_keys
 from gateway.app import create_app
-from gateway.events import Event, Hub
-from gateway.job_news import JobNews
-from gateway.jobs import JOBS_CHANNEL, Job, JobStatus, Progress
-from gateway.metrics import Metrics
-from gateway.migrations import migrate
+from gateway.database.migrations import migrate
+from gateway.events.hub import Event, Hub
+from gateway.events.job_publisher import JobNews
+from gateway.job import JOBS_CHANNEL, Job, JobStatus, Progress
+from gateway.metrics.latest import Metrics
 from gateway.monitors import job_events
 from gateway.settings import Settings
 
@@ -46,14 +46,14 @@ async def listener(api: Any) -> AsyncIterator[Listener]:
 def deafness(api: Any, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Set it to let the gateway listen again; it is deaf from its next loss on."""
     heard = asyncio.Event()
-    listen = api.server.app[keys.DATABASE].listen
+    listen = api.server.app[app_keys.DATABASE].listen
 
     async def late(*channels: str, **options: Any) -> Any:
         await heard.wait()
         async for notification in listen(*channels, **options):
             yield notification
 
-    monkeypatch.setattr(api.server.app[keys.DATABASE], "listen", late)
+    monkeypatch.setattr(api.server.app[app_keys.DATABASE], "listen", late)
     return heard
 
 

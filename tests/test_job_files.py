@@ -13,7 +13,7 @@ from manager_schema import make_manager_database
 from test_job_api import UNKNOWN_ID, make_job
 from worker_kit import GatedFiles, happens, open_bench
 
-from gateway.migrations import migrate
+from gateway.database.migrations import migrate
 from gateway.settings import Settings
 
 JOBS = "/api/v1/cache/jobs"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from plans_kit import YOUNG_JOB, Node, Plans, blocks, indexes, scanned
 
-from gateway.job_files import LAST_ID
-from gateway.jobs import FileStatus
-from gateway.sql import load_queries
+from gateway.database.sql import load_queries
+from gateway.job import FileStatus
+from gateway.jobs.files import LAST_ID
 
 FILES = load_queries("planner", "job_files")
 STATES = "teamcache_gateway_cache_job_items_state"

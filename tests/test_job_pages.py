@@ -9,13 +9,13 @@ import orjson
 import pytest
 from test_job_store import Query, create_listed, listed
 
-from gateway import job_pages
 from gateway.database import Database
-from gateway.job_pages import REMEMBERED_BYTES, JobPages, PageOfJobs
-from gateway.job_store import JobStore
-from gateway.jobs import Job, JobStatus
+from gateway.job import Job, JobStatus
+from gateway.jobs import pages as job_pages
+from gateway.jobs.pages import REMEMBERED_BYTES, JobPages, PageOfJobs
+from gateway.jobs.store import JobStore
+from gateway.schemas.serializers import job_in_brief
 from gateway.settings import Settings
-from gateway.wire import job_in_brief
 from tests.manager_schema import run_as
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from worker_kit import BLOCKED, PATIENCE, until_blocked
 
-from gateway import job_store
 from gateway.database import Database
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
-from gateway.job_store import SUMS_AT_ONCE, CreatedJob, JobRequest, JobStore, id_of
-from gateway.jobs import Job, JobStatus
+from gateway.job import Job, JobStatus
+from gateway.jobs import store as job_store
+from gateway.jobs.store import SUMS_AT_ONCE, CreatedJob, JobRequest, JobStore, id_of
 from gateway.settings import Settings
 from tests.manager_schema import connect_as, run_as
 

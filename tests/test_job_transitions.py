@@ -9,10 +9,10 @@ import pytest
 from worker_kit import Bench, counters, query
 
 from gateway.errors import JobEnded
-from gateway.jobs import TRANSITIONS, JobStatus
+from gateway.job import TRANSITIONS, JobStatus
+from gateway.worker.in_flight import ItemReport
 from gateway.worker.item_store import ItemStore
-from gateway.worker.ledger import ItemReport
-from gateway.worker.read_task import ReadTask
+from gateway.worker.readers.read_task import ReadTask
 
 PENDING, RUNNING, PAUSED = JobStatus.PENDING, JobStatus.RUNNING, JobStatus.PAUSED
 COMPLETED, FAILED, CANCELLED = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED

@@ -10,10 +10,10 @@ from index_rows import add_files
 from key_kit import JOBS, known_to, make_key
 
 from gateway import Settings as GatewaySettings
-from gateway.auth import Scope
+from gateway.auth.callers import Scope
 from gateway.errors import SettingsError
-from gateway.filespaces import make_filespaces
 from gateway.settings import Settings
+from gateway.settings.filespaces import make_filespaces
 
 RESOLVE = "/api/v1/paths/resolve"
 FILES = ["00_Media/in.mov", "00_Media2/beside.mov", "01_VFX/out.mov", "00_MEDIA/upper.mov"]

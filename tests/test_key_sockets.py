@@ -12,8 +12,8 @@ from index_rows import run
 from key_kit import change_key, closing_code, known_to, make_key, until_status
 from stream_kit import Listener, listening
 
-from gateway import keys
-from gateway.auth import Scope
+from gateway import app_keys
+from gateway.auth.callers import Scope
 from gateway.settings import Settings
 
 
@@ -70,7 +70,7 @@ async def test_a_socket_is_closed_at_the_end_of_its_key_though_nothing_is_announ
     assert datetime.now(UTC) >= soon
     await until_status(api, headers, lambda code: code == 401)
     async with asyncio.timeout(30):
-        while api.server.app[keys.API_KEYS]._holders:
+        while api.server.app[app_keys.API_KEYS]._holders:
             await asyncio.sleep(0.01)
 
 
@@ -117,7 +117,7 @@ async def test_who_fails_to_prove_a_key_hears_no_private_metrics_any_more(
     start_api: StartApi, database_settings: Settings
 ) -> None:
     api = await start_api(public_metrics=False)
-    hub = api.server.app[keys.HUB]
+    hub = api.server.app[app_keys.HUB]
     async with listening(api) as listener:
         assert hub.has_subscribers("metrics")
         await listener.ask(type="auth", apiKey="wrong")

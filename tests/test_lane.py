@@ -8,13 +8,13 @@ import time
 
 from reader_kit import PATIENCE, GatedFiles, Rig
 
-from gateway.worker import lane
-from gateway.worker.file_source import PosixFiles
-from gateway.worker.lane import WIDTH, Lane
+from gateway.worker.readers import limiter
+from gateway.worker.readers.file_source import PosixFiles
+from gateway.worker.readers.limiter import WIDTH, Lane
 
 
 def test_reads_that_are_soon_over_have_one_place_each(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(lane, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(limiter, "PATIENCE", PATIENCE)
     narrow = Lane()
     assert all(narrow.enter() for _ in range(WIDTH))
     entered = threading.Event()
@@ -58,7 +58,7 @@ def test_a_read_that_took_long_lets_all_in() -> None:
     soon = narrow.enter()
     narrow.leave(soon)
     assert not narrow.is_open
-    narrow.leave(narrow.enter() - lane.PATIENCE)
+    narrow.leave(narrow.enter() - limiter.PATIENCE)
     assert narrow.is_open
     assert narrow.enter() == 0.0
 

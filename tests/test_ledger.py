@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.worker.ledger import Batch, ClaimedItem, ItemReport, Ledger
-from gateway.worker.read_task import ReadOutcome, ReadTask
+from gateway.worker.in_flight import Batch, ClaimedItem, ItemReport, Ledger
+from gateway.worker.readers.read_task import ReadOutcome, ReadTask
 
 
 def make_task(item_id: int = 1, job_id: str = "job", size: int = 100) -> ReadTask:

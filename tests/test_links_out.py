@@ -13,9 +13,9 @@ from test_resolve_api import REFUSED, resolve
 from test_submit_api import refuse
 from worker_kit import counters, open_bench
 
-from gateway.filespace_settings import FilespaceSettings
 from gateway.settings import Settings
-from gateway.worker.file_source import PosixFiles
+from gateway.settings.filespace_settings import FilespaceSettings
+from gateway.worker.readers.file_source import PosixFiles
 
 RESOLVE = "/api/v1/paths/resolve"
 REASON = "it is a link that leads out of the filespace, or lies behind one"

@@ -35,7 +35,7 @@ async def test_listening_begins_with_an_empty_payload_and_loses_nothing_after_it
 async def test_probing_a_quiet_channel_loses_no_notification(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.database.LISTEN_PROBE_SECONDS", 0.001)
+    monkeypatch.setattr("gateway.database.database.LISTEN_PROBE_SECONDS", 0.001)
     async with aclosing(database.listen("news")) as news, asyncio.timeout(UNTIL_SECONDS):
         assert (await anext(news)).channel == ""
         async with running(notify_often(database, 300)):

@@ -9,11 +9,12 @@ import pytest
 from worker_kit import Bench, GatedFiles, counters, happens, item_states, query
 
 from gateway.database import Database
-from gateway.tasks import end
-from gateway.worker import express_lane, locked_batches, schedule
-from gateway.worker.express_lane import PLENTY
+from gateway.runtime.tasks import end
+from gateway.worker import locked_batches, pacing
 from gateway.worker.item_store import LockedItems, Small
-from gateway.worker.schedule import FIRST_CLAIM
+from gateway.worker.pacing import FIRST_CLAIM
+from gateway.worker.readers import small_file_queue
+from gateway.worker.readers.small_file_queue import PLENTY
 from gateway.worker.worker import Worker
 
 FILES = 5 * PLENTY
@@ -34,9 +35,9 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     monkeypatch.setattr(locked_batches.LockedBatches, "add", add)
     monkeypatch.setattr(locked_batches, "SMALL", Small(items=PLENTY, size=SIZE))
     # However busy the machine is, and however few are claimed at first: these come from memory.
-    monkeypatch.setattr(express_lane, "PLENTY", 1)
-    monkeypatch.setattr(express_lane, "HANG_SECONDS", 3600.0)
-    monkeypatch.setattr(express_lane, "WINDOW_SECONDS", 3600.0)
+    monkeypatch.setattr(small_file_queue, "PLENTY", 1)
+    monkeypatch.setattr(small_file_queue, "HANG_SECONDS", 3600.0)
+    monkeypatch.setattr(small_file_queue, "WINDOW_SECONDS", 3600.0)
     yield sizes
 
 
@@ -123,7 +124,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_read_that_hangs_holds_up_none_of_its_batch(
     bench: Bench, batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(express_lane, "HANG_SECONDS", 0.1)
+    monkeypatch.setattr(small_file_queue, "HANG_SECONDS", 0.1)
     await index(bench)
     source = GatedFiles(bench.mount, held=HELD)
     async with bench.working(source=source):
@@ -262,7 +263,7 @@ async def test_of_a_slow_filespace_no_more_is_held_than_without_locks(
 ) -> None:
     """A lane that has been quick is believed to be so until it is not."""
     monkeypatch.setattr(locked_batches, "LONGEST_SECONDS", 0.05)
-    monkeypatch.setattr(schedule, "MOST_AHEAD", FIRST_CLAIM)
+    monkeypatch.setattr(pacing, "MOST_AHEAD", FIRST_CLAIM)
     await index(bench)
     source = GatedFiles(bench.mount, held="/b/")
     async with bench.working(source=source, settings={"worker_concurrency": 2}):

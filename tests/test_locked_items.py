@@ -9,8 +9,8 @@ import pytest
 from worker_kit import Bench, counters, item_states, query, until_blocked
 
 from gateway.errors import DatabaseUnavailable
+from gateway.worker.in_flight import ClaimedItem, ItemReport, ItemStatus
 from gateway.worker.item_store import ItemStore, LockedItems, Small
-from gateway.worker.ledger import ClaimedItem, ItemReport, ItemStatus
 
 SIZE = 100
 SMALL = Small(items=10, size=SIZE)

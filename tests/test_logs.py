@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.app import create_app
-from gateway.logs import JsonFormatter, TextFormatter, configure_logging
-from gateway.server import serve
+from gateway.logs.logging import JsonFormatter, TextFormatter, configure_logging
+from gateway.server.listener import serve
 from gateway.settings import Settings
 
 RUBBISH = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.metrics import S3Health
+from gateway.metrics.latest import S3Health
 
 
 def test_a_failed_check_leaves_the_average_and_the_history_as_they_were() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from gateway.database import Database
-from gateway.embedded_postgres import SUPERUSER
+from gateway.database.migrations import migrate, pending_statements
 from gateway.errors import DatabaseUnavailable
-from gateway.job_store import JobRequest, JobStore
-from gateway.migrations import migrate, pending_statements
+from gateway.jobs.store import JobRequest, JobStore
 from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER
 from tests.manager_schema import (
     FILE,
     make_manager_database,
@@ -158,7 +158,7 @@ async def test_the_printed_statements_make_an_empty_database_complete(
 async def test_the_printed_statements_can_be_piped_into_psql(
     empty_database: Settings, postgres_bin: Path | None
 ) -> None:
-    from gateway.embedded_postgres.binaries import find_binaries
+    from gateway.standalone.postgres.binaries import find_binaries
 
     psql = find_binaries(postgres_bin, None).postgres.with_name("psql")
     statements = await pending_statements(empty_database, empty_database.db_user)

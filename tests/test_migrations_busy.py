@@ -7,11 +7,11 @@ from contextlib import closing
 
 import pytest
 
-from gateway import migrations
-from gateway.embedded_postgres import SUPERUSER
+from gateway.database import migrations
+from gateway.database.migrations import migrate
 from gateway.errors import LockTimeout
-from gateway.migrations import migrate
 from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER
 from tests.manager_schema import (
     connect_as,
     make_manager_database,

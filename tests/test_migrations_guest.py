@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.embedded_postgres import SUPERUSER
+from gateway.database.migrations import migrate, pending_statements
 from gateway.errors import MigrationRequired, SettingsError
-from gateway.migrations import migrate, pending_statements
 from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER
 from tests.manager_schema import (
     JOB_ID,
     OWNER,

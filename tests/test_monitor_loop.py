@@ -11,8 +11,8 @@ from typing import Any, Self
 import pytest
 
 from gateway.errors import LockTimeout, StatementFailed, Unavailable
+from gateway.metrics.heartbeat import Pulse
 from gateway.monitors.loop import Monitor, running
-from gateway.pulse import Pulse
 
 
 class FastLoop(asyncio.SelectorEventLoop):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import mount as mount_module
-from gateway.mount import STATS_AT_ONCE, Mount
-from gateway.sight import Kind, Seen, Sight
+from gateway.mount import mount as mount_module
+from gateway.mount.mount import STATS_AT_ONCE, Mount
+from gateway.mount.path_status import Kind, Seen, Sight
 
 UNTIL_SECONDS = 30
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from reader_kit import PATIENCE, Rig, task_for, wait_until
 
-from gateway.worker.file_source import PosixFiles
-from gateway.worker.outage import QUIET_SECONDS, Outage
+from gateway.logs.outage import QUIET_SECONDS, Outage
+from gateway.worker.readers.file_source import PosixFiles
 
 
 class RefusingFiles(PosixFiles):

@@ -15,14 +15,14 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from gateway.app import ROUTES, create_app
 from gateway.errors import InvalidRequest
 from gateway.handlers.jobs import LISTED_NAMES_LIMIT, NewJob
-from gateway.handlers.stream_channel import read_message
-from gateway.middlewares import STATUS_OF_ERROR
+from gateway.handlers.websocket_channels import read_message
+from gateway.http.middleware import STATUS_OF_ERROR
 from gateway.monitors.backend import VARNISH_FIGURES
 from gateway.openapi.headers import REFUSALS
 from gateway.openapi.parameters import QueryChoice, QueryInteger
 from gateway.openapi.route import Route
+from gateway.schemas.messages import FROM_CLIENT, FROM_GATEWAY
 from gateway.settings import Settings
-from gateway.shapes.messages import FROM_CLIENT, FROM_GATEWAY
 
 URL = "/api/v1/openapi.json"
 API = [route for route in ROUTES if not route.is_page]

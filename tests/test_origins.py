@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from conftest import StartApi
 
-from gateway import keys
-from gateway.client_address import is_loopback_host
+from gateway import app_keys
+from gateway.net.addresses import is_loopback_host
 
 JOBS = "/api/v1/cache/jobs"
 OURS = "https://dashboard.example"
@@ -56,7 +56,7 @@ async def test_it_is_told_so_in_json_and_the_audit_log_names_it(
     api = await start_shared_api(audit_log=str(path))
     response = await api.get("/ws", headers=HANDSHAKE | {"Origin": THEIRS})
     assert (response.status, await response.json()) == (403, REFUSED)
-    await asyncio.to_thread(api.app[keys.AUDIT_LOG].flush)
+    await asyncio.to_thread(api.app[app_keys.AUDIT_LOG].flush)
     line = json.loads(path.read_text())
     assert (line["route"], line["status"], line["error"]) == ("/ws", 403, REFUSED["error"])
 

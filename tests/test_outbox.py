@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.events import BACKLOG_LIMIT, Event
-from gateway.outbox import BUFFER_LIMIT, STALLED_SECONDS, Outbox, Outboxes
+from gateway.events.backlog import BACKLOG_LIMIT
+from gateway.events.hub import Event
+from gateway.events.send_buffer import BUFFER_LIMIT, STALLED_SECONDS, Outbox, Outboxes
 
 
 class Clock:

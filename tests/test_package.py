@@ -26,7 +26,7 @@ def test_the_client_needs_nothing_of_the_server() -> None:
 
 
 def test_the_gateway_leaves_what_talks_to_s3_for_the_first_check() -> None:
-    loaded = loaded_by("import gateway.cli.serve")
+    loaded = loaded_by("import gateway.cli.commands.serve")
     assert "gateway.app" in loaded
     assert not loaded & {"aiobotocore", "botocore"}
 

@@ -11,11 +11,11 @@ from conftest import StartApi
 from index_rows import add_files, add_folder, count_rows, job_rows, run
 
 from gateway.database import Database
-from gateway.mount import Mount
-from gateway.path_lookup import PathLookup
+from gateway.index.path_lookup import PathLookup
+from gateway.mount.mount import Mount
+from gateway.mount.path_status import Kind
 from gateway.paths import Filespaces
 from gateway.settings import Settings
-from gateway.sight import Kind
 
 JOBS = "/api/v1/cache/jobs"
 MOUNT = "/media/lucidlink-1"

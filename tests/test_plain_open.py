@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.worker import plain_open
-from gateway.worker.file_source import PosixFiles
-from gateway.worker.plain_open import PlainOpen
+from gateway.worker.readers import openat2
+from gateway.worker.readers.file_source import PosixFiles
+from gateway.worker.readers.openat2 import PlainOpen
 
 pytestmark = pytest.mark.skipif(
     PlainOpen(os.O_RDONLY).open(os.devnull) is None, reason="this system has no openat2"
@@ -65,7 +65,7 @@ def test_a_sandbox_that_forbids_it_is_asked_once(
         asked.append(arguments)
         return -1
 
-    monkeypatch.setattr(plain_open, "_syscall", lambda: refuse)
+    monkeypatch.setattr(openat2, "_syscall", lambda: refuse)
     forbidden = PlainOpen(os.O_RDONLY)
     assert forbidden.open(str(media / "real/a file")) is None
     assert len(asked) == 1
@@ -92,7 +92,7 @@ def test_both_ways_lead_to_the_same_files(
     media: Path, monkeypatch: pytest.MonkeyPatch, name: str, ending: str, is_plain: bool
 ) -> None:
     if not is_plain:
-        monkeypatch.setattr(plain_open, "_syscall", lambda: None)
+        monkeypatch.setattr(openat2, "_syscall", lambda: None)
     source = PosixFiles(str(media), [str(media / "real")])
     try:
         descriptor, size = source.open(f"{media}/{name}")

@@ -23,7 +23,7 @@ from plans_kit import (
 )
 
 from gateway.database import array_literal
-from gateway.sql import load_queries
+from gateway.database.sql import load_queries
 
 
 def create_parameters(**given: Sequence[str] | Sequence[int]) -> Parameters:

@@ -19,10 +19,10 @@ from optional_programs import NO_MOUNTS, leave_out
 from worker_kit import Bench, GatedFiles, counters, happens, item_states, open_bench
 
 from gateway.app import create_app
-from gateway.embedded_postgres import SUPERUSER, EmbeddedPostgres
-from gateway.jobs import JobStatus
-from gateway.migrations import migrate
+from gateway.database.migrations import migrate
+from gateway.job import JobStatus
 from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
 from tests.manager_schema import run_as
 from tests.sessions import OURS, settings_of, terminate_ours, watch_loop
 

@@ -11,9 +11,10 @@ from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.jobs import Job, JobStatus, Progress
-from gateway.size_tally import REMEMBERED_JOBS, SizeTally
-from gateway.wire import iso_time, job_in_full
+from gateway.formatting import iso_time
+from gateway.job import Job, JobStatus, Progress
+from gateway.jobs.size_sums import REMEMBERED_JOBS, SizeTally
+from gateway.schemas.serializers import job_in_full
 
 
 def percentages(files: tuple[int, int, int], size: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -16,12 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from s3_servers import BUCKET, answer, forget_aws, moody_server
 from test_health_api import NO_DATABASE, kill_others
 
-from gateway import job_counts
 from gateway.app import create_app
+from gateway.app_keys import METRICS
 from gateway.database import connection_arguments
 from gateway.handlers import metrics as metrics_module
-from gateway.keys import METRICS
-from gateway.prometheus import prefers_prometheus
+from gateway.jobs import counts as job_counts
+from gateway.metrics.prometheus import prefers_prometheus
 from gateway.settings import Settings
 
 URL = "/api/v1/metrics"

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from optional_programs import require_program
 
+from gateway.auth.public_keys import fingerprint, read_public_key
 from gateway.client import GatewayClient, GatewayClientError, SigningKey
 from gateway.errors import InvalidRequest
-from gateway.public_keys import fingerprint, read_public_key
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = PRIVATE.public_key()

@@ -15,17 +15,19 @@ from aiohttp import web
 from multidict import CIMultiDict
 from raw_http import Raw
 
-from gateway import keys, server
-from gateway.access_log import AccessLogger
+from gateway import app_keys
 from gateway.app import create_app
-from gateway.auth import Rights, Scope, StoredKey, digest_of
-from gateway.job_cache import FRESH_SECONDS, JobCache
-from gateway.jobs import Job, JobStatus, Progress
-from gateway.key_secret import make_secret
-from gateway.quick_polls import QuickPolls, is_fit
-from gateway.server import serve
+from gateway.auth.api_keys import StoredKey, digest_of
+from gateway.auth.callers import Rights, Scope
+from gateway.auth.key_secret import make_secret
+from gateway.formatting import utc_now
+from gateway.job import Job, JobStatus, Progress
+from gateway.jobs.cache import FRESH_SECONDS, JobCache
+from gateway.server import listener
+from gateway.server.access_log import AccessLogger
+from gateway.server.listener import serve
+from gateway.server.poll_fast_path import QuickPolls, is_fit
 from gateway.settings import Settings
-from gateway.wire import utc_now
 
 JOB_ID = "6bb4629b-1487-477c-96fe-b762d82a099b"
 PATH = f"/api/v1/cache/jobs/{JOB_ID}"
@@ -48,9 +50,9 @@ class Stage:
             JOB_ID, JobStatus.RUNNING, Progress(10, 2, 1, 1000, 200, 70), utc_now(), utc_now(),
             None, None, None, "anna",
         )  # fmt: skip
-        app[keys.JOB_CACHE] = JobCache(self.read, lambda: self.now)
-        app[keys.JOB_CACHE].trust()
-        app[keys.READINESS].reached()
+        app[app_keys.JOB_CACHE] = JobCache(self.read, lambda: self.now)
+        app[app_keys.JOB_CACHE].trust()
+        app[app_keys.READINESS].reached()
 
     async def read(self, job_id: str) -> Job:
         return replace(self.job, id=job_id)
@@ -195,12 +197,12 @@ async def test_a_job_is_read_anew_once_a_second_and_when_it_has_changed(stage: S
     stage.now += FRESH_SECONDS
     assert await stage.ways() == (200, 1)
     assert await stage.ways() == (200, 0)
-    stage.app[keys.JOB_CACHE].drop(JOB_ID)
+    stage.app[app_keys.JOB_CACHE].drop(JOB_ID)
     assert await stage.ways() == (200, 1)
 
 
 async def test_while_the_gateway_is_not_ready_it_says_so(stage: Stage) -> None:
-    stage.app[keys.READINESS].wait_for("PostgreSQL is starting")
+    stage.app[app_keys.READINESS].wait_for("PostgreSQL is starting")
     assert await stage.ways() == (503, 1)
 
 
@@ -209,7 +211,7 @@ def stored(secret: str, *scopes: Scope, **more: Any) -> StoredKey:
 
 
 async def test_a_key_opens_the_short_way_as_long_as_it_holds(stage: Stage) -> None:
-    api_keys, secret = stage.app[keys.API_KEYS], make_secret()
+    api_keys, secret = stage.app[app_keys.API_KEYS], make_secret()
     key = stored(secret, Scope.JOBS_READ)
     api_keys.load([key])
     assert await stage.ways(X_API_Key=secret) == (200, 0)
@@ -229,10 +231,10 @@ async def test_a_key_opens_the_short_way_as_long_as_it_holds(stage: Stage) -> No
 async def test_anothers_job_is_not_found_on_either_way() -> None:
     async with staged(isolate_callers=True) as stage:
         secret = make_secret()
-        stage.app[keys.API_KEYS].load([stored(secret, Scope.JOBS_READ)])
+        stage.app[app_keys.API_KEYS].load([stored(secret, Scope.JOBS_READ)])
         assert await stage.ways(X_API_Key=secret) == (404, 1)
         stage.job = replace(stage.job, submitted_by="ben")
-        stage.app[keys.JOB_CACHE].drop(JOB_ID)
+        stage.app[app_keys.JOB_CACHE].drop(JOB_ID)
         assert await stage.ways(X_API_Key=secret) == (200, 1)
         assert await stage.ways(X_API_Key=secret) == (200, 0)
 
@@ -260,7 +262,7 @@ async def test_polls_are_counted_and_logged(caplog: pytest.LogCaptureFixture) ->
     line = caplog.messages[-1]
     assert line.startswith(f"127.0.0.1 GET {PATH} 200 ")
     assert line.endswith(" ms mine-1")
-    families = {family.name: family for family in stage.app[keys.PROMETHEUS].requests.collect()}
+    families = {family.name: family for family in stage.app[app_keys.PROMETHEUS].requests.collect()}
     counted = families["teamcache_gateway_requests"].samples[0]
     assert counted.labels == {
         "method": "GET", "route": "/api/v1/cache/jobs/{job_id}", "status": "200",
@@ -300,12 +302,12 @@ async def test_a_served_gateway_answers_polls_on_the_short_way(
         return quick[-1]
 
     # The tests' look at answers would keep them from it.
-    monkeypatch.setattr(server, "is_fit", lambda _app: True)
+    monkeypatch.setattr(listener, "is_fit", lambda _app: True)
     monkeypatch.setattr(QuickPolls, "_answer_poll", note)
     app = create_app(Settings(api_gateway_key=KEY, db_host="/nowhere", api_gateway_port=0))
     Stage(app)
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(app, app[keys.SETTINGS], stop, listening.set_result))
+    task = asyncio.create_task(serve(app, app[app_keys.SETTINGS], stop, listening.set_result))
     async with aiohttp.ClientSession(await listening, headers={"X-API-Key": KEY}) as session:
         for _ in range(2):
             async with session.get(PATH) as answer:

@@ -13,10 +13,10 @@ from reader_kit import (
     Rig,
 )
 
-from gateway.worker import file_source
-from gateway.worker.file_source import PosixFiles
-from gateway.worker.read_task import ReadOutcome
-from gateway.worker.reader_pool import ReaderPool
+from gateway.worker.readers import file_source
+from gateway.worker.readers.file_source import PosixFiles
+from gateway.worker.readers.pool import ReaderPool
+from gateway.worker.readers.read_task import ReadOutcome
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK, 5 * CHUNK + 7])

@@ -16,7 +16,7 @@ from reader_kit import (
 )
 from superpowers import powerless
 
-from gateway.worker.file_source import PosixFiles
+from gateway.worker.readers.file_source import PosixFiles
 
 
 def test_a_missing_file_fails_with_the_reason(rig: Rig) -> None:
@@ -183,7 +183,7 @@ def test_the_root_of_all_files_holds_every_file(rig: Rig) -> None:
 def test_without_proc_the_path_itself_is_resolved(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.location.OPEN_DESCRIPTORS", str(tmp_path / "no-proc"))
+    monkeypatch.setattr("gateway.mount.location.OPEN_DESCRIPTORS", str(tmp_path / "no-proc"))
     (tmp_path / "outside.mov").write_bytes(b"secret")
     (rig.root / "out.mov").symlink_to(tmp_path / "outside.mov")
     assert rig.read(rig.file("a.mov").path).error is None

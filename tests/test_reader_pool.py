@@ -13,7 +13,7 @@ from reader_kit import (
     Rig,
 )
 
-from gateway.worker.read_task import ReadOutcome
+from gateway.worker.readers.read_task import ReadOutcome
 
 
 def test_a_cancelled_file_stops_at_its_next_chunk(rig: Rig) -> None:

@@ -15,7 +15,7 @@ from reader_kit import (
     wait_until,
 )
 
-from gateway.worker.read_task import ReadTask
+from gateway.worker.readers.read_task import ReadTask
 
 
 def test_closing_gives_back_what_waits_and_what_is_being_read(rig: Rig) -> None:
@@ -117,9 +117,9 @@ def test_every_task_comes_out_exactly_once_however_closing_falls(rig: Rig) -> No
 
 HUNG_PROCESS = """
 import os, sys, threading
-from gateway.worker.file_source import PosixFiles
-from gateway.worker.read_task import ReadTask
-from gateway.worker.reader_pool import ReaderPool
+from gateway.worker.readers.file_source import PosixFiles
+from gateway.worker.readers.read_task import ReadTask
+from gateway.worker.readers.pool import ReaderPool
 
 hanging = threading.Event()
 

@@ -11,7 +11,8 @@ from conftest import StartApi
 from stream_kit import PATIENCE, listening
 from test_job_api import make_job
 
-from gateway import events, keys
+from gateway import app_keys
+from gateway.events import hub as events
 from gateway.settings import Settings
 
 KEY = "a-secret-of-our-own"
@@ -23,7 +24,7 @@ async def api(start_api: StartApi) -> Any:
 
 
 async def test_sockets_that_have_shown_a_key_are_closed_when_it_is_replaced(api: Any) -> None:
-    hub, api_keys = api.server.app[keys.HUB], api.server.app[keys.API_KEYS]
+    hub, api_keys = api.server.app[app_keys.HUB], api.server.app[app_keys.API_KEYS]
     nobody = {"X-API-Key": KEY}
     async with listening(api) as shown, listening(api) as asked:
         del api.session.headers["X-API-Key"]
@@ -54,7 +55,7 @@ async def test_who_fails_to_prove_a_key_is_nobody_and_is_told_of_no_more_jobs(
     api: Any, database_settings: Settings
 ) -> None:
     job_id = make_job(database_settings)
-    hub = api.server.app[keys.HUB]
+    hub = api.server.app[app_keys.HUB]
     async with listening(api) as listener:
         await listener.subscribe(channel="jobs")
         await listener.subscribe(channel="job", jobId=job_id, files=True)

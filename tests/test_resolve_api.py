@@ -14,8 +14,8 @@ from conftest import StartApi, change
 from index_rows import add_files, count_rows, run
 
 from gateway.app import create_app
-from gateway.filespace_settings import FilespaceSettings
 from gateway.settings import Settings
+from gateway.settings.filespace_settings import FilespaceSettings
 
 RESOLVE = "/api/v1/paths/resolve"
 JOBS = "/api/v1/cache/jobs"

@@ -29,8 +29,8 @@ from s3_servers import (
 
 from bench.free_ports import free_port
 from gateway.errors import Unavailable
-from gateway.events import Hub
-from gateway.metrics import Metrics, S3Health
+from gateway.events.hub import Hub
+from gateway.metrics.latest import Metrics, S3Health
 from gateway.monitors.loop import Monitor, running
 from gateway.monitors.s3 import CHECK_SECONDS, S3Monitor
 from gateway.settings import Settings

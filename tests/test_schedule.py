@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.settings import Settings
-from gateway.worker.reader_pool import LARGE_AT_ONCE
-from gateway.worker.schedule import (
+from gateway.worker.pacing import (
     FIRST_CLAIM,
     LEAST_AHEAD,
     MOST_AHEAD,
@@ -16,6 +15,7 @@ from gateway.worker.schedule import (
     TIDY_SECONDS,
     Schedule,
 )
+from gateway.worker.readers.pool import LARGE_AT_ONCE
 
 
 class Clock:

@@ -9,12 +9,12 @@ import pytest
 from conftest import administer, change
 from test_health_api import NO_DATABASE
 
+from gateway.database.readiness import Readiness
 from gateway.errors import IndexRefused, Unavailable
-from gateway.index_state import FilespaceIndex
+from gateway.index.state import FilespaceIndex
 from gateway.monitors.index import IndexMonitor
 from gateway.monitors.loop import _checked
 from gateway.monitors.schema import DATABASE_NEEDED, OWNER_NEEDED, SchemaMonitor
-from gateway.readiness import Readiness
 from gateway.settings import Settings
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from gateway.server import CannotListen, serve
+from gateway.server.listener import CannotListen, serve
 from gateway.settings import Settings
 
 
@@ -54,7 +54,7 @@ async def test_an_address_that_is_not_ours_is_refused_with_a_reason(host: str) -
 
 STUCK = """
 import asyncio, os, signal, threading
-from gateway import server
+from gateway.runtime import process as server
 
 async def work():
     stop = server.stop_on_signals(0.1)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from gateway.errors import SettingsError
 from gateway.settings import DEMO_KEY, Settings
-from gateway.settings_sources import CONFIG_FILE_VARIABLE
+from gateway.settings.sources import CONFIG_FILE_VARIABLE
 
 ROOT = Path(__file__).parent.parent
 SECRET = "hunter2-hunter2"

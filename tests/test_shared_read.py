@@ -17,10 +17,10 @@ from reader_kit import (
     wait_until,
 )
 
-from gateway.worker.file_source import PosixFiles
-from gateway.worker.read_task import ReadOutcome, ReadTask
-from gateway.worker.reader_pool import ReaderPool
-from gateway.worker.shared_read import Board, SharedRead
+from gateway.worker.readers.file_source import PosixFiles
+from gateway.worker.readers.parallel_read import Board, SharedRead
+from gateway.worker.readers.pool import ReaderPool
+from gateway.worker.readers.read_task import ReadOutcome, ReadTask
 
 READERS = 3
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.shared_reads import SharedReads
+from gateway.runtime.single_flight import SharedReads
 
 
 class Source:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import location
-from gateway.sight import ENTRIES_SEARCHED, Content, Kind, Seen, Sight, content_of
+from gateway.mount import location
+from gateway.mount.path_status import ENTRIES_SEARCHED, Content, Kind, Seen, Sight, content_of
 
 OUTSIDE = Seen(Kind.OUTSIDE)
 

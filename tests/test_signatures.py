@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from signing_kit import USUAL, Headers, Signer, digest_of, inner_list, signature_base
 
-from gateway.auth import ApiKeys, Rights, Scope, StoredKey
+from gateway.auth.api_keys import ApiKeys, StoredKey
+from gateway.auth.callers import Rights, Scope
+from gateway.auth.nonce_cache import SeenNonces
+from gateway.auth.public_keys import read_public_key
+from gateway.auth.signatures import LONGEST_NONCE, Message, Signature, Signatures, check_digest
 from gateway.errors import InvalidSignature, Starting
-from gateway.public_keys import read_public_key
-from gateway.seen_nonces import SeenNonces
-from gateway.signatures import LONGEST_NONCE, Message, Signature, Signatures, check_digest
 
 NOW = 1_790_000_000
 URL = "http://gateway:8095/api/v1/cache/jobs?limit=1"

@@ -19,12 +19,12 @@ from signing_kit import NAME, USUAL, Headers, Signer, known_to, make_signer, spe
 from stream_kit import Listener, listening
 from test_signatures import MUTATED, mutate
 
-from gateway import keys
-from gateway.auth import Scope
+from gateway import app_keys
+from gateway.auth.callers import Scope
+from gateway.auth.nonce_store import NonceStore
 from gateway.database import Database
-from gateway.monitors.forgetting import ForgettingMonitor
-from gateway.nonce_store import NonceStore
-from gateway.readiness import Readiness
+from gateway.database.readiness import Readiness
+from gateway.monitors.purge import ForgettingMonitor
 from gateway.settings import Settings
 
 JOB = f"{JOBS}/7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10"
@@ -100,7 +100,7 @@ async def test_the_scopes_and_paths_of_a_key_that_signs_hold(
 
 async def test_a_request_that_shows_a_key_is_the_keys(api: Any, signer: Signer) -> None:
     headers = signer.sign("GET", "http://elsewhere/")
-    key = {"X-API-Key": api.server.app[keys.SETTINGS].api_gateway_key.get_secret_value()}
+    key = {"X-API-Key": api.server.app[app_keys.SETTINGS].api_gateway_key.get_secret_value()}
     assert (await send_as_it_is(api, "GET", JOBS, headers | key))[0] == 200
     assert (await send_as_it_is(api, "GET", JOBS, headers | {"X-API-Key": "x"}))[0] == 401
 
@@ -196,7 +196,7 @@ async def test_the_window_is_that_of_the_settings(start_api: StartApi, signer: S
 
 
 async def test_a_gateway_whose_clock_is_off_says_by_how_much(api: Any, signer: Signer) -> None:
-    signatures = api.server.app[keys.SIGNATURES]
+    signatures = api.server.app[app_keys.SIGNATURES]
     for off, words in ((4000, "4000 s old"), (-4000, "4000 s from now")):
         now = int(time.time())
         signatures._clock = lambda now=now, off=off: float(now + off)
@@ -261,7 +261,7 @@ async def test_the_audit_log_tells_of_refused_signatures_and_of_no_signature(
     for _ in range(2):
         await send_as_it_is(api, "POST", JOBS, headers, BODY)
     await send(api, Signer(NAME), "GET", JOBS)
-    await asyncio.to_thread(api.app[keys.AUDIT_LOG].flush)
+    await asyncio.to_thread(api.app[app_keys.AUDIT_LOG].flush)
     text = (tmp_path / "audit").read_text()
     told = [json.loads(line) for line in text.splitlines()]
     assert [(it["event"], it["outcome"], it["caller"]) for it in told] == [
@@ -285,7 +285,7 @@ async def test_a_read_costs_no_row_and_each_change_costs_one(
 async def test_old_nonces_are_let_go_of_and_young_ones_are_not(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.nonce_store.FORGET_BATCH", 7)
+    monkeypatch.setattr("gateway.auth.nonce_store.FORGET_BATCH", 7)
     run(
         database_settings,
         "INSERT INTO teamcache_gateway.signature_nonces (key_name, nonce, seen_at)"

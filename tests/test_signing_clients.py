@@ -26,11 +26,11 @@ from test_cli_keys import Operator, operator  # noqa: F401 - a fixture
 from test_signed_requests import knowing
 
 from gateway import GatewayClient, GatewayClientError, SigningKey
+from gateway.auth.key_store import KeyStore
 from gateway.cli.client_settings import load_client_settings
-from gateway.cli.proof_choice import Signing
+from gateway.cli.credentials import Signing
 from gateway.database import Database
 from gateway.errors import Unavailable
-from gateway.key_store import KeyStore
 from gateway.settings import Settings
 
 PATIENCE = 30.0

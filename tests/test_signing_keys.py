@@ -14,18 +14,14 @@ from conftest import StartApi
 from issuer_kit import RunningIssuer, bearer, running_issuer
 
 from bench.free_ports import free_port
-from gateway import keys
+from gateway import app_keys
+from gateway.auth.jwks import REST_SECONDS, InvalidKeySet, SigningKeys
+from gateway.auth.tokens import TokenRules, Tokens
 from gateway.errors import InvalidToken, SettingsError, Unavailable
-from gateway.monitors import signing_keys as monitors
+from gateway.monitors import jwks as monitors
+from gateway.monitors.jwks import KeySetFileMonitor, KeySetUrlMonitor, SigningKeysMonitor
 from gateway.monitors.loop import running
-from gateway.monitors.signing_keys import (
-    KeySetFileMonitor,
-    KeySetUrlMonitor,
-    SigningKeysMonitor,
-)
 from gateway.settings import Settings
-from gateway.signing_keys import REST_SECONDS, InvalidKeySet, SigningKeys
-from gateway.tokens import TokenRules, Tokens
 
 JOBS = "/api/v1/cache/jobs"
 PATIENCE = 30.0
@@ -212,7 +208,7 @@ async def test_keys_in_a_file_are_taken_over_while_they_are_valid(
 async def become(client: Any, token: str, status: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while (await client.get(JOBS, headers=bearer(token))).status != status:
-            client.app[keys.SIGNING_KEYS].wanted.set()
+            client.app[app_keys.SIGNING_KEYS].wanted.set()
             await asyncio.sleep(0.01)
 
 

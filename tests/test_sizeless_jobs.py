@@ -12,11 +12,11 @@ from stream_kit import Listener, listening
 from test_job_api import change_job, make_job
 from test_job_events import KILL, deafness, notify  # noqa: F401
 
-from gateway import keys
+from gateway import app_keys
 from gateway.errors import DatabaseUnavailable
-from gateway.monitors import late_look_ups
+from gateway.monitors import job_lookups
 from gateway.monitors.job_events import FILES_CHANNEL
-from gateway.monitors.late_look_ups import LateLookUps
+from gateway.monitors.job_lookups import LateLookUps
 from gateway.settings import Settings
 
 ITEMS = """
@@ -36,7 +36,7 @@ async def listener(api: Any) -> AsyncIterator[Listener]:
 @pytest.fixture
 def fails(api: Any, monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     """What look-ups of a job raise, one after the other, before they work again."""
-    store = api.server.app[keys.JOB_STORE]
+    store = api.server.app[app_keys.JOB_STORE]
     failures: list[BaseException] = []
     get = store.get
 
@@ -101,7 +101,7 @@ async def test_many_changes_of_a_job_are_looked_up_seldom_and_the_newest_is_told
 async def test_a_change_that_could_not_be_told_is_tried_again_unless_there_is_a_newer_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(late_look_ups, "LOOK_UP_SECONDS", 0)
+    monkeypatch.setattr(job_lookups, "LOOK_UP_SECONDS", 0)
     outcomes: list[Any] = [RuntimeError("a bug"), False, False, True]
     told: list[int] = []
     done = asyncio.Event()
@@ -141,7 +141,7 @@ async def test_files_that_cannot_be_read_are_counted_and_listening_goes_on(
     async def away(_items: object) -> Any:
         raise DatabaseUnavailable
 
-    monkeypatch.setattr(api.server.app[keys.JOB_STORE], "files_by_id", away)
+    monkeypatch.setattr(api.server.app[app_keys.JOB_STORE], "files_by_id", away)
     async with listening(api) as listener:
         await listener.subscribe(channel="job", jobId=job_id, files=True)
         notify(database_settings, FILES_CHANNEL, f'{{"jobId": "{job_id}", "items": [1, 2, 3]}}')
@@ -178,7 +178,7 @@ async def test_what_failed_was_not_warmed(
     sizes = {"completed_size_bytes": 30, "failed_size_bytes": 20}
     change_job(database_settings, job_id, status="running", **change, **sizes)
     await listener.next_of("job-started")
-    warmed = api.server.app[keys.METRICS].warmed
+    warmed = api.server.app[app_keys.METRICS].warmed
     assert (warmed.files, warmed.bytes) == (3, 30)
 
 
@@ -186,14 +186,14 @@ async def test_where_nothing_happens_listening_is_alive_all_the_same(
     start_api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = await start_api()
-    await api.server.app[keys.JOB_NEWS].has_begun.wait()
-    pulse = api.server.app[keys.PROMETHEUS].pulses["job-events"]
+    await api.server.app[app_keys.JOB_NEWS].has_begun.wait()
+    pulse = api.server.app[app_keys.PROMETHEUS].pulses["job-events"]
     beats = asyncio.Queue[None]()
     monkeypatch.setattr(pulse, "beat", lambda: beats.put_nowait(None))
-    pulses = api.server.app[keys.PROMETHEUS].pulses
+    pulses = api.server.app[app_keys.PROMETHEUS].pulses
     # After a probe nothing would tell the connection that listens from the others.
-    monkeypatch.setattr("gateway.database.LISTEN_PROBE_SECONDS", 0.01)
-    run(api.server.app[keys.SETTINGS], KILL)
+    monkeypatch.setattr("gateway.database.database.LISTEN_PROBE_SECONDS", 0.01)
+    run(api.server.app[app_keys.SETTINGS], KILL)
     async with asyncio.timeout(30):
         for _ in range(5):
             await beats.get()

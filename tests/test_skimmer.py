@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from reader_kit import Rig
 
-from gateway.location import OPEN_DESCRIPTORS
-from gateway.worker.express_lane import PLENTY
-from gateway.worker.file_source import OPEN_FLAGS, PosixFiles
-from gateway.worker.plain_open import PlainOpen
-from gateway.worker.skimmer import FILES_A_LOOK, FOLDER_FLAGS, Skimmer
+from gateway.mount.location import OPEN_DESCRIPTORS
+from gateway.worker.readers.file_source import OPEN_FLAGS, PosixFiles
+from gateway.worker.readers.openat2 import PlainOpen
+from gateway.worker.readers.small_file_queue import PLENTY
+from gateway.worker.readers.small_file_reader import FILES_A_LOOK, FOLDER_FLAGS, Skimmer
 
 pytestmark = pytest.mark.skipif(
     PlainOpen(os.O_RDONLY).open(os.devnull) is None, reason="this system has no openat2"

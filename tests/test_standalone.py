@@ -13,7 +13,7 @@ from processes import environment, run_command
 from standalone_kit import Place, anybodys_place, client_of, end_of, place, url_of  # noqa: F401
 from worker_kit import write_tree
 
-from gateway.embedded_postgres.shutdown import find_servers
+from gateway.standalone.postgres.shutdown import find_servers
 
 MIB = 1024 * 1024
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from gateway import standalone
-from gateway.embedded_postgres import EmbeddedPostgres
 from gateway.errors import EmbeddedPostgresError
+from gateway.standalone import run
+from gateway.standalone.postgres import EmbeddedPostgres
 
 
 async def test_one_that_cannot_be_started_is_tried_less_often(public_folder: Path) -> None:
     binaries = public_folder / "nothing"
     server = EmbeddedPostgres(public_folder, database="one", user="one", bin_dir=binaries)
-    monitor = standalone._PostgresMonitor(server)
+    monitor = run._PostgresMonitor(server)
     with pytest.raises(EmbeddedPostgresError):
         await monitor.check_once()
-    assert monitor.rest == standalone.FAILED_START_SECONDS > monitor.interval
+    assert monitor.rest == run.FAILED_START_SECONDS > monitor.interval
     # Once it can be, it is looked at as often as before.
     monitor._server = EmbeddedPostgres(public_folder, database="one", user="one")
     try:

@@ -17,12 +17,13 @@ from stream_kit import PATIENCE, Listener, listening
 from test_job_api import UNKNOWN_ID, change_job, make_job
 from worker_kit import open_bench
 
-from gateway import events, keys
+from gateway import app_keys
 from gateway.app import create_app
-from gateway.events import Event
-from gateway.handlers import stream_connection
+from gateway.events import hub as events
+from gateway.events.hub import Event
+from gateway.handlers import websocket_session
+from gateway.schemas.serializers import s3_message
 from gateway.settings import Settings
-from gateway.wire import s3_message
 
 KEY = "a-secret-of-our-own"
 ALL_ENDS = ("job-completed", "job-failed", "job-cancelled")
@@ -64,7 +65,7 @@ async def test_who_sends_nothing_gets_the_documented_messages_only(
         await subscriber.subscribe(channel="jobs")
         make_job(database_settings)
         await subscriber.next_of("job-created")
-        app[keys.HUB].publish(Event(s3_message(app[keys.METRICS].s3_health)))
+        app[app_keys.HUB].publish(Event(s3_message(app[app_keys.METRICS].s3_health)))
         await listener.next()
     assert [m["type"] for m in listener.seen] == ["metrics", "s3-health"]
 
@@ -213,7 +214,7 @@ async def test_one_jobs_channel_tells_of_that_job_alone_and_files_only_if_asked(
     app = api.server.app
     async with listening(api) as listener:
         await listener.subscribe(channel="job", jobId=mine)
-        assert not app[keys.HUB].has_subscribers(events.files_topic(mine))
+        assert not app[app_keys.HUB].has_subscribers(events.files_topic(mine))
         change_job(database_settings, other, status="running")
         change_job(database_settings, mine, status="running")
         await listener.next_of("job-started")
@@ -234,13 +235,13 @@ async def test_after_unsubscribing_nothing_is_told_any_more(
         change_job(database_settings, job_id, status="running")
         await other.next_of("job-started")
         await listener.sync()
-        hub = api.server.app[keys.HUB]
+        hub = api.server.app[app_keys.HUB]
         assert not hub.has_subscribers(events.files_topic(job_id))
     assert listener.events_of(job_id) == []
 
 
 async def test_what_cannot_be_subscribed_is_told_and_leaves_no_subscription(api: Any) -> None:
-    hub = api.server.app[keys.HUB]
+    hub = api.server.app[app_keys.HUB]
     async with listening(api) as listener:
         for job_id, sentence in (
             (UNKNOWN_ID, "Job not found"),
@@ -261,7 +262,7 @@ async def test_what_cannot_be_subscribed_is_told_and_leaves_no_subscription(api:
 async def test_a_connection_has_so_many_subscriptions_at_most(
     api: Any, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_connection, "SUBSCRIPTIONS_LIMIT", 3)
+    monkeypatch.setattr(websocket_session, "SUBSCRIPTIONS_LIMIT", 3)
     jobs = [make_job(database_settings) for _ in range(3)]
     async with listening(api) as listener:
         await listener.subscribe(channel="jobs")
@@ -324,7 +325,7 @@ async def test_a_statement_that_postgresql_refuses_is_logged_and_not_told(
     api: Any, database_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_id = make_job(database_settings)
-    await api.server.app[keys.JOB_NEWS].has_begun.wait()
+    await api.server.app[app_keys.JOB_NEWS].has_begun.wait()
     async with listening(api) as listener:
         run(database_settings, "ALTER TABLE cache_jobs RENAME TO elsewhere")
         await listener.socket.send_json({"type": "subscribe", "channel": "job", "jobId": job_id})

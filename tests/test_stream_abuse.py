@@ -23,10 +23,10 @@ from index_rows import run
 from stream_kit import PATIENCE, listening
 from test_job_api import change_job, make_job
 
-from gateway import keys
+from gateway import app_keys
 from gateway.app import create_app
-from gateway.events import Event
-from gateway.handlers import stream_connection
+from gateway.events.hub import Event
+from gateway.handlers import websocket_session
 from gateway.settings import Settings
 
 NO_TYPE = "A message must be an object whose type is auth, subscribe, unsubscribe, ping"
@@ -120,11 +120,11 @@ async def test_clients_that_vanish_at_any_moment_leave_nothing_behind(
             await socket.receive()
         socket._response.connection.transport.abort()
     async with asyncio.timeout(PATIENCE):
-        while app[keys.SOCKETS] or app[keys.HUB]._subscribers:
+        while app[app_keys.SOCKETS] or app[app_keys.HUB]._subscribers:
             await asyncio.sleep(0)
         while len(asyncio.all_tasks()) > before:
             await asyncio.sleep(0)
-    assert app[keys.OUTBOXES].count == 0
+    assert app[app_keys.OUTBOXES].count == 0
     assert faults(caplog) == []
 
 
@@ -132,7 +132,7 @@ async def test_a_fault_of_ours_closes_that_connection_with_1011(
     api: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with listening(api) as listener, listening(api) as other:
-        monkeypatch.setattr(stream_connection, "read_message", lambda _data: {"type": None})
+        monkeypatch.setattr(websocket_session, "read_message", lambda _data: {"type": None})
         await listener.socket.send_str("{}")
         async with asyncio.timeout(PATIENCE):
             assert (await listener.socket.receive()).type is WSMsgType.CLOSE
@@ -145,8 +145,8 @@ async def test_a_fault_of_ours_closes_that_connection_with_1011(
 async def test_while_the_database_is_away_a_subscription_is_refused_with_a_wait(
     api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = api.server.app[keys.DATABASE]
-    await api.server.app[keys.JOB_NEWS].has_begun.wait()
+    database = api.server.app[app_keys.DATABASE]
+    await api.server.app[app_keys.JOB_NEWS].has_begun.wait()
     pool, database._pool = database._pool, None
     async with listening(api) as listener:
         await listener.ask(type="subscribe", channel="jobs")
@@ -160,8 +160,8 @@ async def test_while_the_database_is_away_a_subscription_is_refused_with_a_wait(
 async def test_before_jobs_are_known_a_subscription_is_refused_with_a_wait(
     api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_connection, "NEWS_SECONDS", 0.01)
-    begun = api.server.app[keys.JOB_NEWS].has_begun
+    monkeypatch.setattr(websocket_session, "NEWS_SECONDS", 0.01)
+    begun = api.server.app[app_keys.JOB_NEWS].has_begun
     await begun.wait()
     begun.clear()
     async with listening(api) as listener:
@@ -178,7 +178,7 @@ async def test_what_happened_before_the_snapshot_was_read_is_not_told_after_it(
     api: Any, database_settings: Settings, monkeypatch: pytest.MonkeyPatch, channel: str
 ) -> None:
     job_id = make_job(database_settings, total_files=9)
-    store = api.server.app[keys.JOB_STORE]
+    store = api.server.app[app_keys.JOB_STORE]
     read = {"jobs": store.newest, "job": store.get}[channel]
     async with listening(api) as other, listening(api) as listener:
         await other.subscribe(channel="jobs")
@@ -303,8 +303,8 @@ async def test_a_shutdown_says_goodbye_to_all_within_a_bounded_time(
         clients = [await stack.enter_async_context(session.ws_connect("ws")) for _ in range(200)]
         tasks = [loop.create_task(wait_for_goodbye(client)) for client in clients]
         deaf = [await connect_raw(server.host, server.port) for _ in range(5)]
-        hub = server.app[keys.HUB]
-        outboxes = server.app[keys.OUTBOXES]
+        hub = server.app[app_keys.HUB]
+        outboxes = server.app[app_keys.OUTBOXES]
         while outboxes.count < 205 or not any(outbox.is_full for outbox in outboxes._open):
             hub.publish(Event({"type": "x", "text": "x" * 50_000}))
             await asyncio.sleep(0)
@@ -317,7 +317,7 @@ async def test_a_shutdown_says_goodbye_to_all_within_a_bounded_time(
     assert codes == [1001] * 200
     # Not a measurement: without an answer from the deaf it would be the 60 s of shutdown_timeout.
     assert took < 20
-    assert not server.app[keys.SOCKETS]
+    assert not server.app[app_keys.SOCKETS]
 
 
 async def connect_raw(host: str, port: int) -> sockets.socket:
@@ -339,7 +339,7 @@ HANDSHAKE = (
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's buffer is bounded on Linux")
 async def test_the_kernel_holds_little_for_a_client_that_never_reads(api: Any) -> None:
-    outboxes, hub = api.server.app[keys.OUTBOXES], api.server.app[keys.HUB]
+    outboxes, hub = api.server.app[app_keys.OUTBOXES], api.server.app[app_keys.HUB]
     with closing(await connect_raw(api.server.host, api.server.port)):
         while not outboxes.count:
             await asyncio.sleep(0)
@@ -367,7 +367,7 @@ async def test_over_tls_a_client_that_never_reads_is_bounded_and_cut_off(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(chain, key)
     server = await aiohttp_server(create_app(database_settings), ssl=context)
-    outboxes, hub = server.app[keys.OUTBOXES], server.app[keys.HUB]
+    outboxes, hub = server.app[app_keys.OUTBOXES], server.app[app_keys.HUB]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session:
         socket = await session.ws_connect(server.make_url("/ws"))
         assert (await socket.receive()).json()["type"] == "metrics"

@@ -13,9 +13,10 @@ from stream_kit import listening
 from test_job_api import make_job
 
 from gateway import GatewayClient
-from gateway.auth import EVERYTHING, ApiKeys, Caller
-from gateway.keys import JOB_CACHE
-from gateway.migrations import migrate
+from gateway.app_keys import JOB_CACHE
+from gateway.auth.api_keys import ApiKeys
+from gateway.auth.callers import EVERYTHING, Caller
+from gateway.database.migrations import migrate
 from gateway.settings import Settings
 
 JOBS = "/api/v1/cache/jobs"

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway import tasks
-from gateway.tasks import beside, end
+from gateway.runtime import tasks
+from gateway.runtime.tasks import beside, end
 
 
 async def lose_cancellations(count: int, started: asyncio.Event) -> None:

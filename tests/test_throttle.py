@@ -9,9 +9,9 @@ import pytest
 from reader_kit import CHUNK, PATIENCE, Clock, GatedFiles, Rig, wait_until
 
 from bench.slow_files import SlowFiles
-from gateway.worker.read_task import ReadTask
-from gateway.worker.reader_pool import ReaderPool
-from gateway.worker.throttle import CREDIT_SECONDS, PIECE_SECONDS, Budget, Throttle
+from gateway.worker.readers.pool import ReaderPool
+from gateway.worker.readers.read_task import ReadTask
+from gateway.worker.readers.throttle import CREDIT_SECONDS, PIECE_SECONDS, Budget, Throttle
 
 MB = 1_000_000
 

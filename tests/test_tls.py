@@ -23,8 +23,8 @@ from processes import environment, run_command
 from gateway.errors import SettingsError
 from gateway.monitors.certificate import CertificateMonitor
 from gateway.monitors.loop import running
+from gateway.net.certificate import CertificateRefused, ServerCertificate
 from gateway.settings import Settings
-from gateway.tls import CertificateRefused, ServerCertificate
 
 PATIENCE = 30.0
 KEY = {"X-API-Key": "demo-api-key-2024"}

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.auth import EVERYTHING, Access, Caller, Rights
-from gateway.limits import Limits
+from gateway.auth.access import Access
+from gateway.auth.callers import EVERYTHING, Caller, Rights
+from gateway.auth.rate_limits import Limits
+from gateway.auth.token_bucket import REMEMBERED_CALLERS, Decision, TokenBuckets
 from gateway.settings import Settings
-from gateway.token_bucket import REMEMBERED_CALLERS, Decision, TokenBuckets
 
 
 class Clock:

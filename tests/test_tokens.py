@@ -17,7 +17,7 @@ from conftest import StartApi
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from issuer_kit import AUDIENCE, ISSUER, RunningIssuer, bearer, running_issuer
 
-from gateway import keys
+from gateway import app_keys
 
 JOBS = "/api/v1/cache/jobs"
 NOT_READ = "This is no token that could be read"
@@ -43,7 +43,7 @@ def start(start_shared_api: StartApi, issuer: RunningIssuer) -> StartWithTokens:
     async def start_it(**changes: Any) -> TestClient[Any, Any]:
         client = await start_shared_api(**(issuer.settings | changes))
         client.session.headers.pop("X-API-Key", None)
-        await client.app[keys.SIGNING_KEYS].refresh()
+        await client.app[app_keys.SIGNING_KEYS].refresh()
         return client
 
     return start_it

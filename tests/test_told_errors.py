@@ -8,9 +8,9 @@ from index_rows import make_job
 from stream_kit import listening
 from test_job_files import add_item
 
-from gateway.filespace_settings import FilespaceSettings
 from gateway.paths import Filespaces
 from gateway.settings import Settings
+from gateway.settings.filespace_settings import FilespaceSettings
 from tests.path_cases import EAST, LISTED, MOUNT, SINGLE, WEST
 
 

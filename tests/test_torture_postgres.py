@@ -21,8 +21,8 @@ from torture_kit import (
 )
 from worker_kit import query, write_tree
 
-from gateway.embedded_postgres.shutdown import PidFile, read_pid_file
 from gateway.settings import Settings
+from gateway.standalone.postgres.shutdown import PidFile, read_pid_file
 
 pytestmark = [pytest.mark.torture, torture()]
 CLIENTS = 8

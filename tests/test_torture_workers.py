@@ -22,7 +22,7 @@ from worker_kit import (
     query,
 )
 
-from gateway.jobs import Job
+from gateway.job import Job
 from gateway.settings import Settings
 
 pytestmark = [pytest.mark.torture, torture()]

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.worker.turns import Turns, share
+from gateway.worker.fair_share import Turns, share
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from worker_kit import (
     query,
 )
 
-from gateway.jobs import Job, JobStatus
-from gateway.worker.file_source import PosixFiles
+from gateway.job import Job, JobStatus
+from gateway.worker.readers.file_source import PosixFiles
 
 MIB = 1024 * 1024
 

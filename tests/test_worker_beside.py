@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from worker_kit import PATIENCE, Bench, GatedFiles, item_states, query, until_blocked
 
-from gateway.worker import cache_marks, schedule
+from gateway.worker import cache_marks, pacing
 
 FILES = 300
 MOST_UNREPORTED = 40
@@ -16,7 +16,7 @@ MOST_UNREPORTED = 40
 async def test_while_a_report_waits_no_more_is_claimed_than_can_be_reported(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedule, "MOST_UNREPORTED", MOST_UNREPORTED)
+    monkeypatch.setattr(pacing, "MOST_UNREPORTED", MOST_UNREPORTED)
     await bench.index({f"a/{number}": 1 for number in range(FILES)})
     job_id = await bench.submit("a")
     # A claim from a job that is running already does not wait for its row; a report does.

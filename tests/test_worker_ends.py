@@ -8,9 +8,9 @@ import logging
 import pytest
 from worker_kit import Bench, counters, query
 
-from gateway.jobs import JobStatus
+from gateway.job import JobStatus
+from gateway.worker.in_flight import ItemReport
 from gateway.worker.item_store import ItemStore
-from gateway.worker.ledger import ItemReport
 
 OLD = "now() AT TIME ZONE 'UTC' - interval '1 day'"
 

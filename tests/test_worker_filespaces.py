@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from worker_kit import Bench, GatedFiles, counters, item_states, open_bench, query, write_tree
 
-from gateway.filespace_settings import FilespaceSettings
-from gateway.jobs import Job
+from gateway.job import Job
 from gateway.settings import Settings
-from gateway.worker import item_store, reader_pool
+from gateway.settings.filespace_settings import FilespaceSettings
+from gateway.worker import item_store
 from gateway.worker.claims import AGAIN_SECONDS, Claims
 from gateway.worker.item_store import ItemStore
+from gateway.worker.readers import pool
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ async def test_a_job_that_was_only_of_the_gone_mount_is_read_when_it_is_back(
 async def test_a_mount_that_hangs_takes_no_reader_from_the_others(
     bench: Bench, east: Path, west: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_pool, "STUCK_SECONDS", 0.1)
+    monkeypatch.setattr(pool, "STUCK_SECONDS", 0.1)
     source = GatedFiles(bench.mount.parent, held=f"{east}/")
     job_id = await bench.submit(files=[*names(east), *names(west)], size=10)
     async with bench.working(settings={"worker_concurrency": 2}, source=source):

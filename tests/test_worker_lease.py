@@ -25,10 +25,10 @@ from worker_kit import (
 )
 
 from gateway.database import connection_arguments
-from gateway.jobs import Job
-from gateway.sql import load_queries
+from gateway.database.sql import load_queries
+from gateway.job import Job
+from gateway.worker.in_flight import ItemReport
 from gateway.worker.item_store import ItemStore
-from gateway.worker.ledger import ItemReport
 from gateway.worker.worker import Worker
 
 KIB = 1024

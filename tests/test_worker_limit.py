@@ -10,14 +10,14 @@ from hearing import PATIENCE
 from test_health_api import NO_DATABASE
 from test_prometheus import scrape
 
+from gateway.app_keys import DATABASE, METRICS, READINESS
 from gateway.database import Database
+from gateway.database.readiness import Readiness
 from gateway.errors import DatabaseUnavailable
-from gateway.keys import DATABASE, METRICS, READINESS
-from gateway.metrics import Metrics
+from gateway.metrics.latest import Metrics
 from gateway.monitors.worker_limit import WorkerLimitMonitor
-from gateway.readiness import Readiness
+from gateway.schemas.serializers import all_metrics
 from gateway.settings import Settings
-from gateway.wire import all_metrics
 from gateway.worker.throttle_store import ThrottleStore
 
 SERIES = ("worker_limit_bytes_per_second", frozenset[tuple[str, str]]())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from worker_kit import PATIENCE, Bench, GatedFiles, query
 
-from gateway.worker import schedule
+from gateway.worker import pacing
 
 
 class OneByOne(GatedFiles):
@@ -44,7 +44,7 @@ class OneByOne(GatedFiles):
             "SELECT count(*) FILTER (WHERE status = 'running') AS running,"
             " count(*) FILTER (WHERE status = 'completed') AS completed FROM cache_job_items",
         )
-        held = readers + schedule.LEAST_AHEAD
+        held = readers + pacing.LEAST_AHEAD
         return (items.running, items.completed) == (held, len(self.closed))
 
     def by_job(self) -> Counter[str]:
@@ -54,7 +54,7 @@ class OneByOne(GatedFiles):
 @pytest.fixture(autouse=True)
 def _files_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a size that take longer than what is claimed ahead: hardly any wait then."""
-    monkeypatch.setattr(schedule, "AHEAD_SECONDS", 0.0)
+    monkeypatch.setattr(pacing, "AHEAD_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize(("jobs", "readers"), [(6, 4), (12, 2)])

@@ -20,11 +20,11 @@ from worker_kit import (
     until_blocked,
 )
 
-from gateway.embedded_postgres import EmbeddedPostgres
-from gateway.jobs import Job, JobStatus
-from gateway.migrations import migrate
+from gateway.database.migrations import migrate
+from gateway.job import Job, JobStatus
+from gateway.standalone.postgres import EmbeddedPostgres
+from gateway.worker.in_flight import ItemReport
 from gateway.worker.item_store import ItemStore
-from gateway.worker.ledger import ItemReport
 
 MIB = 1024 * 1024
 

@@ -17,8 +17,8 @@ from conftest import make_public_folder
 from hearing import Ear
 
 from bench.free_ports import free_port
-from gateway.events import Hub
-from gateway.metrics import MIB, Metrics
+from gateway.events.hub import Hub
+from gateway.metrics.latest import MIB, Metrics
 from gateway.monitors.worker_throughput import WorkerThroughputMonitor
 from gateway.settings import DEMO_KEY
 

@@ -22,7 +22,7 @@ from worker_kit import query
 
 from gateway.client import GatewayClient, GatewayClientError
 from gateway.database import Database
-from gateway.jobs import JOBS_CHANNEL
+from gateway.job import JOBS_CHANNEL
 from gateway.settings import Settings
 
 MOMENTS = int(os.environ.get("TORTURE_MOMENTS", "20"))

@@ -16,9 +16,9 @@ from psycopg2.extras import NamedTupleCursor
 from reader_kit import WatchedFiles
 
 from gateway.database import Database, connection_arguments
-from gateway.indexer import Indexer
-from gateway.job_store import JobRequest, JobStore
-from gateway.jobs import JOBS_CHANNEL, Job, JobStatus
+from gateway.index.indexer import Indexer
+from gateway.job import JOBS_CHANNEL, Job, JobStatus
+from gateway.jobs.store import JobRequest, JobStore
 from gateway.settings import Settings
 from gateway.worker.item_store import ItemStore
 from gateway.worker.worker import Worker

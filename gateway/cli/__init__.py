@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gateway.errors import GatewayError, MigrationRequired, SettingsError, StatementFailed
-from gateway.garbage import collect_rarely
+from gateway.runtime.garbage import collect_rarely
 
 # Commands by name, with what the list shows; each lives in the module of its name, and is
 # imported only when it is used.
@@ -45,7 +45,7 @@ class _Commands(click.Group):
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"gateway.cli.{name}").command
+        command: click.Command = importlib.import_module(f"gateway.cli.commands.{name}").command
         return command
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -112,7 +112,7 @@ def _is_of_output() -> bool:
 
 def _sentence(error: GatewayError) -> str:
     if isinstance(error, StatementFailed):
-        from gateway.database_errors import first_line
+        from gateway.database.errors import first_line
 
         return f"PostgreSQL refused a statement: {first_line(error)}"
     return error.message

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 import platformdirs
 
-from gateway.cli.proof_choice import Flags, ShownToken, Signing, choose_proof, first_line
+from gateway.cli.credentials import Flags, ShownToken, Signing, choose_proof, first_line
 from gateway.settings import DEMO_KEY
 
 DEFAULT_URL: Final = "http://localhost:8095"

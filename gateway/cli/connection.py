@@ -16,10 +16,10 @@ from typing import Any
 import click
 
 from gateway.cli.client_settings import ClientSettings, load_client_settings
+from gateway.cli.credentials import ShownToken, Signing
+from gateway.cli.error_messages import tell
 from gateway.cli.exit_codes import ExitCode
-from gateway.cli.proof_choice import ShownToken, Signing
-from gateway.cli.refusals import tell
-from gateway.cli.texts import say, write_what_can_be_shown
+from gateway.cli.formatting import say, write_what_can_be_shown
 from gateway.client import GatewayClient, GatewayClientError
 
 Command = Callable[..., Any]

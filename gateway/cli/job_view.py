@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
 from rich.table import Column
 from rich.text import Text
 
-from gateway.cli.texts import counted, print_json, printable, say, span
+from gateway.cli.formatting import counted, print_json, printable, say, span
 from gateway.client import JobChange, JobView
-from gateway.jobs import LONGEST_SECONDS_LEFT
-from gateway.wire import readable_size
+from gateway.formatting import readable_size
+from gateway.job import LONGEST_SECONDS_LEFT
 
 RATE_SECONDS: Final = 10.0
 LINE_SECONDS: Final = 1.0

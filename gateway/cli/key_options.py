@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from gateway.auth import Scope
+from gateway.auth.callers import Scope
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SPAN: Final = re.compile(r"([1-9][0-9]{0,6})([mhdw])")

@@ -9,10 +9,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gateway.auth.key_store import KeyRecord, NewKey
+from gateway.auth.public_keys import fingerprint
+from gateway.cli.formatting import printable
 from gateway.cli.tables import print_table
-from gateway.cli.texts import printable
-from gateway.key_store import KeyRecord, NewKey
-from gateway.public_keys import fingerprint
 
 STYLES = {"valid": "green", "expired": "yellow", "disabled": "yellow", "revoked": "red"}
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from gateway.cli.exit_codes import ExitCode
-from gateway.cli.texts import printable
+from gateway.cli.formatting import printable
 
 Command = Callable[..., Any]
 

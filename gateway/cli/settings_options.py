@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from gateway.errors import SettingsError
-from gateway.logs import configure_logging
+from gateway.logs.logging import configure_logging
 from gateway.settings import Settings
 
 API = (

@@ -6,9 +6,9 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.handlers.pages import page_headers
-from gateway.handlers.responses import is_known
-from gateway.keys import WEB_FILES
+from gateway.app_keys import WEB_FILES
+from gateway.http.page_headers import page_headers
+from gateway.http.responses import is_known
 from gateway.web import WebFile
 
 PAGE: Final = "index.html"

@@ -6,12 +6,12 @@ from typing import Literal
 
 from aiohttp import web
 
+from gateway.app_keys import DATABASE, INDEX_STATE, READINESS
+from gateway.database.full_disk import SENTENCE
 from gateway.errors import DatabaseUnavailable
-from gateway.full_disk import SENTENCE
-from gateway.handlers.responses import json_response
-from gateway.keys import DATABASE, INDEX_STATE, READINESS
-from gateway.shapes.answers import Alive, Health, IllHealth
-from gateway.wire import iso_now
+from gateway.formatting import iso_now
+from gateway.http.responses import json_response
+from gateway.schemas.responses import Alive, Health, IllHealth
 
 SERVICE = "api-gateway"
 

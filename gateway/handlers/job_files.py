@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.admission import sees_only
-from gateway.handlers.responses import json_response
-from gateway.jobs import FileStatus, JobFile, parse_job_id
-from gateway.keys import CALLER, FILESPACES, JOB_FILES
+from gateway.app_keys import CALLER, FILESPACES, JOB_FILES
+from gateway.http.authentication import sees_only
+from gateway.http.responses import json_response
+from gateway.job import FileStatus, JobFile, parse_job_id
 from gateway.openapi.parameters import QueryChoice, QueryInteger, check_query, offset
 from gateway.paths import Filespaces
-from gateway.shapes.answers import JobFilesListed
-from gateway.shapes.jobs import JobFileInfo
-from gateway.wire import job_file
+from gateway.schemas.jobs import JobFileInfo
+from gateway.schemas.responses import JobFilesListed
+from gateway.schemas.serializers import job_file
 
 STATUS = QueryChoice("status", "Only files in this state.", FileStatus)
 LIMIT = QueryInteger("limit", "How many files at most.", default=50, least=1, most=1000)

@@ -12,18 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
-from gateway.admission import check_visible, sees_only
-from gateway.aside import compute
-from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
-from gateway.handlers.idempotency_key import identify, read_idempotency_key
-from gateway.handlers.requests import Names, read_json
-from gateway.handlers.responses import ASKED_FOR_AGAIN, is_known, json_response
-from gateway.idempotency import FirstAnswer
-from gateway.index_state import IndexState
-from gateway.job_pages import PageOfJobs
-from gateway.job_store import Beside, CreatedJob
-from gateway.jobs import JobStatus, parse_job_id
-from gateway.keys import (
+from gateway.app_keys import (
     CALLER,
     FILESPACES,
     IDEMPOTENCY,
@@ -36,11 +25,22 @@ from gateway.keys import (
     NOTES,
     SUBMISSION,
 )
+from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
+from gateway.formatting import iso_time, readable_size
+from gateway.http.authentication import check_visible, sees_only
+from gateway.http.idempotency_key import identify, read_idempotency_key
+from gateway.http.request_body import Names, read_json
+from gateway.http.responses import ASKED_FOR_AGAIN, is_known, json_response
+from gateway.index.state import IndexState
+from gateway.job import JobStatus, parse_job_id
+from gateway.jobs.idempotency import FirstAnswer
+from gateway.jobs.pages import PageOfJobs
+from gateway.jobs.store import Beside, CreatedJob
+from gateway.jobs.submission import Matched
 from gateway.openapi.parameters import QueryChoice, QueryInteger, check_query, offset
 from gateway.paths import Filespaces, resolve_all
-from gateway.shapes.answers import JobCancelled, JobCreated
-from gateway.submission import Matched
-from gateway.wire import iso_time, readable_size
+from gateway.runtime.offload import compute
+from gateway.schemas.responses import JobCancelled, JobCreated
 
 LISTED_NAMES_LIMIT = 100_000
 NOTED_PATHS = 10

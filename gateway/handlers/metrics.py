@@ -11,15 +11,16 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from gateway.app_keys import JOB_COUNTS, METRICS, PROMETHEUS, READINESS
 from gateway.errors import DatabaseUnavailable
-from gateway.handlers.responses import json_response
-from gateway.job_counts import JobCounts
-from gateway.jobs import JobStatus
-from gateway.keys import JOB_COUNTS, METRICS, PROMETHEUS, READINESS
-from gateway.prometheus import prefers_prometheus
-from gateway.shapes.answers import MetricsReport, S3Report
-from gateway.shapes.figures import S3History
-from gateway.wire import all_metrics, iso_now, s3_health
+from gateway.formatting import iso_now
+from gateway.http.responses import json_response
+from gateway.job import JobStatus
+from gateway.jobs.counts import JobCounts
+from gateway.metrics.prometheus import prefers_prometheus
+from gateway.schemas.metrics import S3History
+from gateway.schemas.responses import MetricsReport, S3Report
+from gateway.schemas.serializers import all_metrics, s3_health
 
 # A scrape is given up after ten seconds: a database that hangs must not take all of them.
 COUNT_SECONDS: Final = 3.0

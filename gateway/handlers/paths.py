@@ -7,14 +7,14 @@ from typing import Final, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.aside import compute
+from gateway.app_keys import CALLER, PATH_EXPLAINER
 from gateway.errors import PayloadTooLarge
-from gateway.handlers.requests import AnyNames, read_json
-from gateway.handlers.responses import json_response
-from gateway.keys import CALLER, PATH_EXPLAINER
-from gateway.path_explainer import Explained
-from gateway.shapes.answers import PathsResolved, ResolvedPath
-from gateway.sight import Kind
+from gateway.http.request_body import AnyNames, read_json
+from gateway.http.responses import json_response
+from gateway.index.path_explainer import Explained
+from gateway.mount.path_status import Kind
+from gateway.runtime.offload import compute
+from gateway.schemas.responses import PathsResolved, ResolvedPath
 
 PATHS_LIMIT: Final = 10_000
 # What the mount cannot say has no type.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from gateway.monitors.loop import Monitor
-from gateway.mount import Mount
+from gateway.mount.mount import Mount
+from gateway.mount.path_status import Kind
 from gateway.paths import Filespaces, quote
-from gateway.sight import Kind
 
 log = logging.getLogger(__name__)
 

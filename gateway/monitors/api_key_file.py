@@ -9,10 +9,10 @@ from typing import Final
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.auth import ApiKeys
+from gateway.auth.api_keys import ApiKeys
 from gateway.monitors.loop import Monitor
+from gateway.runtime.small_file import read_small_file
 from gateway.settings import DEMO_KEY
-from gateway.small_file import read_small_file
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,14 @@ import logging
 from contextlib import aclosing
 from typing import Final
 
-from gateway.auth import ApiKeys, Rights, StoredKey
+from gateway.auth.api_keys import ApiKeys, StoredKey
+from gateway.auth.callers import Rights
+from gateway.auth.key_store import KEYS_CHANNEL, KeyRecord, KeyStore
 from gateway.database import Database
+from gateway.database.readiness import Readiness
 from gateway.errors import SettingsError
-from gateway.key_store import KEYS_CHANNEL, KeyRecord, KeyStore
 from gateway.monitors.loop import Monitor
 from gateway.paths import Filespaces
-from gateway.readiness import Readiness
 
 log = logging.getLogger(__name__)
 

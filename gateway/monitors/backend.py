@@ -16,13 +16,13 @@ import aiohttp
 import orjson
 
 from gateway.errors import InvalidRequest, Unavailable
-from gateway.events import Event, Hub, files_topic
-from gateway.jobs import parse_job_id
-from gateway.metrics import Metrics
+from gateway.events.hub import Event, Hub, files_topic
+from gateway.job import parse_job_id
+from gateway.metrics.latest import Metrics
 from gateway.monitors.loop import Monitor
 from gateway.paths import Filespaces
-from gateway.shapes.figures import VarnishFigures
-from gateway.wire import file_message, lucidlink_message, varnish_message
+from gateway.schemas.metrics import VarnishFigures
+from gateway.schemas.serializers import file_message, lucidlink_message, varnish_message
 
 log = logging.getLogger(__name__)
 

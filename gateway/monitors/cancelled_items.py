@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.job_store import JobStore
+from gateway.database.readiness import Readiness
+from gateway.jobs.store import JobStore
 from gateway.monitors.loop import Monitor
-from gateway.readiness import Readiness
 
 # Where others hold items it is looked again after so many seconds.
 AGAIN_SECONDS = 1.0

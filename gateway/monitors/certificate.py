@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway.monitors.loop import Monitor
-from gateway.tls import CertificateRefused, ServerCertificate
+from gateway.net.certificate import CertificateRefused, ServerCertificate
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from gateway.errors import GatewayError, IndexRefused, IndexWouldEmpty, StatementFailed
-from gateway.index_state import FilespaceIndex, IndexState
-from gateway.indexer import Indexer, IndexProblem, IndexResult
+from gateway.index.indexer import Indexer, IndexProblem, IndexResult
+from gateway.index.state import FilespaceIndex, IndexState
 from gateway.monitors.loop import Monitor
 from gateway.settings import Settings
 

@@ -11,19 +11,19 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from gateway.database import Database
+from gateway.database.readiness import Readiness
 from gateway.errors import DatabaseUnavailable, InvalidRequest, JobNotFound, StatementFailed
-from gateway.events import Event, Hub, files_topic
-from gateway.job_cache import JobCache
-from gateway.job_news import JobNews
-from gateway.job_store import JobStore
-from gateway.jobs import JOBS_CHANNEL, Job, JobStatus, Progress, parse_job_id, version_of
-from gateway.monitors.late_look_ups import LateLookUps
+from gateway.events.hub import Event, Hub, files_topic
+from gateway.events.job_publisher import JobNews
+from gateway.job import JOBS_CHANNEL, Job, JobStatus, Progress, parse_job_id, version_of
+from gateway.jobs.cache import JobCache
+from gateway.jobs.store import JobStore
+from gateway.monitors.job_lookups import LateLookUps
 from gateway.monitors.loop import Monitor
 from gateway.paths import Filespaces
-from gateway.readiness import Readiness
-from gateway.shapes.messages import EventsDropped
-from gateway.tasks import end
-from gateway.wire import file_message
+from gateway.runtime.tasks import end
+from gateway.schemas.messages import EventsDropped
+from gateway.schemas.serializers import file_message
 
 log = logging.getLogger(__name__)
 

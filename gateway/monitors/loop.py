@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 from gateway.errors import GatewayError, StatementFailed
-from gateway.pulse import Pulse
-from gateway.tasks import beside
+from gateway.metrics.heartbeat import Pulse
+from gateway.runtime.tasks import beside
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from contextlib import AsyncExitStack
 from typing import Any, Final, Self
 
 from gateway.errors import Unavailable
-from gateway.events import Event, Hub
-from gateway.metrics import Metrics
+from gateway.events.hub import Event, Hub
+from gateway.metrics.latest import Metrics
 from gateway.monitors.loop import Monitor
+from gateway.schemas.serializers import s3_message
 from gateway.settings import Settings
-from gateway.wire import s3_message
 
 # A server that drips its answer outlives the read timeout; nothing outlives this one.
 CHECK_SECONDS: Final = 4.0
@@ -60,7 +60,7 @@ class S3Monitor(Monitor):
     async def _ask(self) -> tuple[int | None, str | None]:
         """The latency in milliseconds if the bucket is healthy, else why it is not."""
         # A tenth of a second's work, which nobody waits for in a thread.
-        s3_bucket = await asyncio.to_thread(importlib.import_module, "gateway.monitors.s3_bucket")
+        s3_bucket = await asyncio.to_thread(importlib.import_module, "gateway.monitors.s3_client")
         started = self._clock()
         try:
             async with asyncio.timeout(CHECK_SECONDS):

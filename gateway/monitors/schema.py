@@ -6,10 +6,10 @@ import asyncio
 import logging
 
 from gateway.database import describe_outage
+from gateway.database.migrations import migrate
+from gateway.database.readiness import Readiness
 from gateway.errors import DatabaseUnavailable, MigrationRequired, Unavailable
-from gateway.migrations import migrate
 from gateway.monitors.loop import Monitor
-from gateway.readiness import Readiness
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)

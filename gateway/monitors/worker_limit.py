@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.metrics import Metrics
+from gateway.database.readiness import Readiness
+from gateway.metrics.latest import Metrics
 from gateway.monitors.loop import Monitor
-from gateway.readiness import Readiness
 from gateway.worker.throttle_store import ThrottleStore
 
 

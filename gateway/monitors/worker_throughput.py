@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from gateway.events import Event, Hub
-from gateway.metrics import MIB, Metrics
+from gateway.events.hub import Event, Hub
+from gateway.metrics.latest import MIB, Metrics
 from gateway.monitors.loop import Monitor
-from gateway.wire import lucidlink_message
+from gateway.schemas.serializers import lucidlink_message
 from gateway.worker.worker import Worker
 
 

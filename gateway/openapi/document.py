@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.auth import Access
+from gateway.auth.access import Access
 from gateway.openapi.headers import HEADERS, REFUSALS, headers_of
+from gateway.openapi.json_schema import make_schemas
 from gateway.openapi.parameters import HeaderParameter, QueryParameter
 from gateway.openapi.route import JSON, Answer, Route
-from gateway.openapi.schemas import make_schemas
-from gateway.shapes.answers import Refusal
-from gateway.shapes.base import JOB_ID
+from gateway.schemas.base import JOB_ID
+from gateway.schemas.responses import Refusal
 
 Schema = dict[str, Any]
 References = Mapping[Any, Schema]

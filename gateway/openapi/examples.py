@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from gateway.jobs import Job, JobStatus, Progress
-from gateway.metrics import S3Health, Throughput
-from gateway.wire import job_in_brief, job_in_full, lucidlink, s3_health
+from gateway.job import Job, JobStatus, Progress
+from gateway.metrics.latest import S3Health, Throughput
+from gateway.schemas.serializers import job_in_brief, job_in_full, lucidlink, s3_health
 
 # Naive and in UTC, as the database keeps times.
 _CREATED: Final = datetime(2026, 11, 24, 10, 23, 0, 72_000, tzinfo=UTC).replace(tzinfo=None)

@@ -12,9 +12,10 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.auth import Access, Demand, Scope
+from gateway.auth.access import Access, Demand
+from gateway.auth.callers import Scope
 from gateway.openapi.parameters import HeaderParameter, QueryParameter
-from gateway.shapes.answers import Refusal
+from gateway.schemas.responses import Refusal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -9,7 +9,7 @@ from typing import Final
 from unicodedata import normalize
 
 from gateway.errors import InvalidPath, PathNotAllowed
-from gateway.escaping import escaped
+from gateway.formatting import escaped
 
 SHOWN_LENGTH: Final = 120
 ECHOED_LENGTH: Final = 4096

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from gateway.worker.in_flight import ClaimedItem
 from gateway.worker.item_store import ItemStore, LockedItems, Small
-from gateway.worker.ledger import ClaimedItem
 
 # What was passed is looked at again after so many seconds: it may have come back to be claimed.
 AGAIN_SECONDS: Final = 30.0

@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from gateway.database import Database, Session, array_literal
-from gateway.jobs import JobStatus
-from gateway.sql import load_queries
-from gateway.worker.ledger import ClaimedItem, ItemReport
-from gateway.worker.read_task import ReadTask
+from gateway.database.sql import load_queries
+from gateway.job import JobStatus
+from gateway.worker.in_flight import ClaimedItem, ItemReport
+from gateway.worker.readers.read_task import ReadTask
 
 # Active jobs beyond so many wait until an older one has ended.
 JOBS_AT_ONCE = 256

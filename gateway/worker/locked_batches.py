@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 from gateway.errors import GatewayError
-from gateway.jobs import JobStatus
-from gateway.tasks import end
-from gateway.worker.batch_pace import MOST_BATCHES, BatchPace
-from gateway.worker.express_lane import SMALL_SIZE
+from gateway.job import JobStatus
+from gateway.logs.outage import Outage
+from gateway.runtime.tasks import end
+from gateway.worker.batch_backoff import MOST_BATCHES, BatchPace
+from gateway.worker.in_flight import Batch, ItemReport, Ledger
 from gateway.worker.item_store import LockedItems, Small
-from gateway.worker.ledger import Batch, ItemReport, Ledger
-from gateway.worker.outage import Outage
-from gateway.worker.read_task import ReadTask
+from gateway.worker.readers.read_task import ReadTask
+from gateway.worker.readers.small_file_queue import SMALL_SIZE
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import logging
 from typing import Final
 
 from gateway.database import Database
-from gateway.sql import load_queries
-from gateway.worker.throttle import Throttle
+from gateway.database.sql import load_queries
+from gateway.worker.readers.throttle import Throttle
 
 THROTTLE_CHANNEL: Final = "teamcache_gateway_throttle"
 

@@ -10,24 +10,24 @@ from functools import partial
 
 from gateway.database import Database
 from gateway.errors import GatewayError
-from gateway.filespaces import make_filespaces
-from gateway.jobs import JOBS_CHANNEL, JobStatus
-from gateway.mount import Mount
+from gateway.job import JOBS_CHANNEL, JobStatus
+from gateway.logs.outage import Outage
+from gateway.mount.mount import Mount
+from gateway.runtime.tasks import beside, happens_within
 from gateway.settings import Settings
-from gateway.tasks import beside, happens_within
-from gateway.worker.attempts import Attempts
+from gateway.settings.filespaces import make_filespaces
 from gateway.worker.cache_marks import CacheMarks
 from gateway.worker.claims import Claims
-from gateway.worker.file_source import FileSource
+from gateway.worker.deferred_errors import Attempts
+from gateway.worker.fair_share import Turns, share, taking_turns
+from gateway.worker.in_flight import ItemReport, Ledger
 from gateway.worker.item_store import ItemStore, LockedItems, Small
-from gateway.worker.ledger import ItemReport, Ledger
 from gateway.worker.locked_batches import LEAST_CONNECTIONS, LockedBatches
-from gateway.worker.outage import Outage
-from gateway.worker.read_task import ReadTask
-from gateway.worker.reader_pools import ReaderPools
-from gateway.worker.schedule import Schedule
+from gateway.worker.pacing import Schedule
+from gateway.worker.readers.file_source import FileSource
+from gateway.worker.readers.pools import ReaderPools
+from gateway.worker.readers.read_task import ReadTask
 from gateway.worker.throttle_store import THROTTLE_CHANNEL, ThrottleStore, Throttling
-from gateway.worker.turns import Turns, share, taking_turns
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,182 @@
+"""API keys → `Caller`, and what a caller may do."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from gateway.auth.callers import DEFAULT_NAME, EVERYTHING, Caller, Rights
+from gateway.auth.key_secret import is_secret
+from gateway.errors import InvalidSignature, Starting, Unauthorized
+from gateway.settings import DEMO_KEY
+
+REMEMBERED_CALLERS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key of the database, known by its digest. Times are in seconds of the Unix clock.
+
+    With ``public_key`` (Ed25519, 32 bytes) it has no secret: whoever has the private key signs.
+    """
+
+    name: str
+    digest: bytes
+    rights: Rights
+    expires_at: float | None = None
+    is_disabled: bool = False
+    is_revoked: bool = False
+    public_key: bytes | None = None
+
+    def caller(self, address: str, now: float) -> Caller:
+        """The caller that shows it. Raises `Unauthorized` while the key opens nothing."""
+        if self.is_revoked:
+            raise Unauthorized(f'The API key "{self.name}" was revoked')
+        if self.is_disabled:
+            raise Unauthorized(f'The API key "{self.name}" is disabled')
+        if self.expires_at is not None and self.expires_at <= now:
+            raise Unauthorized(f'The API key "{self.name}" has expired')
+        return Caller(self.name, address, self.rights, self.expires_at, self.digest)
+
+
+class ApiKeys:
+    """The keys that open the API, held as SHA-256 digests: keys are random, not passwords.
+
+    The key of the settings opens everything; those of the database (`load`) what each is for.
+    While the key in force is the demo key, which everybody knows, it opens to this machine alone,
+    unless ``allow_demo_key``. To be used in one thread.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        allow_demo_key: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._own_digest = self._digest = digest_of(key)
+        self._allow_demo_key = allow_demo_key
+        self._clock = clock
+        self._stored: Mapping[bytes, StoredKey] | None = None
+        # By digest and address; a digest is as good as its key to look up, and tells nothing of it.
+        self._callers: dict[tuple[bytes, str], Caller] = {}
+        self._signers: Mapping[str, StoredKey] = {}
+        self._holders: dict[Callable[[], None], None] = {}
+
+    def replace(self, key: str) -> None:
+        """Let another key take the place of the first one."""
+        self._enforce(digest_of(key))
+
+    def restore(self) -> None:
+        """Let the first key hold again."""
+        self._enforce(self._own_digest)
+
+    @property
+    def is_demo_key(self) -> bool:
+        """Whether the demo key is in force: then it matters where a caller is."""
+        return self._digest == DEMO_DIGEST
+
+    def load(self, stored: Iterable[StoredKey]) -> None:
+        """Let these keys of the database hold, and no others of it."""
+        keys = {key.digest: key for key in stored}
+        if keys != self._stored:
+            self._stored = keys
+            self._signers = {key.name: key for key in keys.values() if key.public_key}
+            self._tell()
+
+    def authenticate(self, sent: str | None, address: str, *, is_local: bool = False) -> Caller:
+        """The caller that ``sent`` (the X-API-Key header) proves. Raises `Unauthorized`.
+
+        ``is_local`` says that the caller is on this machine. Raises `Starting` for what may be a
+        key of the database, while those are not known yet.
+        """
+        if sent is None:
+            raise Unauthorized
+        digest = digest_of(sent)
+        caller = self._callers.get((digest, address))
+        if caller is None or self._has_expired(caller):
+            caller = self._find_caller(sent, digest, address)
+            self._remember(caller, digest)
+        if caller.proof == DEMO_DIGEST and not (is_local or self._allow_demo_key):
+            raise Unauthorized("The demo API key is accepted from this machine only")
+        return caller
+
+    def find_signer(self, name: str) -> StoredKey:
+        """The key of this name whose requests are signed; it may open nothing any more.
+
+        Raises `InvalidSignature` if there is none, `Starting` while that is not known yet.
+        """
+        if self._stored is None:
+            raise Starting
+        key = self._signers.get(name)
+        if key is None:
+            raise InvalidSignature("No key that signs has this keyid")
+        return key
+
+    def holds(self, caller: Caller) -> bool:
+        """Whether what the caller has shown is still worth what it was."""
+        if self._has_expired(caller):
+            return False
+        if caller.proof is None or caller.proof == self._digest:
+            return True
+        key = (self._stored or {}).get(caller.proof)
+        try:
+            return key is not None and key.caller(caller.address, self._clock()) == caller
+        except Unauthorized:
+            return False
+
+    def call_when_changed(self, call: Callable[[], None]) -> None:
+        """Call ``call`` whenever a key may hold no more, until `call_no_more`."""
+        self._holders[call] = None
+
+    def call_no_more(self, call: Callable[[], None]) -> None:
+        """Undo `call_when_changed`. Without effect if there is nothing to undo."""
+        self._holders.pop(call, None)
+
+    def _has_expired(self, caller: Caller) -> bool:
+        return caller.expires_at is not None and caller.expires_at <= self._clock()
+
+    def _find_caller(self, sent: str, digest: bytes, address: str) -> Caller:
+        # Digests of equal length, compared in constant time, tell nothing of the key.
+        if hmac.compare_digest(digest, self._digest):
+            return Caller(DEFAULT_NAME, address, EVERYTHING, proof=digest)
+        return self._find(sent, digest).caller(address, self._clock())
+
+    def _remember(self, caller: Caller, digest: bytes) -> None:
+        """Keep a caller until any key changes."""
+        if len(self._callers) >= REMEMBERED_CALLERS:
+            self._callers.clear()
+        self._callers[digest, caller.address] = caller
+
+    def _find(self, sent: str, digest: bytes) -> StoredKey:
+        if not is_secret(sent):
+            raise Unauthorized
+        if self._stored is None:
+            raise Starting
+        # Looked up by what nobody can choose without knowing the key, so its time tells nothing.
+        key = self._stored.get(digest)
+        if key is None or key.public_key is not None:
+            raise Unauthorized
+        return key
+
+    def _enforce(self, digest: bytes) -> None:
+        if digest == self._digest:
+            return
+        self._digest = digest
+        self._tell()
+
+    def _tell(self) -> None:
+        self._callers.clear()
+        for call in tuple(self._holders):
+            call()
+
+
+def digest_of(key: str) -> bytes:
+    """The SHA-256 digest by which a key is known."""
+    return sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+DEMO_DIGEST: Final = digest_of(DEMO_KEY)

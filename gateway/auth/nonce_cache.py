@@ -1,0 +1,40 @@
+"""The nonces of the signed requests that this gateway has seen."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from hashlib import blake2b
+from typing import Final
+
+REMEMBERED_NONCES: Final = 100_000
+
+
+class SeenNonces:
+    """Nonces in memory, each for as long as a signature with it is good.
+
+    Memory is bounded: of more than 100,000 the oldest is forgotten. What must never be done twice
+    is also kept in the database, see `gateway.auth.nonce_store`.
+    """
+
+    def __init__(self, most: int = REMEMBERED_NONCES) -> None:
+        self._most = most
+        self._ends: OrderedDict[bytes, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def spend(self, key_name: str, nonce: str, end: float, now: float) -> bool:
+        """Remember the nonce until ``end``; whether it was new. Both in seconds of one clock."""
+        self._forget(now)
+        name = blake2b(f"{len(key_name)} {key_name} {nonce}".encode(), digest_size=16).digest()
+        if self._ends.get(name, now) > now:
+            return False
+        self._ends[name] = end
+        self._ends.move_to_end(name)
+        if len(self._ends) > self._most:
+            self._ends.popitem(last=False)
+        return True
+
+    def _forget(self, now: float) -> None:
+        while self._ends and next(iter(self._ends.values())) <= now:
+            self._ends.popitem(last=False)

@@ -1,0 +1,79 @@
+"""What a slow subscriber still has to be told."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.events.hub import Event, Version
+
+BACKLOG_LIMIT: Final = 1000
+
+
+@dataclass(slots=True)
+class Backlog:
+    """What a slow subscriber still has to be told, in order, at most ``limit`` events.
+
+    The newest of what can be replaced wins and moves to the end. When it is full the oldest
+    replaceable event is dropped, or the new one if none is; ``dropped`` counts them. Every step
+    takes the same time however much is kept: a client must not cost more for not reading.
+    """
+
+    limit: int = BACKLOG_LIMIT
+    dropped: int = 0
+    _kept: deque[tuple[int, Event]] = field(default_factory=deque)
+    _replaceable: OrderedDict[Hashable, tuple[int, Event]] = field(default_factory=OrderedDict)
+    _sequence: int = 0
+
+    def __len__(self) -> int:
+        return len(self._kept) + len(self._replaceable)
+
+    def add(self, event: Event) -> None:
+        """Keep an event, in place of an older one of its kind."""
+        key = (event.type, event.job_id)
+        replaces = not event.kept and self._replaceable.pop(key, None) is not None
+        if not replaces and len(self) >= self.limit:
+            self.dropped += 1
+            if not self._replaceable:
+                return
+            self._replaceable.popitem(last=False)
+        self._sequence += 1
+        if event.kept:
+            self._kept.append((self._sequence, event))
+        else:
+            self._replaceable[key] = (self._sequence, event)
+
+    def pop(self) -> Event:
+        """Take out the event that is due next."""
+        if self._is_kept_next():
+            return self._kept.popleft()[1]
+        return self._replaceable.popitem(last=False)[1][1]
+
+    def discard_old(self, versions: Mapping[str, Version]) -> None:
+        """Drop events that a snapshot has overtaken, which shows jobs in these versions."""
+
+        def is_old(event: Event) -> bool:
+            shown = versions.get(event.job_id or "")
+            return shown is not None and bool(event.version) and event.version <= shown
+
+        self._kept = deque(entry for entry in self._kept if not is_old(entry[1]))
+        for key in [k for k, entry in self._replaceable.items() if is_old(entry[1])]:
+            del self._replaceable[key]
+
+    def clear(self) -> None:
+        """Drop everything: there is nobody left to be told."""
+        self._kept.clear()
+        self._replaceable.clear()
+
+    def take_dropped(self) -> int:
+        """How many events were dropped since the last call."""
+        dropped, self.dropped = self.dropped, 0
+        return dropped
+
+    def _is_kept_next(self) -> bool:
+        if not self._kept or not self._replaceable:
+            return bool(self._kept)
+        sequence, _event = next(iter(self._replaceable.values()))
+        return self._kept[0][0] < sequence

@@ -1,0 +1,72 @@
+"""``/ws``: metrics for everybody; job events for those who show a key and subscribe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final
+
+from aiohttp import WSCloseCode, web
+
+from gateway.app_keys import OUTBOXES, REQUEST_ID, SIGNATURE, SOCKETS
+from gateway.handlers.websocket_handshake import shake_hands
+from gateway.handlers.websocket_session import Connection
+from gateway.http.authentication import check_origin, identify
+from gateway.http.signed_body import check_signed_body
+
+HEARTBEAT_SECONDS: Final = 30.0
+MESSAGE_LIMIT: Final = 64 * 1024
+CLOSE_SECONDS: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """A WebSocket: metrics for everybody, and events of jobs for those who show a key.
+
+    Messages are JSON texts. A key may be shown in `X-API-Key`, a token in `Authorization`, and
+    either in an `auth` message, or the handshake be signed; who has done so may subscribe to all
+    jobs or to one. A subscription begins with a `snapshot`, so nothing is missed between looking
+    and listening. Of each kind of event a slow client gets the newest. Pages of an
+    origin that may not call the API may not connect either.
+    """
+    check_origin(request)
+    caller = await identify(request)
+    if SIGNATURE in request:
+        await check_signed_body(request)
+    socket = web.WebSocketResponse(
+        heartbeat=HEARTBEAT_SECONDS,
+        max_msg_size=MESSAGE_LIMIT,
+        compress=False,
+        timeout=CLOSE_SECONDS,
+    )
+    socket.headers["X-Request-ID"] = request[REQUEST_ID]
+    await shake_hands(request, socket)
+    if request.transport is None:
+        return socket
+    try:
+        connection = Connection(request, socket, request.transport, caller)
+        await connection.serve()
+    except ConnectionError:
+        # Its client is gone, or was cut off for taking nothing: so ends any connection.
+        log.debug("WebSocket %s is cut off", request[REQUEST_ID])
+    except Exception:
+        # An HTTP answer must not follow an upgrade.
+        log.exception("WebSocket %s failed", request[REQUEST_ID])
+        await socket.close(code=WSCloseCode.INTERNAL_ERROR)
+    return socket
+
+
+async def close_all(app: web.Application) -> None:
+    """Close every WebSocket at once, as going away: one by one would take seconds each.
+
+    Those whose client does not answer in time are dropped: they would hold up the end.
+    """
+    app[OUTBOXES].stop()
+    sockets: set[web.WebSocketResponse] = app[SOCKETS]
+    goodbyes = [s.close(code=WSCloseCode.GOING_AWAY, message=b"Server shutdown") for s in sockets]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await asyncio.gather(*goodbyes, return_exceptions=True)
+    app[OUTBOXES].abort()

@@ -1,0 +1,290 @@
+"""A client of ``/ws``: what it has shown, what it asks for and what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from gateway.app_keys import (
+    API_KEYS,
+    AUDIT_LOG,
+    CLIENT_ADDRESS,
+    HUB,
+    JOB_NEWS,
+    JOB_STORE,
+    METRICS,
+    OUTBOXES,
+    REQUEST_ID,
+    SETTINGS,
+    SOCKETS,
+    TOKENS,
+)
+from gateway.auth.access import Access
+from gateway.auth.callers import Caller, Scope
+from gateway.errors import (
+    Forbidden,
+    GatewayError,
+    InvalidRequest,
+    RateLimited,
+    Starting,
+    StatementFailed,
+    Unauthorized,
+    Unavailable,
+)
+from gateway.events.hub import METRICS as METRICS_TOPIC
+from gateway.events.hub import Event
+from gateway.events.send_buffer import Outbox
+from gateway.formatting import utc_now
+from gateway.handlers.websocket_channels import Channel, Message, read_channel, read_message
+from gateway.http.authentication import (
+    authenticate,
+    authenticate_token,
+    check_visible,
+    draw,
+    sees_only,
+)
+from gateway.job import Job
+from gateway.schemas.messages import (
+    Authenticated,
+    Complaint,
+    JobSnapshot,
+    JobsSnapshot,
+    Pong,
+    Unsubscribed,
+)
+from gateway.schemas.serializers import job_in_brief, job_in_full, metrics_message
+
+SNAPSHOT_JOBS: Final = 1000
+SUBSCRIPTIONS_LIMIT: Final = 1000
+NEWS_SECONDS: Final = 5.0
+KEY_HOLDS_NO_MORE: Final = b"API key holds no more"
+TOKEN_HOLDS_NO_MORE: Final = b"Token has expired"
+# Whoever looks exactly at the end of a key might be early by the grain of a clock.
+EXPIRY_GRAIN: Final = 0.01
+EXPIRY_CHECK_SECONDS: Final = 600.0
+
+
+class Connection:
+    """One client: what it may ask for, and what it is subscribed to."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        caller: Caller | None,
+    ) -> None:
+        self._request = request
+        self._app = request.app
+        self._socket = socket
+        self._caller = caller
+        self._outbox: Outbox = self._app[OUTBOXES].open(transport)
+        self._topics: set[str] = set()
+        self._closing: asyncio.Task[bool] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._answers: Mapping[str, Callable[[Message], Awaitable[None]]] = {
+            "auth": self._authenticate,
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+            "ping": self._ping,
+        }
+
+    async def serve(self) -> None:
+        """Answer the client until its connection ends."""
+        self._app[SOCKETS].add(self._socket)
+        self._app[API_KEYS].call_when_changed(self.check_key)
+        try:
+            # The key may have been replaced while hands were shaken.
+            self.check_key()
+            self._show_metrics()
+            async for message in self._socket:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    await self._answer(message.data)
+        finally:
+            self._app[API_KEYS].call_no_more(self.check_key)
+            self._expect_end(None)
+            self._app[SOCKETS].discard(self._socket)
+            for topic in tuple(self._topics):
+                self._leave(topic)
+            if self._closing is not None:
+                await asyncio.wait({self._closing})
+            self._app[OUTBOXES].close(self._outbox)
+
+    def check_key(self) -> None:
+        """Send a client away that has shown a key which does not hold any more."""
+        caller = self._caller
+        if caller is None or self._closing is not None:
+            return
+        if self._app[API_KEYS].holds(caller):
+            self._expect_end(caller.expires_at)
+            return
+        self._caller = None
+        reason = KEY_HOLDS_NO_MORE if caller.proof else TOKEN_HOLDS_NO_MORE
+        # After the closing frame nothing may follow.
+        self._outbox.stop()
+        self._closing = asyncio.create_task(
+            self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=reason)
+        )
+
+    def _expect_end(self, expires_at: float | None) -> None:
+        """Look again when the key expires; from time to time, as the clock may be set anew."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if expires_at is not None:
+            wait = min(max(expires_at - time.time(), 0.0) + EXPIRY_GRAIN, EXPIRY_CHECK_SECONDS)
+            self._expiry = asyncio.get_running_loop().call_later(wait, self.check_key)
+
+    def _show_metrics(self) -> None:
+        """Begin to tell metrics, if they are for everybody or for this caller."""
+        is_public = self._app[SETTINGS].public_metrics
+        may = is_public or (self._caller is not None and self._caller.may(Scope.METRICS_READ))
+        if may and METRICS_TOPIC not in self._topics:
+            self._outbox.send(metrics_message(self._app[METRICS]))
+            self._join(METRICS_TOPIC)
+
+    async def _answer(self, data: str | bytes) -> None:
+        """Do what the client asks for; whatever is wrong with it is told, and ends nothing."""
+        try:
+            message = read_message(data)
+            await self._answers[message["type"]](message)
+        except StatementFailed:
+            # A fault of ours: it ends the connection, and is logged.
+            raise
+        except GatewayError as error:
+            answer: Complaint = {"type": "error", "error": error.message}
+            if isinstance(error, RateLimited | Unavailable):
+                answer["retryAfter"] = error.retry_after
+            self._outbox.send(answer)
+
+    async def _ping(self, _message: Message) -> None:
+        pong: Pong = {"type": "pong"}
+        self._outbox.send(pong)
+
+    async def _authenticate(self, message: Message) -> None:
+        if len({"apiKey", "token"} & message.keys()) != 1:
+            other = ", or token" if TOKENS in self._app else ""
+            raise InvalidRequest(f"auth needs the field apiKey{other}")
+        # Whoever fails is nobody, also if somebody was here before.
+        before, self._caller = self._caller, None
+        try:
+            self._caller = await self._identify(message)
+        except GatewayError as error:
+            self._leave_all()
+            if isinstance(error, Unauthorized):
+                self._audit("stream.auth", error)
+            raise
+        if before is not None and before.rights_of != self._caller.rights_of:
+            self._leave_all()
+        self._expect_end(self._caller.expires_at)
+        authenticated: Authenticated = {"type": "authenticated"}
+        self._outbox.send(authenticated)
+        self._show_metrics()
+
+    async def _identify(self, message: Message) -> Caller:
+        proof = message.get("token", message.get("apiKey"))
+        shown = proof if isinstance(proof, str) else None
+        if "token" not in message:
+            return authenticate(self._request, shown)
+        tokens = self._app.get(TOKENS)
+        if tokens is None:
+            raise InvalidRequest("This gateway takes no tokens")
+        return await authenticate_token(self._request, tokens, shown or "")
+
+    async def _subscribe(self, message: Message) -> None:
+        if self._caller is None:
+            raise Unauthorized
+        if self._outbox.is_full:
+            raise InvalidRequest("The connection does not keep up with what it gets")
+        owner = sees_only(self._app, self._caller)
+        wanted = read_channel(message).for_owner(owner)
+        if len((self._topics | wanted.topics) - {METRICS_TOPIC}) > SUBSCRIPTIONS_LIMIT:
+            raise InvalidRequest(f"At most {SUBSCRIPTIONS_LIMIT} subscriptions a connection")
+        draw(self._request, Access.POLL, self._caller)
+        try:
+            self._caller.require(Scope.JOBS_READ)
+        except Forbidden as error:
+            self._audit("stream.subscribe", error)
+            raise
+        await self._wait_for_news()
+        if owner is not None and wanted.job_id is not None:
+            # Before anything of the job is heard.
+            check_visible(await self._app[JOB_STORE].get(wanted.job_id), owner)
+        await self._follow(wanted, owner)
+
+    async def _follow(self, wanted: Channel, owner: str | None) -> None:
+        """Join the topics; tell how the jobs are, and then what comes of them."""
+        before = frozenset(self._topics)
+        # Listen first, look then: what happens in between is held back until the snapshot is told.
+        self._outbox.hold()
+        snapshot: Event | None = None
+        jobs: Sequence[Job] = ()
+        try:
+            for topic in wanted.topics:
+                self._join(topic)
+            jobs, snapshot = await self._snapshot(wanted, owner)
+        finally:
+            if snapshot is None:
+                for topic in wanted.topics - before:
+                    self._leave(topic)
+            for job in jobs:
+                self._app[JOB_NEWS].show(job)
+            self._outbox.release(snapshot, {job.id: job.version for job in jobs})
+
+    def _audit(self, event: str, error: GatewayError) -> None:
+        """Write who was refused. Each costs him a token, so they are few."""
+        self._app[AUDIT_LOG].write(
+            event,
+            "refused",
+            self._caller.key_name if self._caller else None,
+            self._request[CLIENT_ADDRESS],
+            requestId=self._request[REQUEST_ID],
+            error=error.message,
+        )
+
+    async def _wait_for_news(self) -> None:
+        """Wait, right after a start, until every later change will be told."""
+        try:
+            async with asyncio.timeout(NEWS_SECONDS):
+                await self._app[JOB_NEWS].has_begun.wait()
+        except TimeoutError:
+            raise Starting from None
+
+    async def _unsubscribe(self, message: Message) -> None:
+        owner = None if self._caller is None else sees_only(self._app, self._caller)
+        wanted = read_channel(message).for_owner(owner)
+        for topic in wanted.topics | wanted.narrower:
+            self._leave(topic)
+        answer: Unsubscribed = {"type": "unsubscribed", **wanted.named}
+        self._outbox.send(answer)
+
+    async def _snapshot(self, wanted: Channel, owner: str | None) -> tuple[Sequence[Job], Event]:
+        """The jobs that a subscription starts with, and the message that shows them."""
+        store = self._app[JOB_STORE]
+        if wanted.job_id is None:
+            jobs = await store.newest(SNAPSHOT_JOBS, owner)
+            shown = [job_in_brief(job) for job in jobs]
+            many: JobsSnapshot = {"type": "snapshot", **wanted.named, "jobs": shown}
+            return jobs, Event(many)
+        job = await store.get(wanted.job_id)
+        in_full = job_in_full(job, self._app[METRICS].fresh_throughput, utc_now())
+        one: JobSnapshot = {"type": "snapshot", **wanted.named, "job": in_full}
+        return (job,), Event(one)
+
+    def _join(self, topic: str) -> None:
+        self._topics.add(topic)
+        self._app[HUB].subscribe(self._outbox, topic)
+
+    def _leave_all(self) -> None:
+        """Give up what somebody else was told."""
+        kept = {METRICS_TOPIC} if self._app[SETTINGS].public_metrics else set()
+        for topic in self._topics - kept:
+            self._leave(topic)
+
+    def _leave(self, topic: str) -> None:
+        self._topics.discard(topic)
+        self._app[HUB].unsubscribe(self._outbox, topic)

@@ -1,0 +1,141 @@
+"""Who may come in: a request's key and its token. Shared by every way in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from gateway import errors
+from gateway.app_keys import (
+    API_KEYS,
+    CLIENT_ADDRESS,
+    DECISION,
+    LIMITS,
+    SEEN_NONCES,
+    SETTINGS,
+    SIGNATURE,
+    SIGNATURES,
+    TOKENS,
+)
+from gateway.auth.access import Access
+from gateway.auth.callers import Caller, Scope
+from gateway.auth.signatures import Message
+from gateway.auth.token_bucket import Decision
+from gateway.auth.tokens import Tokens
+from gateway.http.forwarded import is_local, url_of_client
+from gateway.http.origins import is_strangers_page
+from gateway.job import Job
+
+SENT_BEFORE: Final = "A request with this signature's nonce was sent before"
+
+
+async def identify(request: web.Request) -> Caller | None:
+    """The caller by what the request's head shows: a key, or else a token, or else a signature.
+
+    None: it shows nothing. Raises as `authenticate`, `authenticate_token` and
+    `authenticate_signature` do.
+    """
+    key = request.headers.get("X-API-Key")
+    if key is not None:
+        return authenticate(request, key)
+    # Where no tokens are taken the header is somebody else's.
+    if (tokens := request.app.get(TOKENS)) and (token := _bearer_token(request)) is not None:
+        return await authenticate_token(request, tokens, token)
+    if "Signature-Input" in request.headers or "Signature" in request.headers:
+        return authenticate_signature(request)
+    return None
+
+
+def _bearer_token(request: web.Request) -> str | None:
+    """RFC 6750, section 2.1. The other ways of that RFC leave tokens in logs."""
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+async def authenticate_token(request: web.Request, tokens: Tokens, token: str) -> Caller:
+    """The caller that the token proves.
+
+    Raises `InvalidToken`, `RateLimited` after too many of those, `Unavailable` while it cannot be
+    checked.
+    """
+    address = request[CLIENT_ADDRESS]
+    with wrong_tries_counted(request):
+        return await tokens.authenticate(token, address)
+
+
+def authenticate(request: web.Request, key: str | None) -> Caller:
+    """The caller that the key proves. Raises `Unauthorized`, or `RateLimited` after too many."""
+    address = request[CLIENT_ADDRESS]
+    with wrong_tries_counted(request):
+        keys = request.app[API_KEYS]
+        is_here = keys.is_demo_key and is_local(request) and not is_strangers_page(request)
+        return keys.authenticate(key, address, is_local=is_here)
+
+
+def authenticate_signature(request: web.Request) -> Caller:
+    """The caller whose key has signed the request's head, and never before the very same.
+
+    What the head says of the body is yet to be checked, see `SIGNATURE`. Raises
+    `InvalidSignature`, another `Unauthorized` if the key opens nothing, `RateLimited` after too
+    many of these, `Starting` while keys are not known.
+    """
+    signatures = request.app[SIGNATURES]
+    message = Message(request.method, url_of_client(request), request.headers)
+    with wrong_tries_counted(request):
+        signature = signatures.verify(message, has_body=request.body_exists)
+        caller = signature.key.caller(request[CLIENT_ADDRESS], signatures.now)
+        name, nonce = signature.key.name, signature.nonce
+        if not request.app[SEEN_NONCES].spend(name, nonce, signature.end, signatures.now):
+            raise errors.InvalidSignature(SENT_BEFORE)
+    request[SIGNATURE] = signature
+    return caller
+
+
+@contextmanager
+def wrong_tries_counted(request: web.Request) -> Iterator[None]:
+    """Draw a token of the address for each wrong proof. Raises `RateLimited` if there is none."""
+    try:
+        yield
+    except errors.Unauthorized:
+        _keep(request, request.app[LIMITS].draw_for_bad_key(request[CLIENT_ADDRESS]))
+        raise
+
+
+def check_origin(request: web.Request) -> None:
+    """Raise `Forbidden` for a stranger's page, or `RateLimited` after too many.
+
+    For what browsers let any page open: of the rest they keep it by CORS.
+    """
+    if is_strangers_page(request):
+        _keep(request, request.app[LIMITS].draw_for_bad_key(request[CLIENT_ADDRESS]))
+        raise errors.Forbidden("Pages of this origin may not connect, see CORS_ORIGINS")
+
+
+def sees_only(app: web.Application, caller: Caller) -> str | None:
+    """The name whose jobs alone the caller sees; None: he sees all."""
+    if app[SETTINGS].isolate_callers and not caller.may(Scope.ADMIN):
+        return caller.key_name
+    return None
+
+
+def check_visible(job: Job, owner: str | None) -> None:
+    """Raise `JobNotFound` for another's job, as for one that there never was."""
+    if owner is not None and job.submitted_by != owner:
+        raise errors.JobNotFound
+
+
+def draw(request: web.Request, access: Access, caller: Caller) -> None:
+    """Draw a token for the caller. Raises `RateLimited` if there is none."""
+    _keep(request, request.app[LIMITS].draw(access, caller))
+
+
+def _keep(request: web.Request, decision: Decision | None) -> None:
+    """Keep what the bucket said for the response's headers; refuse if it was empty."""
+    if decision is None:
+        return
+    request[DECISION] = decision
+    if not decision.allowed:
+        raise errors.RateLimited(decision.retry_after)

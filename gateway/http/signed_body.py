@@ -1,0 +1,36 @@
+"""What a signature says of a request's body, and that a change is made once."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from gateway.app_keys import BODY, NONCE_STORE, SIGNATURE
+from gateway.auth.signatures import check_digest
+from gateway.errors import InvalidSignature
+from gateway.http.authentication import SENT_BEFORE, wrong_tries_counted
+from gateway.http.request_body import BYTES_A_THING, read_body
+from gateway.runtime.offload import compute
+
+
+async def check_signed_body(request: web.Request) -> None:
+    """Read what was signed beside the head, and refuse what another gateway has seen.
+
+    Reads that are sent twice do no harm: for them this gateway's own memory is enough. Raises
+    `InvalidSignature`, `RateLimited` after too many, `DatabaseUnavailable`, and as `read_body`.
+    """
+    signature = request[SIGNATURE]
+    with wrong_tries_counted(request):
+        if signature.digest is not None:
+            if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
+                raise InvalidSignature("The body of a signed request must not be packed")
+            request[BODY] = body = await read_body(request)
+            await compute(len(body) // BYTES_A_THING, check_digest, signature.digest, body)
+        if _changes_something(request):
+            store = request.app[NONCE_STORE]
+            if not await store.spend(signature.key.name, signature.nonce):
+                raise InvalidSignature(SENT_BEFORE)
+
+
+def _changes_something(request: web.Request) -> bool:
+    """Whether it must be done once: all but a read; a WebSocket goes on reading by itself."""
+    return request.method != hdrs.METH_GET or hdrs.UPGRADE in request.headers

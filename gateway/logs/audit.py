@@ -1,0 +1,88 @@
+"""The audit log: one line of JSON for each thing that was changed, and for each refused attempt."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from gateway.formatting import iso_now
+from gateway.logs.audit_file import AuditFile
+
+Outcome = Literal["created", "done", "refused", "failed", "unknown"]
+
+AUDIT: Final = "gateway.audit"
+"""The logger that the lines go to where no file is named."""
+
+LONGEST_TEXT: Final = 300
+SHOWN: Final = 10
+
+
+class AuditLog:
+    """Writes to the file at ``path``, or, where that is empty, to the ordinary logs.
+
+    The file is opened anew when it was moved or removed, so logs may be rotated under it. It is
+    written by a thread of its own, see `AuditFile`. What it is given is cut to a bounded length;
+    secrets are never given to it. Raises `SettingsError` if the file cannot be opened.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        self._file = AuditFile(path, _tell_lost) if path else None
+        self._logger = logging.getLogger(AUDIT)
+        if self._logger.level == logging.NOTSET:
+            # LOG_LEVEL is about faults, not about who did what.
+            self._logger.setLevel(logging.INFO)
+
+    def close(self) -> None:
+        """Write what waits to the file, if there is one, and close it."""
+        if self._file is not None:
+            self._file.close()
+
+    def flush(self) -> None:
+        """Wait, for a few seconds at most, until all is written."""
+        if self._file is not None:
+            self._file.flush()
+
+    def write(
+        self, event: str, outcome: Outcome, caller: str | None, address: str | None, **more: Any
+    ) -> None:
+        """Write a line. ``caller`` is the name of the key, or None for a stranger.
+
+        What is None among ``more`` is left out.
+        """
+        line = _line(event, outcome, caller, address, more)
+        if self._file is None:
+            self._logger.info("%s", line)
+        else:
+            self._file.add(line)
+
+
+def _line(
+    event: str, outcome: Outcome, caller: str | None, address: str | None, more: Mapping[str, Any]
+) -> str:
+    entry = {
+        "time": iso_now(),
+        "event": event,
+        "outcome": outcome,
+        "caller": caller,
+        "address": address,
+        **{name: _bounded(value) for name, value in more.items() if value is not None},
+    }
+    # All of it escaped: no name of a file begins a line of its own, or is no Unicode.
+    return json.dumps(entry, separators=(",", ":"), default=str)
+
+
+def _tell_lost(number: int) -> str:
+    """The line in the place of so many that could not be written."""
+    return _line("audit.lost", "unknown", None, None, {"lines": number})
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_TEXT else f"{value[:LONGEST_TEXT]}…"
+    if isinstance(value, Mapping):
+        return {name: _bounded(one) for name, one in value.items()}
+    if isinstance(value, Sequence):
+        return [_bounded(one) for one in value[:SHOWN]]
+    return value

@@ -1,0 +1,205 @@
+"""The ledger of claimed items: what is owed to the database for each of them. Pure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from gateway.runtime.tasks import happens_within
+from gateway.worker.readers.read_task import ReadOutcome, ReadTask
+
+ItemStatus = Literal["running", "completed", "failed", "cancelled"]
+
+
+class ItemReport(NamedTuple):
+    """How an item ended, or how far a running one has got: ``mark``, in bytes."""
+
+    task: ReadTask
+    status: ItemStatus
+    error: str | None
+    mark: int
+
+
+class ClaimedItem(NamedTuple):
+    """An item that is ours to read; ``mark`` bytes of it were counted before."""
+
+    task: ReadTask
+    mark: int
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A claimed item: ``mark`` is what the database has counted of it, as far as we know.
+
+    ``batch``: what it is reported with; else by itself.
+    """
+
+    task: ReadTask
+    mark: int
+    outcome: ReadOutcome | None = None
+    batch: Batch | None = None
+
+
+class Batch:
+    """Items of which the database hears all at once, when they are read."""
+
+    def __init__(self, entries: Mapping[int, _Entry]) -> None:
+        self.entries = entries
+        self._unread = len(entries)
+        self._is_read = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def count_read(self) -> None:
+        """Reading another of them has ended."""
+        self._unread -= 1
+        if not self._unread:
+            self._is_read.set()
+
+    async def is_read_within(self, seconds: float) -> bool:
+        """Wait for the last of them, but no longer; whether it has been read."""
+        return await happens_within(self._is_read, seconds)
+
+
+class Ledger:
+    """Claimed items from the claim to the moment when the database knows how they ended.
+
+    The marks only rise while an item runs, also when it was given back by a worker that died and
+    is read again from its beginning: so a job's progress never falls.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[int, _Entry] = {}
+        self._unread: Counter[str] = Counter()
+        self.ended = 0
+        """Items that ended and are not reported yet."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def items(self) -> Sequence[int]:
+        """The ids of the items here."""
+        return list(self._entries)
+
+    @property
+    def jobs(self) -> set[str]:
+        """The ids of the jobs that have items here."""
+        return {entry.task.job_id for entry in self._entries.values()}
+
+    @property
+    def unread(self) -> Mapping[str, int]:
+        """Of each job the number of items that wait for a reader, or are being read."""
+        self._unread = +self._unread  # without the jobs that have none
+        return dict(self._unread)
+
+    def unread_among(self, counts: Callable[[str], bool]) -> Mapping[str, int]:
+        """The same, of those items whose path ``counts``."""
+        return Counter(
+            entry.task.job_id
+            for entry in self._entries.values()
+            if entry.outcome is None and counts(entry.task.path)
+        )
+
+    def claim(self, task: ReadTask, mark: int) -> None:
+        """Enter an item; ``mark`` is what earlier readings have counted for it."""
+        self._entries[task.item_id] = _Entry(task, mark)
+        self._unread[task.job_id] += 1
+
+    def claim_batch(self, items: Iterable[ClaimedItem]) -> Batch:
+        """Enter items that are to be reported together."""
+        batch = Batch({item.task.item_id: _Entry(*item) for item in items})
+        for entry in batch.entries.values():
+            entry.batch = batch
+        self._entries.update(batch.entries)
+        self._unread.update(entry.task.job_id for entry in batch.entries.values())
+        return batch
+
+    def end(self, outcome: ReadOutcome) -> None:
+        """Note how reading an item ended. One that is no longer here was given up: no matter."""
+        entry = self._entries.get(outcome.task.item_id)
+        if entry is None or entry.task is not outcome.task or entry.outcome is not None:
+            return
+        entry.outcome = outcome
+        self._unread[outcome.task.job_id] -= 1
+        if entry.batch is None:
+            self.ended += 1
+        else:
+            entry.batch.count_read()
+
+    def stop(self, job_ids: Iterable[str]) -> None:
+        """Tell the readers to stop reading the items of these jobs."""
+        stopped = set(job_ids)
+        for entry in self._entries.values():
+            if entry.task.job_id in stopped:
+                entry.task.cancelled = True
+
+    def give_up(self) -> None:
+        """Forget everything, and have the readers stop: the items belong to others now."""
+        self.stop(self.jobs)
+        self._entries.clear()
+        self._unread.clear()
+        self.ended = 0
+
+    def reports(self) -> Mapping[str, Sequence[ItemReport]]:
+        """What is owed to the database, by job: ends, and marks that have risen."""
+        owed: defaultdict[str, list[ItemReport]] = defaultdict(list)
+        for entry in self._entries.values():
+            if entry.batch is None and (report := _report(entry)):
+                owed[entry.task.job_id].append(report)
+        return owed
+
+    def batch_reports(self, batch: Batch) -> Sequence[ItemReport]:
+        """What is owed for a batch: ends, and all that are still to be read as running."""
+        entries = [it for key, it in batch.entries.items() if self._entries.get(key) is it]
+        return [_report(it) or ItemReport(it.task, "running", None, it.mark) for it in entries]
+
+    def settle(self, reports: Iterable[ItemReport]) -> None:
+        """Note that the database knows these. What still runs is reported by itself from now on."""
+        for report in reports:
+            entry = self._entries.get(report.task.item_id)
+            if entry is None or entry.task is not report.task:
+                continue  # given up meanwhile
+            entry.mark = report.mark
+            if report.status != "running":
+                del self._entries[report.task.item_id]
+                self.ended -= entry.batch is None
+            else:
+                self._release(entry)
+
+    def release(self, batch: Batch) -> None:
+        """Each of a batch is owed by itself from now on."""
+        for item, entry in batch.entries.items():
+            if self._entries.get(item) is entry:
+                self._release(entry)
+
+    def _release(self, entry: _Entry) -> None:
+        if entry.batch is not None:
+            entry.batch = None
+            self.ended += entry.outcome is not None
+
+    def drop(self, batch: Batch) -> None:
+        """Forget what is left of a batch, and have the readers stop: it is to be read again."""
+        for item, entry in batch.entries.items():
+            if entry.batch is batch and self._entries.get(item) is entry:
+                entry.task.cancelled = True
+                self._unread[entry.task.job_id] -= entry.outcome is None
+                del self._entries[item]
+
+
+def _report(entry: _Entry) -> ItemReport | None:
+    task, outcome = entry.task, entry.outcome
+    if outcome is None:
+        if task.bytes_read <= entry.mark:
+            return None  # most of them: they wait for a reader
+        mark = max(entry.mark, min(task.bytes_read, task.size))
+        return ItemReport(task, "running", None, mark) if mark > entry.mark else None
+    if outcome.cancelled:
+        return ItemReport(task, "cancelled", None, entry.mark)
+    if outcome.error is not None:
+        return ItemReport(task, "failed", outcome.error, 0)
+    return ItemReport(task, "completed", None, task.size)

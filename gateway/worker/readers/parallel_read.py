@@ -1,0 +1,165 @@
+"""A large file that several readers read at once, chunk by chunk, and who helps with which."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from gateway.worker.readers.file_source import FileSource
+from gateway.worker.readers.read_task import ReadTask
+
+# A read that takes so long waits for a disk or a network: others may wait beside it. What comes
+# from memory is sooner there, and more threads would take processors from the event loop.
+SLOW_SECONDS: Final = 0.01
+
+Member = TypeVar("Member")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Bytes of a file that one reader reads: ``count`` of them from ``offset`` on."""
+
+    offset: int
+    count: int
+
+
+class SharedRead(Generic[Member]):
+    """An open file of ``size`` bytes, whose chunks its readers take in their order.
+
+    So however many they are, they move through the file together, as a read-ahead would. The
+    first reader owns the file: it stays until the others have left, and says how it ended. Whoever
+    leaves last closes the descriptor. All methods are for any thread.
+    """
+
+    def __init__(
+        self, source: FileSource, task: ReadTask, descriptor: int, size: int, chunk_size: int
+    ) -> None:
+        self.task = task
+        self.descriptor = descriptor
+        self.is_slow = False
+        """Whether the last read waited for its bytes. Set by its readers, each store is atomic."""
+        self._source = source
+        self._chunk_size = chunk_size
+        self._changed = threading.Condition()
+        self._members: set[Member] = set()
+        self._next = 0
+        self._end = size
+        self._is_whole = True
+        self._is_given_up = False
+        self._error: Exception | None = None
+        task.bytes_read = 0
+
+    @property
+    def wants_help(self) -> bool:
+        """Whether more readers would make it faster."""
+        return self.is_slow and self._next < self._end
+
+    @property
+    def members(self) -> int:
+        """How many read it now."""
+        return len(self._members)
+
+    def join(self, member: Member) -> Chunk | None:
+        """Begin to read, with the next chunk; None if there is none left, and none has joined."""
+        with self._changed:
+            chunk = self._take()
+            if chunk is not None:
+                self._members.add(member)
+            return chunk
+
+    def take(self) -> Chunk | None:
+        """The next chunk for somebody who has joined; None if there is none left."""
+        with self._changed:
+            return self._take()
+
+    def _take(self) -> Chunk | None:
+        if self._next >= self._end:
+            return None
+        chunk = Chunk(self._next, min(self._chunk_size, self._end - self._next))
+        self._next += chunk.count
+        return chunk
+
+    def came(self, count: int) -> None:
+        """Count bytes of a chunk."""
+        with self._changed:
+            self.task.bytes_read += count
+
+    def end_at(self, offset: int) -> None:
+        """The file has become shorter meanwhile: nothing comes from ``offset`` on."""
+        with self._changed:
+            self._end = min(self._end, offset)
+
+    def stop(self) -> None:
+        """Hand out no more chunks: somebody has left one unread."""
+        with self._changed:
+            self._stop()
+
+    def _stop(self) -> None:
+        self._is_whole = False
+        self._end = 0
+
+    def fail(self, error: Exception) -> None:
+        """The file cannot be read: the first error counts."""
+        with self._changed:
+            self._error = self._error or error
+            self._stop()
+
+    def leave(self, member: Member) -> bool:
+        """Read it no more; False if it was given up, and its readers with it."""
+        with self._changed:
+            self._members.remove(member)
+            is_last = not self._members
+            self._changed.notify_all()
+        if is_last:
+            self._source.close(self.descriptor)
+        return not self._is_given_up
+
+    def wait_for_others(self) -> None:
+        """Wait, as its owner, until nobody else reads it, or it was given up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_given_up or len(self._members) == 1)
+
+    def give_up(self) -> Sequence[Member]:
+        """Wait for no reader any more; returns those that have not left, whose threads are lost."""
+        with self._changed:
+            self._is_given_up = True
+            self._stop()
+            self._changed.notify_all()
+            return tuple(self._members)
+
+    def is_whole(self) -> bool:
+        """Whether all of it was read. Raises what a reader failed with."""
+        if self._error is not None:
+            raise self._error
+        return self._is_whole
+
+
+class Board(Generic[Member]):
+    """The large files that are being read, for readers that have nothing else to do."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shared: list[SharedRead[Member]] = []
+
+    def add(self, shared: SharedRead[Member]) -> None:
+        """Offer a file."""
+        with self._lock:
+            self._shared.append(shared)
+
+    def remove(self, shared: SharedRead[Member]) -> None:
+        """Offer it no more."""
+        with self._lock:
+            self._shared.remove(shared)
+
+    def find(self, task: ReadTask) -> SharedRead[Member] | None:
+        """The file of ``task``, if it is offered."""
+        with self._lock:
+            return next((shared for shared in self._shared if shared.task is task), None)
+
+    def neediest(self) -> SharedRead[Member] | None:
+        """The file with the fewest readers among those that more would make faster."""
+        with self._lock:
+            slow = [shared for shared in self._shared if shared.wants_help]
+        return min(slow, key=lambda shared: shared.members, default=None)

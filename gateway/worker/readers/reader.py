@@ -1,0 +1,339 @@
+"""One thread that reads files to their end, so that the TeamCache behind the mount keeps them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Final, TypeAlias
+
+from gateway.worker.readers.buffers import Buffers
+from gateway.worker.readers.file_source import FileSource
+from gateway.worker.readers.limiter import Lane
+from gateway.worker.readers.parallel_read import SLOW_SECONDS, Board, Chunk, SharedRead
+from gateway.worker.readers.read_task import ReadOutcome, ReadState, ReadTask
+from gateway.worker.readers.small_file_queue import SMALL_SIZE, ExpressLane
+from gateway.worker.readers.small_file_reader import Skimmer
+from gateway.worker.readers.throttle import Throttle
+from gateway.worker.readers.transient_errors import AWAY, FIRST_PAUSE, LONGEST_PAUSE, Obstacles
+
+# Hundreds of threads that copy from memory would leave the event loop no processor.
+NICENESS: Final = 10
+
+logger = logging.getLogger(__name__)
+
+
+Work: TypeAlias = "ReadTask | Board[Reader] | ExpressLane | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the readers of a pool share.
+
+    ``queue`` holds what to do: a task, or the board, which calls for help with large files, or the
+    express lane, in which small ones wait, or None, which ends a thread. ``finish`` receives each
+    outcome; it answers False when the task is no longer the reader's (it hung for too long), which
+    ends the thread. ``call_helpers`` asks readers without work to look at the board.
+    """
+
+    source: FileSource
+    queue: SimpleQueue[Work]
+    board: Board[Reader]
+    express: ExpressLane
+    finish: Callable[[ReadOutcome], bool]
+    call_helpers: Callable[[], None]
+    chunk_size: int
+    clock: Callable[[], float]
+    obstacles: Obstacles
+    lane: Lane
+    throttle: Throttle
+
+
+class Reader(threading.Thread):
+    """Takes tasks from the queue and reads them, one at a time, until told to stop.
+
+    A file of more than a chunk is shared with readers that have nothing else to do, as long as its
+    chunks have to be waited for. A file that obstacles keep from being read is tried again until
+    they are gone.
+
+    A daemon: a read that hangs in the kernel must not hold up the end of the process.
+    """
+
+    def __init__(self, common: Common) -> None:
+        super().__init__(name="teamcache-reader", daemon=True)
+        self._common = common
+        self._clock = common.clock
+        self._source = common.source
+        self._buffers = Buffers(common.chunk_size)
+        # Set by others, looked at around each read.
+        self.stopped = False
+        # Written by this thread alone, looked at by others; each store is atomic.
+        self.bytes_read = 0
+        self.task: ReadTask | None = None
+        self._tried_at = 0.0
+        self._helps = False
+        self._rides = False
+        self._had_read = 0
+        self._is_waiting = False
+        self._awaits_others = False
+        # Used by the caller of look() alone.
+        self._seen: tuple[ReadTask | None, float, int, int] = (None, 0.0, 0, 0)
+        self._seen_at = 0.0
+
+    def run(self) -> None:
+        """Read until stopped."""
+        _give_way()
+        while (work := self._common.queue.get()) is not None and not self.stopped:
+            if not self._do(work):
+                return
+
+    def _do(self, work: ReadTask | Board[Reader] | ExpressLane) -> bool:
+        """False if this thread is to end."""
+        if isinstance(work, ReadTask):
+            return self._serve(work)
+        return self._ride() if isinstance(work, ExpressLane) else self._help()
+
+    def _ride(self) -> bool:
+        """Read what waits in the express lane, unless somebody does; False if one was given up."""
+        express = self._common.express
+        turn = express.enter()
+        if turn is None:
+            return True
+        self._rides = True
+        try:
+            with self._source.skimmer(SMALL_SIZE) as skimmer:
+                while task := express.take(turn):
+                    if not self._serve(task, skimmer):
+                        return False
+        finally:
+            self._rides = False
+            express.leave(turn)
+        return True
+
+    def look(self, now: float) -> ReadState | None:
+        """What is being read, and since when without a byte, as of ``now``.
+
+        None while idle, or while obstacles or the throttle are waited for: no read hangs then. Only
+        as fine as it is called often: the reader itself keeps no clock while it reads.
+        """
+        # In this order: a time that is too new does no harm, one that is too old would.
+        task, is_waiting, helps = self.task, self._is_waiting, self._helps
+        tried_at = self._tried_at
+        if task is None or is_waiting:
+            return None
+        others = task.bytes_read if self._awaits_others else 0
+        seen = (task, tried_at, self.bytes_read, others)
+        if self._seen != seen:
+            has_moved = others or self.bytes_read > self._had_read
+            self._seen, self._seen_at = seen, now if has_moved else tried_at
+        return ReadState(task, helps, seconds=now - tried_at, silence=now - self._seen_at)
+
+    def _begin(self, task: ReadTask, *, helps: bool) -> float:
+        """Show what is read from now on; returns the time."""
+        # The task last: whoever sees it sees a time that is not older.
+        self._had_read = self.bytes_read
+        self._tried_at = now = self._clock()
+        self._helps = helps
+        self.task = task
+        return now
+
+    def _serve(self, task: ReadTask, skimmer: Skimmer | None = None) -> bool:
+        task.bytes_read = 0
+        taken_at = self._begin(task, helps=False)
+        error, ended = None, True
+        if skimmer is None or not self._skim(task, skimmer):
+            error, ended = self._persist(task)
+            self._common.obstacles.end(self)
+        self.task = None
+        if not ended and not task.cancelled:
+            return False
+        return self._common.finish(ReadOutcome(task, error, not ended, self._clock() - taken_at))
+
+    def _skim(self, task: ReadTask, skimmer: Skimmer) -> bool:
+        """Read the whole file at once; False if it is to be read in the ordinary way."""
+        if self._is_unwanted(task) or self._common.throttle.is_on:
+            return False
+        try:
+            got = skimmer.skim(task.path)
+        except Exception:
+            logger.exception("Skimming %r failed unexpectedly", task.path)
+            return False
+        if got is None:
+            return False
+        task.bytes_read = got
+        self.bytes_read += got
+        return True
+
+    def _persist(self, task: ReadTask) -> tuple[str | None, bool]:
+        """Try until no obstacle is to blame for how it ends, or nobody wants it any more."""
+        pause, is_second = FIRST_PAUSE, False
+        while True:
+            error, ended = self._attempt(task)
+            if not isinstance(error, OSError):
+                return error, ended
+            if not self._common.obstacles.are_to_blame(error, self):
+                # A mount may have come back between the file and the look at the mount.
+                if is_second or error.errno not in AWAY:
+                    return error.strerror or type(error).__name__, True
+                is_second = True
+                continue
+            is_second = False
+            pause = self._wait(task, pause)
+
+    def _wait(self, task: ReadTask, pause: float) -> float:
+        """Sleep until it makes sense to try again; returns for how long to sleep next time."""
+        obstacles = self._common.obstacles
+        while True:
+            self._is_waiting = True
+            obstacles.wait(pause)
+            self._read_on()
+            pause = min(2 * pause, LONGEST_PAUSE)
+            if self._is_unwanted(task) or not obstacles.stand():
+                return pause
+
+    def _read_on(self) -> None:
+        """End a wait that was none for bytes."""
+        self._tried_at = self._clock()
+        self._is_waiting = False
+
+    def _is_unwanted(self, task: ReadTask) -> bool:
+        return task.cancelled or self.stopped
+
+    def _attempt(self, task: ReadTask) -> tuple[str | OSError | None, bool]:
+        """Why the file could not be read, and whether we got to an end at all."""
+        try:
+            return None, not self._is_unwanted(task) and self._read(task)
+        except OSError as error:
+            return error, True
+        except Exception as error:
+            logger.exception("Reading %r failed unexpectedly", task.path)
+            return type(error).__name__, True
+
+    def _read(self, task: ReadTask) -> bool:
+        """Read the file up to the size it was opened with; False if stopped or cancelled.
+
+        A file that shrinks ends at its new end; one that grows (a live recording) would never
+        end if it were followed.
+        """
+        chunk_size, lane = self._common.chunk_size, self._common.lane
+        entered = 0.0 if self._rides else lane.enter()
+        try:
+            descriptor, size = self._source.open(task.path)
+            if size <= chunk_size:
+                return self._read_small(task, descriptor, size)
+        finally:
+            lane.leave(entered)
+        return self._read_large(SharedRead(self._source, task, descriptor, size, chunk_size))
+
+    def _read_small(self, task: ReadTask, descriptor: int, size: int) -> bool:
+        offset = 0
+        try:
+            while offset < size:
+                count = self._pay(task, size - offset)
+                if not count:
+                    return False
+                got = self._fetch(descriptor, offset, count)
+                if not got:
+                    break
+                offset += got
+                task.bytes_read = offset
+        finally:
+            self._source.close(descriptor)
+        return True
+
+    def _read_large(self, shared: SharedRead[Reader]) -> bool:
+        """Read chunks until none is left, and see that all others are read."""
+        chunk = shared.join(self)
+        self._common.board.add(shared)
+        while chunk is not None:
+            self._read_chunk(shared, chunk)
+            if shared.wants_help:
+                self._common.call_helpers()
+            chunk = shared.take()
+        self._awaits_others = True
+        shared.wait_for_others()
+        self._awaits_others = False
+        self._common.board.remove(shared)
+        return shared.leave(self) and shared.is_whole()
+
+    def _help(self) -> bool:
+        """Read chunks of large files until a file waits; False if one was given up."""
+        common = self._common
+        while (shared := common.board.neediest()) is not None:
+            chunk = shared.join(self)
+            if chunk is not None and not self._help_with(shared, chunk):
+                return False
+            # Not before the first: another call in the queue is no file that waits.
+            if self.stopped or not common.queue.empty():
+                break
+        return True
+
+    def _help_with(self, shared: SharedRead[Reader], chunk: Chunk) -> bool:
+        self._begin(shared.task, helps=True)
+        self._read_chunk(shared, chunk)
+        self.task = None
+        return shared.leave(self)
+
+    def _read_chunk(self, shared: SharedRead[Reader], chunk: Chunk) -> None:
+        """Read a chunk, or see that no other is read for nothing."""
+        try:
+            if not self._read_pieces(shared, chunk):
+                shared.stop()
+        except Exception as error:  # noqa: BLE001 - the owner raises it
+            shared.fail(error)
+
+    def _read_pieces(self, shared: SharedRead[Reader], chunk: Chunk) -> bool:
+        offset, end = chunk.offset, chunk.offset + chunk.count
+        while offset < end:
+            count = self._pay(shared.task, end - offset)
+            if not count:
+                return False
+            started = self._clock()
+            got = self._fetch_in_lane(shared.descriptor, offset, count)
+            shared.is_slow = self._clock() - started >= SLOW_SECONDS
+            if not got:
+                shared.end_at(offset)
+                break
+            shared.came(got)
+            self._source.forget(shared.descriptor, offset, got)
+            offset += got
+        return True
+
+    def _pay(self, task: ReadTask, wanted: int) -> int:
+        """How many of the wanted bytes may be read now, after a wait; 0 if nobody wants them."""
+        if self._is_unwanted(task):
+            return 0
+        throttle = self._common.throttle
+        if not throttle.is_on:
+            return wanted
+        self._is_waiting = True
+        count = throttle.take(wanted, lambda: self._is_unwanted(task))
+        self._read_on()
+        return count
+
+    def _fetch_in_lane(self, descriptor: int, offset: int, count: int) -> int:
+        lane = self._common.lane
+        entered = lane.enter()
+        try:
+            return self._fetch(descriptor, offset, count)
+        finally:
+            lane.leave(entered)
+
+    def _fetch(self, descriptor: int, offset: int, count: int) -> int:
+        got = self._source.read(descriptor, self._buffers.for_bytes(count), offset)
+        self.bytes_read += got
+        if got < count:
+            self._common.throttle.give_back(count - got)
+        return got
+
+
+def _give_way() -> None:
+    """Let the other threads of the process go first, where threads have a priority of their own."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
