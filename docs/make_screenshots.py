@@ -19,10 +19,10 @@ from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 from docs.png import packed
 from gateway.client import GatewayClient
 from gateway.settings import DEMO_KEY
-from tests.chromium import launch_chromium
-from tests.conftest import make_public_folder
-from tests.live_gateway import BUCKET, S3_KEYS, LiveS3
-from tests.standalone_kit import Place, url_of
+from support.chromium import launch_chromium
+from support.database import make_public_folder
+from support.live_gateway import BUCKET, S3_KEYS, LiveS3
+from support.standalone_kit import Place, url_of
 
 IMAGES = Path(__file__).parent / "images"
 MIB = 1024 * 1024

@@ -10,35 +10,40 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
-import psycopg2
 import pytest
 from aiohttp.test_utils import TestClient
-from embedded_postgres_tools import FAST, Make
-from psycopg2 import sql
-from strict_skips import pytest_runtest_makereport  # noqa: F401 - a hook
 
-from gateway.app import create_app
 from gateway.auth.rate_limits import Limits
 from gateway.database import Database
 from gateway.settings import Settings
 from gateway.settings.sources import CONFIG_FILE_VARIABLE
-from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
+from gateway.standalone.postgres import EmbeddedPostgres
+from support.database import (
+    ROLE,
+    TEMPLATE,
+    StartApi,
+    administer,
+    cloned_database,
+    make_public_folder,
+    make_settings,
+    make_starter,
+    server_of_its_own,
+)
+from support.embedded_postgres_tools import FAST, Make
+from support.strict_skips import pytest_runtest_makereport  # noqa: F401 - a hook
 
 pytest_plugins = (
-    "reader_kit",
-    "worker_kit",
-    "plans_kit",
-    "described_responses",
-    "dashboard_kit",
+    "support.reader_kit",
+    "support.worker_kit",
+    "support.plans_kit",
+    "support.described_responses",
+    "support.dashboard_kit",
 )
 
 # Neither a busy machine fails a test, nor chance; --hypothesis-profile=default draws anew.
@@ -49,26 +54,6 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("house")
-
-ROLE = "teamcache_user"
-TEMPLATE = "template_gateway"
-HEALTH = "/api/v1/health"
-UNLIMITED = {"rate_limit_per_minute": 0, "poll_limit_per_minute": 0}
-# What is committed survives a kill of PostgreSQL's processes all the same, not of the machine.
-WITHOUT_DURABILITY = {"fsync": "off", "full_page_writes": "off"}
-
-StartApi = Callable[..., Awaitable[TestClient[Any, Any]]]
-
-
-@contextmanager
-def make_public_folder() -> Iterator[Path]:
-    """A folder that the server's account can reach, unlike pytest's own, which are 0700."""
-    folder = Path(tempfile.mkdtemp(prefix="teamcache-test-")).resolve()
-    folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -82,19 +67,6 @@ def postgres_bin() -> Path | None:
     """The PostgreSQL to test with; None for the wheel's."""
     named = os.environ.get("TEST_POSTGRES_BIN")
     return Path(named) if named else None
-
-
-@contextmanager
-def server_of_its_own(folder: Path, postgres_bin: Path | None) -> Iterator[EmbeddedPostgres]:
-    """A server that a test may stop, stall and start."""
-    with EmbeddedPostgres(
-        folder / "data",
-        database="teamcache_db",
-        user=ROLE,
-        bin_dir=postgres_bin,
-        options=WITHOUT_DURABILITY,
-    ) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -205,28 +177,6 @@ def shared_database(
         yield settings
 
 
-@contextmanager
-def cloned_database(server: EmbeddedPostgres, template: str, name: str) -> Iterator[Settings]:
-    administer(server, "CREATE DATABASE {} OWNER {} TEMPLATE {}", name, ROLE, template)
-    yield make_settings(server, name)
-    administer(server, "DROP DATABASE {} WITH (FORCE)", name)
-
-
-def make_settings(server: EmbeddedPostgres, database: str) -> Settings:
-    return Settings(db_host=server.host, db_port=server.port, db_name=database, db_user=ROLE)
-
-
-def administer(server: EmbeddedPostgres, statement: str, *names: str) -> None:
-    """Run one statement as the superuser, its ``{}`` replaced by quoted ``names``."""
-    connection = psycopg2.connect(
-        host=server.host, port=server.port, user=SUPERUSER, dbname="postgres"
-    )
-    with closing(connection):
-        connection.autocommit = True
-        with connection.cursor() as cur:
-            cur.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
-
-
 @pytest.fixture
 def start_api(aiohttp_client: Any, database_settings: Settings) -> StartApi:
     """Start the API with these settings changed; gives an HTTP client that shows the key.
@@ -242,17 +192,6 @@ def start_shared_api(aiohttp_client: Any, shared_database: Settings) -> StartApi
     return make_starter(aiohttp_client, shared_database)
 
 
-def make_starter(aiohttp_client: Any, database_settings: Settings) -> StartApi:
-    async def start(**changes: Any) -> TestClient[Any, Any]:
-        settings = change(database_settings, UNLIMITED | changes)
-        headers = {"X-API-Key": settings.api_gateway_key.get_secret_value()}
-        client: TestClient[Any, Any] = await aiohttp_client(create_app(settings), headers=headers)
-        await wait_until_ready(client)
-        return client
-
-    return start
-
-
 @pytest.fixture
 def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a test takes, no token flows into a bucket."""
@@ -263,14 +202,3 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 async def api(start_api: StartApi) -> TestClient[Any, Any]:
     """An HTTP client of a ready API on an empty database; the mount cannot be seen."""
     return await start_api()
-
-
-def change(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """The settings with some changed, validated anew."""
-    return Settings(**settings.model_dump() | changes)
-
-
-async def wait_until_ready(client: TestClient[Any, Any], health: str = HEALTH) -> None:
-    async with asyncio.timeout(30):
-        while (await client.get(health)).status != 200:
-            pass

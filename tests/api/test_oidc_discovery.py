@@ -1,0 +1,171 @@
+"""Where the issuer's keys are is found through its name alone, and nobody else can say it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.auth.jwks import REST_SECONDS, InvalidKeySet, SigningKeys
+from gateway.auth.oidc_discovery import InvalidMetadata, key_set_url, metadata_url
+from gateway.errors import GatewayError, Unavailable
+from gateway.monitors import jwks as monitors
+from gateway.monitors.jwks import DiscoveredKeySetMonitor
+from gateway.net.urls import is_discoverable, is_safe_url
+from gateway.settings import Settings
+from support.database import StartApi
+from support.issuer_kit import RunningIssuer, bearer, running_issuer
+
+JOBS = "/api/v1/cache/jobs"
+PATIENCE = 30.0
+ISSUER = "https://login.example/realms/studio"
+
+
+@pytest.fixture
+def issuer() -> Iterator[RunningIssuer]:
+    with running_issuer() as started:
+        yield started
+
+
+@pytest.fixture
+def known() -> SigningKeys:
+    return SigningKeys(("RS256", "EdDSA"))
+
+
+def watch(keys: SigningKeys, issuer: RunningIssuer) -> DiscoveredKeySetMonitor:
+    made = monitors.signing_keys_monitor(keys, issuer.url, "", "")
+    assert isinstance(made, DiscoveredKeySetMonitor)
+    return made
+
+
+async def test_with_the_issuer_alone_its_tokens_are_taken(
+    start_shared_api: StartApi, issuer: RunningIssuer
+) -> None:
+    client = await start_shared_api(jwt_issuer=issuer.url, jwt_audience="teamcache")
+    client.session.headers.pop("X-API-Key")
+    token = issuer.token(iss=issuer.url)
+    async with asyncio.timeout(PATIENCE):
+        while (response := await client.get(JOBS, headers=bearer(token))).status == 503:
+            await asyncio.sleep(0.01)
+    assert response.status == 200
+    assert (await client.get(JOBS, headers=bearer(issuer.token()))).status == 401
+
+
+async def test_keys_that_have_moved_are_found_again(
+    issuer: RunningIssuer, known: SigningKeys
+) -> None:
+    monitor = watch(known, issuer)
+    await monitor.check_once()
+    issuer.show("next")
+    issuer.describe(
+        200, json.dumps({"issuer": issuer.url, "jwks_uri": f"{issuer.url}/other", "more": [1]})
+    )
+    await monitor.check_once()
+    assert known.find("next", "EdDSA") is not None
+    assert known.find("rsa", "RS256") is None
+    assert (issuer.times_described, issuer.times_asked) == (2, 2)
+
+
+def described(issuer: object, jwks_uri: object) -> tuple[int, str]:
+    return 200, json.dumps({"issuer": issuer, "jwks_uri": jwks_uri})
+
+
+# URL stands for the issuer's own.
+WRONG = {
+    "not there": (404, ""),
+    "an error": (500, "not today"),
+    "a redirect to the keys": (302, ""),
+    "a page": (200, "<html>"),
+    "a list": (200, "[]"),
+    "no text": (200, ""),
+    "nothing of use": (200, "{}"),
+    "too much": (200, '{"issuer": "URL", "jwks_uri": "URL/jwks"' + " " * 600_000 + "}"),
+    "another issuer": described("https://other.example", "URL/jwks"),
+    "a slash more": described("URL/", "URL/jwks"),
+    "no issuer": described(None, "URL/jwks"),
+    "no place": described("URL", None),
+    "a number": described("URL", 5),
+    "a path": described("URL", "/jwks"),
+    "a file": described("URL", "file:///etc/passwd"),
+    "a place without https": described("URL", "http://issuer.example/jwks"),
+    "a place that is none": described("URL", "http://127.0.0.1:99999/jwks"),
+    "a place where nobody is": described("URL", "http://127.0.0.1:1/jwks"),
+    "a place without keys": described("URL", "URL/.well-known/openid-configuration"),
+}
+
+
+@pytest.mark.parametrize(("status", "text"), WRONG.values(), ids=WRONG)
+async def test_whatever_it_says_of_itself_the_last_keys_stay(
+    issuer: RunningIssuer, known: SigningKeys, status: int, text: str
+) -> None:
+    monitor = watch(known, issuer)
+    await monitor.check_once()
+    issuer.describe(status, text.replace("URL", issuer.url))
+    asked = issuer.times_asked
+    with pytest.raises((Unavailable, InvalidMetadata, InvalidKeySet)) as told:
+        await monitor.check_once()
+    assert isinstance(told.value, GatewayError)
+    assert "\n" not in told.value.message
+    assert issuer.times_asked == asked  # no keys were read from where it points
+    assert known.find("rsa", "RS256") is not None
+    assert monitor.interval == REST_SECONDS  # and it is asked again soon
+    issuer.describe_again()
+    await monitor.check_once()
+    assert monitor.interval == monitors.URL_SECONDS
+
+
+async def test_an_issuer_that_is_silent_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, known: SigningKeys
+) -> None:
+    monkeypatch.setattr(monitors, "FETCH_SECONDS", 0.05)
+    silent = await asyncio.start_server(lambda *_: asyncio.sleep(PATIENCE), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    with pytest.raises(Unavailable, match="cannot be asked for keys"):
+        await DiscoveredKeySetMonitor(known, url).check_once()
+    silent.close()
+
+
+def test_an_issuer_behind_https_cannot_name_keys_without_it() -> None:
+    with pytest.raises(InvalidMetadata, match="without https"):
+        key_set_url(described(ISSUER, "http://127.0.0.1/jwks")[1].encode(), ISSUER)
+    text = described(ISSUER, "https://keys.example/jwks")[1].encode()
+    assert key_set_url(text, ISSUER) == "https://keys.example/jwks"
+
+
+def test_the_description_is_below_the_issuers_name() -> None:
+    expected = "https://login.example/realms/studio/.well-known/openid-configuration"
+    assert metadata_url(ISSUER) == metadata_url(f"{ISSUER}/") == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "is_safe"),
+    [
+        ("https://issuer.example", True),
+        ("https://issuer.example:8443/a/b", True),
+        ("http://localhost:8080", True),
+        ("http://127.0.0.1:8080", True),
+        ("http://[::1]:8080", True),
+        ("http://issuer.example", False),
+        ("http://localhost.issuer.example", False),
+        ("http://localhost@issuer.example", False),
+        ("http://127.0.0.1.issuer.example", False),
+        ("ftp://localhost", False),
+        ("https://", False),
+        ("https://[issuer", False),
+        ("https://issuer.example:port", False),
+        ("https://issuer.example/a b", False),
+        ("https://issuer.example/\n", False),
+        ("issuer.example", False),
+        ("", False),
+    ],
+)
+def test_only_what_nobody_could_change_on_the_way_is_safe(url: str, is_safe: bool) -> None:
+    assert is_safe_url(url) is is_safe
+    assert is_discoverable(url) is is_safe
+
+
+def test_settings_need_no_more_than_the_issuer_and_the_audience() -> None:
+    given = {"jwt_issuer": ISSUER, "jwt_audience": "a"}
+    assert Settings.load(overrides=given, environ={}).jwt_jwks_url == ""

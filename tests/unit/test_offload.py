@@ -1,0 +1,92 @@
+"""Large requests: what is computed for them must not keep the others waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.database import Database
+from gateway.database.database import ROWS_AT_ONCE
+from gateway.runtime.offload import LARGE, compute
+from gateway.settings import Settings
+from support.database import StartApi
+
+JOBS = "/api/v1/cache/jobs"
+
+
+async def test_much_is_computed_in_a_thread_and_little_at_once() -> None:
+    here = threading.current_thread()
+    assert await compute(LARGE, threading.current_thread) is here
+    assert await compute(LARGE + 1, threading.current_thread) is not here
+
+
+@pytest.mark.parametrize("amount", [1, LARGE + 1])
+async def test_an_error_of_what_is_computed_comes_out(amount: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await compute(amount, divmod, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "gateway.http.request_body._parse",
+        "gateway.handlers.jobs.resolve_all",
+        "gateway.index.path_lookup.array_literal",
+        "gateway.jobs.submission._split",
+        "gateway.jobs.submission._job_request",
+        "gateway.jobs.store._parameters",
+    ],
+)
+async def test_the_loop_computes_nothing_of_a_submit_of_many_names(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    api = await start_api()
+    threads = note_threads(monkeypatch, function)
+    names = [f"a/folder/with/a/long/name/for/a/large/body/{number:060}" for number in range(5000)]
+    assert (await api.post(JOBS, json={"files": ["one.mov"]})).status == 201
+    assert threads.pop() is threading.main_thread()
+    threads.clear()
+    response = await api.post(JOBS, json={"files": names})
+    assert (response.status, (await response.json())["totalFiles"]) == (201, 5000)
+    # An empty list is none of many names: it is read wherever one happens to be.
+    assert threads[0] is not threading.main_thread()
+
+
+def note_threads(monkeypatch: pytest.MonkeyPatch, function: str) -> list[threading.Thread]:
+    module, _, name = function.rpartition(".")
+    work: Callable[..., Any] = getattr(__import__(module, fromlist=[name]), name)
+    threads: list[threading.Thread] = []
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        threads.append(threading.current_thread())
+        return work(*args, **kwargs)
+
+    monkeypatch.setattr(function, noting)
+    return threads
+
+
+@pytest.mark.parametrize("count", [0, 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 5 * ROWS_AT_ONCE - 1])
+async def test_many_rows_come_whole_and_in_their_order(
+    shared_database: Settings, count: int
+) -> None:
+    async with Database(shared_database) as database:
+        query = "SELECT n FROM generate_series(1, %(count)s) AS n ORDER BY n"
+        rows = await database.fetch(query, {"count": count})
+    assert [row.n for row in rows] == list(range(1, count + 1))
+
+
+async def test_the_loop_goes_on_while_many_rows_are_read(shared_database: Settings) -> None:
+    turns = 0
+    async with Database(shared_database) as database, database.session() as session:
+        count = await session.fetch_one("SELECT 1 AS n")
+        assert count.n == 1
+        reading = asyncio.create_task(session.fetch("SELECT generate_series(1, 100000) AS n"))
+        while not reading.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert len(await reading) == 100_000
+    assert turns >= 100_000 // ROWS_AT_ONCE
