@@ -47,13 +47,13 @@ soak: $(VENV)/installed ## Load it for half an hour, and see whether it stays as
 
 plots: $(VENV)/installed-bench ## Keep what make bench found for the page on performance
 	$(BIN)/python -m docs.make_plots
-	$(BIN)/python -m docs.generate
+	PYTHONPATH=tests $(BIN)/python -m docs.generate
 
 screenshots: $(VENV)/installed-test ## Take the dashboard's pictures anew, in ten minutes (ARGS="2": in two)
 	PYTHONPATH=tests $(BIN)/python -m docs.make_screenshots $(ARGS)
 
 docs: $(VENV)/installed-test ## Make the generated parts of the pages in docs/ anew
-	$(BIN)/python -m docs.generate
+	PYTHONPATH=tests $(BIN)/python -m docs.generate
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,7 +21,7 @@ from docs import (
 )
 from docs.markdown import code, fenced, table
 from gateway.schemas.messages import FROM_CLIENT, FROM_GATEWAY
-from tests import path_cases
+from support import path_cases
 
 DOCS = Path(__file__).parent
 MARKED = re.compile(r"(<!-- generated: ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docs.markdown import code, table, words
 from gateway.database import Database
-from gateway.events.send_buffer import Outboxes
+from gateway.events.send_buffer import SendBuffers
 from gateway.job import JobStatus
-from gateway.metrics.heartbeat import Pulse
+from gateway.metrics.heartbeat import Heartbeat
 from gateway.metrics.latest import Metrics
 from gateway.metrics.prometheus import PrometheusMetrics
 from gateway.settings import Settings
@@ -31,8 +31,8 @@ async def _scrape() -> str:
     metrics.s3_health = metrics.s3_health.after_check(41, None)
     metrics.measure_throughput(25.6)
     metrics.worker_limit = 200_000_000
-    prometheus = PrometheusMetrics(Database(settings), metrics, Outboxes())
-    prometheus.pulses["schema"] = Pulse()
+    prometheus = PrometheusMetrics(Database(settings), metrics, SendBuffers())
+    prometheus.heartbeats["schema"] = Heartbeat()
     prometheus.requests.count("GET", "/livez", 200, 0.001)
     text, _content_type = prometheus.render("text/plain", dict.fromkeys(JobStatus, 0))
     return text.decode()

@@ -15,9 +15,9 @@ from gateway import app_keys
 from gateway.auth.access import Access
 from gateway.auth.api_keys import ApiKeys
 from gateway.auth.callers import Scope
-from gateway.auth.jwks import SigningKeys
+from gateway.auth.jwks import JWKSet
 from gateway.auth.key_store import KeyStore
-from gateway.auth.nonce_cache import SeenNonces
+from gateway.auth.nonce_cache import NonceCache
 from gateway.auth.nonce_store import NonceStore
 from gateway.auth.rate_limits import Limits
 from gateway.auth.signatures import Signatures
@@ -25,15 +25,15 @@ from gateway.auth.tokens import TokenRules, Tokens
 from gateway.database import Database
 from gateway.database.readiness import Readiness
 from gateway.events.hub import Hub
-from gateway.events.job_publisher import JobNews
-from gateway.events.send_buffer import Outboxes
+from gateway.events.job_publisher import JobEventPublisher
+from gateway.events.send_buffer import SendBuffers
 from gateway.handlers import api_docs, dashboard, health, job_files, jobs, metrics, paths, websocket
 from gateway.http.cors import open_to_origins
 from gateway.http.idempotency_key import IDEMPOTENCY_KEY
-from gateway.http.middleware import gate
+from gateway.http.middleware import main_middleware
 from gateway.http.request_body import expect
-from gateway.index.path_explainer import PathExplainer
 from gateway.index.path_lookup import PathLookup
+from gateway.index.path_resolver import PathResolver
 from gateway.index.state import IndexState
 from gateway.jobs.cache import JobCache
 from gateway.jobs.counts import JobCounts
@@ -49,11 +49,11 @@ from gateway.monitors.allowed_paths import AllowedPathsMonitor
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.monitors.api_keys import ApiKeysMonitor
 from gateway.monitors.backend import BackendMonitor
-from gateway.monitors.cancelled_items import CancelledItemsMonitor
+from gateway.monitors.cancelled_items import CancelItemsMonitor
 from gateway.monitors.job_events import JobEventsMonitor
 from gateway.monitors.jwks import signing_keys_monitor
 from gateway.monitors.loop import Monitor, running
-from gateway.monitors.purge import ForgettingMonitor
+from gateway.monitors.purge import PurgeMonitor
 from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
 from gateway.monitors.send_buffers import OutboxesMonitor
@@ -68,7 +68,6 @@ from gateway.schemas.messages import FROM_CLIENT, FROM_GATEWAY
 from gateway.schemas.responses import (
     Alive,
     Health,
-    IllHealth,
     JobCancelled,
     JobCreated,
     JobFilesListed,
@@ -77,6 +76,7 @@ from gateway.schemas.responses import (
     MetricsReport,
     PathsResolved,
     S3Report,
+    UnhealthyResponse,
 )
 from gateway.settings import Settings
 from gateway.settings.filespaces import make_filespaces
@@ -98,7 +98,7 @@ JOB = "/api/v1/cache/jobs/{job_id:[^/]+}"
 ROUTES = (
     Route("GET", "/livez", health.livez, Access.PUBLIC, (Answer(Alive),)),
     Route("GET", "/api/v1/health", health.health, Access.PUBLIC,
-          (Answer(Health), Answer(IllHealth, 503))),
+          (Answer(Health), Answer(UnhealthyResponse, 503))),
     Route("POST", "/api/v1/cache/jobs", jobs.create, Access.REQUEST,
           (Answer(JobCreated, 201, headers=("Location", "Idempotency-Replayed")),),
           refusals=(409, 422), scope=Scope.JOBS_WRITE, event="job.create",
@@ -147,7 +147,7 @@ def create_app(
     `SettingsError`.
     """
     settings = settings or Settings.load()
-    app = web.Application(middlewares=[gate])
+    app = web.Application(middlewares=[main_middleware])
     add_collaborators(app, settings)
     if index is not None:
         app[app_keys.INDEX_STATE] = index
@@ -173,17 +173,17 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[app_keys.JOB_PAGES] = JobPages(job_store)
     app[app_keys.JOB_FILES] = JobFiles(database)
     app[app_keys.IDEMPOTENCY] = Idempotency(database)
-    app[app_keys.PATH_EXPLAINER] = PathExplainer(lookup, mount, filespaces)
+    app[app_keys.PATH_RESOLVER] = PathResolver(lookup, mount, filespaces)
     app[app_keys.SUBMISSION] = Submission(job_store, lookup, mount, filespaces)
     app[app_keys.JOB_CACHE] = JobCache(job_store.get)
     app[app_keys.JOB_CANCELLED] = asyncio.Event()
     app[app_keys.METRICS] = Metrics(settings.s3_region)
     app[app_keys.HUB] = Hub()
-    app[app_keys.JOB_NEWS] = JobNews(app[app_keys.HUB], app[app_keys.METRICS])
-    app[app_keys.OUTBOXES] = Outboxes()
+    app[app_keys.JOB_EVENTS] = JobEventPublisher(app[app_keys.HUB], app[app_keys.METRICS])
+    app[app_keys.SEND_BUFFERS] = SendBuffers()
     app[app_keys.SOCKETS] = set()
     app[app_keys.PROMETHEUS] = PrometheusMetrics(
-        database, app[app_keys.METRICS], app[app_keys.OUTBOXES]
+        database, app[app_keys.METRICS], app[app_keys.SEND_BUFFERS]
     )
     app[app_keys.TRUSTED_PROXIES] = TrustedProxies.parse(settings.trusted_proxies)
     app[app_keys.API_KEYS] = ApiKeys(
@@ -191,19 +191,19 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     )
     app[app_keys.KEY_STORE] = KeyStore(database)
     app[app_keys.SIGNATURES] = Signatures(app[app_keys.API_KEYS], settings.signature_window)
-    app[app_keys.SEEN_NONCES] = SeenNonces()
+    app[app_keys.NONCE_CACHE] = NonceCache()
     app[app_keys.NONCE_STORE] = NonceStore(database)
     app[app_keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     if settings.jwt_issuer:
-        app[app_keys.SIGNING_KEYS] = SigningKeys(settings.jwt_algorithms)
-        app[app_keys.TOKENS] = Tokens(token_rules(settings), app[app_keys.SIGNING_KEYS])
+        app[app_keys.JWKS] = JWKSet(settings.jwt_algorithms)
+        app[app_keys.TOKENS] = Tokens(token_rules(settings), app[app_keys.JWKS])
     app[app_keys.LIMITS] = Limits(settings)
     app[app_keys.WEB_FILES] = load_web_files()
     app[app_keys.DESCRIPTION] = ApiDescription(ROUTES)
     app[app_keys.AUDIT_LOG] = AuditLog(settings.audit_log)
     app[app_keys.EVENTS] = {route.handler: route.event for route in ROUTES if route.event}
     app[app_keys.ACCESS] = {
-        route.handler: route.demand(settings.public_metrics) for route in ROUTES
+        route.handler: route.policy(settings.public_metrics) for route in ROUTES
     }
 
 
@@ -230,7 +230,7 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
         database = app[app_keys.DATABASE]
         await stack.enter_async_context(database)
         for monitor in make_monitors(app):
-            await stack.enter_async_context(running(monitor, app[app_keys.PROMETHEUS].pulses))
+            await stack.enter_async_context(running(monitor, app[app_keys.PROMETHEUS].heartbeats))
         yield
 
 
@@ -239,17 +239,17 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     settings, metrics, hub = app[app_keys.SETTINGS], app[app_keys.METRICS], app[app_keys.HUB]
     filespaces, readiness = app[app_keys.FILESPACES], app[app_keys.READINESS]
     database, job_store = app[app_keys.DATABASE], app[app_keys.JOB_STORE]
-    news, cache = app[app_keys.JOB_NEWS], app[app_keys.JOB_CACHE]
+    publisher, cache = app[app_keys.JOB_EVENTS], app[app_keys.JOB_CACHE]
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
-        CancelledItemsMonitor(job_store, readiness, app[app_keys.JOB_CANCELLED]),
-        ForgettingMonitor("idempotency-keys", app[app_keys.IDEMPOTENCY], readiness),
-        ForgettingMonitor("signature-nonces", app[app_keys.NONCE_STORE], readiness),
-        JobEventsMonitor(database, job_store, news, cache, hub, filespaces, readiness),
+        CancelItemsMonitor(job_store, readiness, app[app_keys.JOB_CANCELLED]),
+        PurgeMonitor("idempotency-keys", app[app_keys.IDEMPOTENCY], readiness),
+        PurgeMonitor("signature-nonces", app[app_keys.NONCE_STORE], readiness),
+        JobEventsMonitor(database, job_store, publisher, cache, hub, filespaces, readiness),
         ApiKeysMonitor(
             database, app[app_keys.KEY_STORE], app[app_keys.API_KEYS], filespaces, readiness
         ),
-        OutboxesMonitor(app[app_keys.OUTBOXES]),
+        OutboxesMonitor(app[app_keys.SEND_BUFFERS]),
         WorkerLimitMonitor(
             ThrottleStore(database), settings.worker_max_bytes_per_second, metrics, readiness
         ),
@@ -260,7 +260,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
         monitors.append(ApiKeyFileMonitor(settings.api_key_file, app[app_keys.API_KEYS]))
     if settings.jwt_issuer:
         issuer, url, file = settings.jwt_issuer, settings.jwt_jwks_url, settings.jwt_jwks_file
-        monitors.append(signing_keys_monitor(app[app_keys.SIGNING_KEYS], issuer, url, file))
+        monitors.append(signing_keys_monitor(app[app_keys.JWKS], issuer, url, file))
     if settings.backend_ws_url:
         monitors.append(BackendMonitor(settings.backend_ws_url, metrics, hub, filespaces))
     if settings.s3_health_bucket:

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.auth.access import Demand
+from gateway.auth.access import AccessPolicy
 from gateway.auth.api_keys import ApiKeys
 from gateway.auth.callers import Caller
-from gateway.auth.jwks import SigningKeys
+from gateway.auth.jwks import JWKSet
 from gateway.auth.key_store import KeyStore
-from gateway.auth.nonce_cache import SeenNonces
+from gateway.auth.nonce_cache import NonceCache
 from gateway.auth.nonce_store import NonceStore
 from gateway.auth.rate_limits import Limits
 from gateway.auth.signatures import Signature, Signatures
@@ -22,9 +22,9 @@ from gateway.auth.tokens import Tokens
 from gateway.database import Database
 from gateway.database.readiness import Readiness
 from gateway.events.hub import Hub
-from gateway.events.job_publisher import JobNews
-from gateway.events.send_buffer import Outboxes
-from gateway.index.path_explainer import PathExplainer
+from gateway.events.job_publisher import JobEventPublisher
+from gateway.events.send_buffer import SendBuffers
+from gateway.index.path_resolver import PathResolver
 from gateway.index.state import IndexState
 from gateway.jobs.cache import JobCache
 from gateway.jobs.counts import JobCounts
@@ -43,7 +43,7 @@ from gateway.settings import Settings
 from gateway.web import WebFile
 
 EventTable = Mapping[Callable[..., Any], str]
-AccessTable = Mapping[Callable[..., Any], Demand]
+AccessTable = Mapping[Callable[..., Any], AccessPolicy]
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
 CLIENT_ADDRESS: Final = web.RequestKey("CLIENT_ADDRESS", str)
@@ -60,7 +60,7 @@ READINESS: Final = web.AppKey("READINESS", Readiness)
 JOB_STORE: Final = web.AppKey("JOB_STORE", JobStore)
 JOB_PAGES: Final = web.AppKey("JOB_PAGES", JobPages)
 JOB_FILES: Final = web.AppKey("JOB_FILES", JobFiles)
-PATH_EXPLAINER: Final = web.AppKey("PATH_EXPLAINER", PathExplainer)
+PATH_RESOLVER: Final = web.AppKey("PATH_RESOLVER", PathResolver)
 SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CACHE: Final = web.AppKey("JOB_CACHE", JobCache)
 WEB_FILES: Final = web.AppKey[Mapping[str, WebFile]]("WEB_FILES", Mapping)
@@ -69,18 +69,18 @@ IDEMPOTENCY: Final = web.AppKey("IDEMPOTENCY", Idempotency)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 METRICS: Final = web.AppKey("METRICS", Metrics)
 HUB: Final = web.AppKey("HUB", Hub)
-JOB_NEWS: Final = web.AppKey("JOB_NEWS", JobNews)
-OUTBOXES: Final = web.AppKey("OUTBOXES", Outboxes)
+JOB_EVENTS: Final = web.AppKey("JOB_EVENTS", JobEventPublisher)
+SEND_BUFFERS: Final = web.AppKey("SEND_BUFFERS", SendBuffers)
 SOCKETS: Final = web.AppKey("SOCKETS", set[web.WebSocketResponse])
 PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
 JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
 TRUSTED_PROXIES: Final = web.AppKey("TRUSTED_PROXIES", TrustedProxies)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 KEY_STORE: Final = web.AppKey("KEY_STORE", KeyStore)
-SIGNING_KEYS: Final = web.AppKey("SIGNING_KEYS", SigningKeys)
+JWKS: Final = web.AppKey("JWKS", JWKSet)
 TOKENS: Final = web.AppKey("TOKENS", Tokens)
 SIGNATURES: Final = web.AppKey("SIGNATURES", Signatures)
-SEEN_NONCES: Final = web.AppKey("SEEN_NONCES", SeenNonces)
+NONCE_CACHE: Final = web.AppKey("NONCE_CACHE", NonceCache)
 NONCE_STORE: Final = web.AppKey("NONCE_STORE", NonceStore)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)

@@ -25,7 +25,7 @@ from gateway.errors import InvalidRequest
 JOBS_CHANNEL: Final = "teamcache_gateway_jobs"
 
 # An end further away than this is no news: a job just begun, of which next to nothing has ended.
-LONGEST_SECONDS_LEFT: Final = 365 * 86_400.0
+MAX_SECONDS_LEFT: Final = 365 * 86_400.0
 
 _CANONICAL_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -200,7 +200,7 @@ class Job:
         if elapsed <= 0 or done <= 0:
             return None
         left = elapsed * (1 - done) / done
-        return left if left <= LONGEST_SECONDS_LEFT else None
+        return left if left <= MAX_SECONDS_LEFT else None
 
 
 class FileStatus(StrEnum):

@@ -21,7 +21,7 @@ class Access(Enum):
     """A key, and a token of the caller's poll bucket."""
 
 
-class Demand(NamedTuple):
+class AccessPolicy(NamedTuple):
     """What a request has to show: ``scope`` None, nothing beyond a key."""
 
     access: Access

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from gateway.auth.callers import DEFAULT_NAME, EVERYTHING, Caller, Rights
+from gateway.auth.callers import DEFAULT_NAME, EVERYTHING, Caller, Grants
 from gateway.auth.key_secret import is_secret
 from gateway.errors import InvalidSignature, Starting, Unauthorized
 from gateway.settings import DEMO_KEY
@@ -26,7 +26,7 @@ class StoredKey:
 
     name: str
     digest: bytes
-    rights: Rights
+    grants: Grants
     expires_at: float | None = None
     is_disabled: bool = False
     is_revoked: bool = False
@@ -40,7 +40,7 @@ class StoredKey:
             raise Unauthorized(f'The API key "{self.name}" is disabled')
         if self.expires_at is not None and self.expires_at <= now:
             raise Unauthorized(f'The API key "{self.name}" has expired')
-        return Caller(self.name, address, self.rights, self.expires_at, self.digest)
+        return Caller(self.name, address, self.grants, self.expires_at, self.digest)
 
 
 class ApiKeys:
@@ -68,11 +68,11 @@ class ApiKeys:
 
     def replace(self, key: str) -> None:
         """Let another key take the place of the first one."""
-        self._enforce(digest_of(key))
+        self._set_key(digest_of(key))
 
     def restore(self) -> None:
         """Let the first key hold again."""
-        self._enforce(self._own_digest)
+        self._set_key(self._own_digest)
 
     @property
     def is_demo_key(self) -> bool:
@@ -85,7 +85,7 @@ class ApiKeys:
         if keys != self._stored:
             self._stored = keys
             self._signers = {key.name: key for key in keys.values() if key.public_key}
-            self._tell()
+            self._notify()
 
     def authenticate(self, sent: str | None, address: str, *, is_local: bool = False) -> Caller:
         """The caller that ``sent`` (the X-API-Key header) proves. Raises `Unauthorized`.
@@ -100,7 +100,7 @@ class ApiKeys:
         if caller is None or self._has_expired(caller):
             caller = self._find_caller(sent, digest, address)
             self._remember(caller, digest)
-        if caller.proof == DEMO_DIGEST and not (is_local or self._allow_demo_key):
+        if caller.credential_digest == DEMO_DIGEST and not (is_local or self._allow_demo_key):
             raise Unauthorized("The demo API key is accepted from this machine only")
         return caller
 
@@ -116,24 +116,24 @@ class ApiKeys:
             raise InvalidSignature("No key that signs has this keyid")
         return key
 
-    def holds(self, caller: Caller) -> bool:
+    def is_valid(self, caller: Caller) -> bool:
         """Whether what the caller has shown is still worth what it was."""
         if self._has_expired(caller):
             return False
-        if caller.proof is None or caller.proof == self._digest:
+        if caller.credential_digest is None or caller.credential_digest == self._digest:
             return True
-        key = (self._stored or {}).get(caller.proof)
+        key = (self._stored or {}).get(caller.credential_digest)
         try:
             return key is not None and key.caller(caller.address, self._clock()) == caller
         except Unauthorized:
             return False
 
-    def call_when_changed(self, call: Callable[[], None]) -> None:
-        """Call ``call`` whenever a key may hold no more, until `call_no_more`."""
+    def subscribe(self, call: Callable[[], None]) -> None:
+        """Call ``call`` whenever a key may hold no more, until `unsubscribe`."""
         self._holders[call] = None
 
-    def call_no_more(self, call: Callable[[], None]) -> None:
-        """Undo `call_when_changed`. Without effect if there is nothing to undo."""
+    def unsubscribe(self, call: Callable[[], None]) -> None:
+        """Undo `subscribe`. Without effect if there is nothing to undo."""
         self._holders.pop(call, None)
 
     def _has_expired(self, caller: Caller) -> bool:
@@ -142,7 +142,7 @@ class ApiKeys:
     def _find_caller(self, sent: str, digest: bytes, address: str) -> Caller:
         # Digests of equal length, compared in constant time, tell nothing of the key.
         if hmac.compare_digest(digest, self._digest):
-            return Caller(DEFAULT_NAME, address, EVERYTHING, proof=digest)
+            return Caller(DEFAULT_NAME, address, EVERYTHING, credential_digest=digest)
         return self._find(sent, digest).caller(address, self._clock())
 
     def _remember(self, caller: Caller, digest: bytes) -> None:
@@ -162,13 +162,13 @@ class ApiKeys:
             raise Unauthorized
         return key
 
-    def _enforce(self, digest: bytes) -> None:
+    def _set_key(self, digest: bytes) -> None:
         if digest == self._digest:
             return
         self._digest = digest
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._callers.clear()
         for call in tuple(self._holders):
             call()

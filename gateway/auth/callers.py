@@ -23,7 +23,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class Grants:
     """What a key, or any other proof, lets its holder do.
 
     ``path_prefixes`` are absolute, without a trailing slash; none at all: whatever the gateway may
@@ -44,7 +44,7 @@ NAMES_BEGIN: Final = "jwt:"
 """What the names of callers with a token begin with, and those of keys never do."""
 
 
-EVERYTHING: Final = Rights(frozenset(Scope))
+EVERYTHING: Final = Grants(frozenset(Scope))
 """What the key of the settings lets its holder do."""
 
 
@@ -59,26 +59,26 @@ class Caller:
 
     key_name: str
     address: str
-    rights: Rights
+    grants: Grants
     expires_at: float | None = None
-    proof: bytes | None = field(default=None, repr=False, compare=False)
+    credential_digest: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
-    def rights_of(self) -> tuple[str, Rights]:
+    def identity(self) -> tuple[str, Grants]:
         """Who may do what: of two that are equal, neither may see more than the other."""
-        return self.key_name, self.rights
+        return self.key_name, self.grants
 
     @property
-    def bucket(self) -> tuple[str, str]:
+    def rate_limit_key(self) -> tuple[str, str]:
         """Whose tokens it draws."""
         return self.key_name, self.address
 
     def may(self, scope: Scope) -> bool:
         """Whether the caller has the scope; ``admin`` has them all."""
-        return scope in self.rights.scopes or Scope.ADMIN in self.rights.scopes
+        return scope in self.grants.scopes or Scope.ADMIN in self.grants.scopes
 
     def require(self, scope: Scope) -> None:
         """Raise `ScopeMissing` unless the caller has the scope."""
         if not self.may(scope):
-            what = "token" if self.proof is None else "API key"
+            what = "token" if self.credential_digest is None else "API key"
             raise ScopeMissing(f'The {what} "{self.key_name}" lacks the scope {scope}')

@@ -19,7 +19,7 @@ REST_SECONDS: Final = 10.0
 # What a request waits for the keys to be fetched, in seconds.
 WAIT_SECONDS: Final = 5.0
 KEYS_LIMIT: Final = 100
-LEAST_RSA_BITS: Final = 2048
+MIN_RSA_BITS: Final = 2048
 # The parts of a key that are public, by RFC 7518: a private one that is published stays unused.
 PUBLIC_PARTS: Final = ("kty", "crv", "x", "y", "n", "e")
 # The key of a token that names none, if the issuer has only one that fits.
@@ -32,7 +32,7 @@ class InvalidKeySet(GatewayError):
     """What the issuer publishes, or what stands in the file, is no set of keys that we can use."""
 
 
-class SigningKeys:
+class JWKSet:
     """The keys that are known now, by id and algorithm; `load` replaces them all.
 
     A monitor fetches them: at the start, now and then, and whenever ``wanted`` is set. To be used
@@ -140,5 +140,5 @@ def _public_key(key: Mapping[str, Any], algorithm: str) -> Any | None:
         public = jwt.PyJWK({part: key[part] for part in PUBLIC_PARTS if part in key}, algorithm).key
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
         return None
-    is_short = isinstance(public, RSAPublicKey) and public.key_size < LEAST_RSA_BITS
+    is_short = isinstance(public, RSAPublicKey) and public.key_size < MIN_RSA_BITS
     return None if is_short else public

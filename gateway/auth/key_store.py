@@ -17,7 +17,7 @@ from gateway.database.sql import load_queries
 from gateway.errors import InvalidRequest, KeyNotFound, Unavailable
 
 KEYS_CHANNEL: Final = "teamcache_gateway_keys"
-LONGEST_NAME: Final = 100
+MAX_NAME_LENGTH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,8 @@ def check_name(name: str) -> None:
         raise InvalidRequest("A key's name must not be empty, nor begin or end with a space")
     if name.startswith(NAMES_BEGIN):
         raise InvalidRequest(f"A key's name must not begin with {NAMES_BEGIN}, as tokens' names do")
-    if len(name) > LONGEST_NAME:
-        raise InvalidRequest(f"A key's name has at most {LONGEST_NAME} letters")
+    if len(name) > MAX_NAME_LENGTH:
+        raise InvalidRequest(f"A key's name has at most {MAX_NAME_LENGTH} letters")
     if not name.isprintable():
         raise InvalidRequest("A key's name must be printable, on one line")
     if name != unicodedata.normalize("NFC", name):

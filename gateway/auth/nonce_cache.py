@@ -9,7 +9,7 @@ from typing import Final
 REMEMBERED_NONCES: Final = 100_000
 
 
-class SeenNonces:
+class NonceCache:
     """Nonces in memory, each for as long as a signature with it is good.
 
     Memory is bounded: of more than 100,000 the oldest is forgotten. What must never be done twice

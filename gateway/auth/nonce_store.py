@@ -8,7 +8,7 @@ from gateway.database import Database
 from gateway.database.purge import delete_old
 from gateway.database.sql import load_queries
 
-FORGET_BATCH: Final = 1000
+PURGE_BATCH: Final = 1000
 
 
 class NonceStore:
@@ -25,6 +25,6 @@ class NonceStore:
         async with self._database.session() as session:
             return await session.fetch_one(self._queries["spend"], parameters) is not None
 
-    async def forget(self) -> int:
+    async def purge(self) -> int:
         """Delete those of signatures that are too old, batch by batch; returns how many."""
-        return await delete_old(self._database, self._queries["forget"], FORGET_BATCH)
+        return await delete_old(self._database, self._queries["forget"], PURGE_BATCH)

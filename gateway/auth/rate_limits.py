@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gateway.auth.access import Access
 from gateway.auth.callers import Caller
 from gateway.auth.token_bucket import Decision, TokenBuckets
-from gateway.net.addresses import household_of
+from gateway.net.addresses import rate_limit_network
 from gateway.settings import Settings
 
 BAD_KEYS_PER_MINUTE = 10
@@ -25,12 +25,12 @@ class Limits:
     def draw(self, access: Access, caller: Caller) -> Decision | None:
         """Draw a token for a request. None: nothing is limited."""
         if access is Access.POLL:
-            return self._polls.take(caller.bucket, caller.rights.poll_limit_per_minute)
-        return self._requests.take(caller.bucket, caller.rights.rate_limit_per_minute)
+            return self._polls.take(caller.rate_limit_key, caller.grants.poll_limit_per_minute)
+        return self._requests.take(caller.rate_limit_key, caller.grants.rate_limit_per_minute)
 
     def draw_for_bad_key(self, address: str) -> Decision | None:
         """Draw a token for a missing or wrong key; good keys from the address never need one.
 
         All addresses of an IPv6 network of 64 bits draw from one bucket.
         """
-        return self._bad_keys.take(household_of(address))
+        return self._bad_keys.take(rate_limit_network(address))

@@ -30,9 +30,9 @@ TARGET_PARTS: Final = ("@authority", "@path", "@query")
 TARGET: Final = "@target-uri"
 DIGEST: Final = "content-digest"
 PARAMETERS: Final = ("created", "keyid", "nonce", "alg")
-LONGEST_NONCE: Final = 128
-LONGEST_FIELDS: Final = 4096
-LONGEST_AHEAD: Final = 60.0
+MAX_NONCE_LENGTH: Final = 128
+MAX_FIELDS_LENGTH: Final = 4096
+MAX_SECONDS_AHEAD: Final = 60.0
 """Seconds that a caller's clock may be ahead of ours; less where the window is shorter."""
 
 WANTED: Final = '("@method" "@authority" "@path" "@query" "content-digest");created;alg="ed25519"'
@@ -101,7 +101,7 @@ class Signatures:
         Raises `InvalidSignature`, saying what is wrong, and `Starting` before keys are known.
         """
         sent = (message.headers.get("Signature-Input"), message.headers.get("Signature"))
-        if None in sent or len("".join(map(str, sent))) > LONGEST_FIELDS:
+        if None in sent or len("".join(map(str, sent))) > MAX_FIELDS_LENGTH:
             raise InvalidSignature(UNREADABLE)
         needs_digest = has_body or message.headers.get(DIGEST) is not None
         check = _Check(self._keys, self._window, self._clock(), needs_digest)
@@ -165,7 +165,7 @@ class _Check(HTTPMessageVerifier):
                 f"The signature is {age:.0f} s old by this gateway's clock, and good for"
                 f" {self._window:g} s"
             )
-        if -age > min(self._window, LONGEST_AHEAD):
+        if -age > min(self._window, MAX_SECONDS_AHEAD):
             raise InvalidSignature(
                 f"The signature is of {-age:.0f} s from now by this gateway's clock"
             )
@@ -178,8 +178,8 @@ def _check_parameters(parameters: Mapping[str, Any]) -> None:
         raise InvalidSignature(f"The signature lacks {_listed(missing)}")
     if parameters["alg"] != ED25519.algorithm_id:
         raise InvalidSignature('The signature is made in another way than alg="ed25519"')
-    if not 1 <= len(parameters["nonce"]) <= LONGEST_NONCE:
-        raise InvalidSignature(f"A signature's nonce has 1 to {LONGEST_NONCE} letters")
+    if not 1 <= len(parameters["nonce"]) <= MAX_NONCE_LENGTH:
+        raise InvalidSignature(f"A signature's nonce has 1 to {MAX_NONCE_LENGTH} letters")
 
 
 def _check_coverage(covered: Collection[str], needs_digest: bool) -> None:

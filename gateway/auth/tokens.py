@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import jwt
 
-from gateway.auth.callers import NAMES_BEGIN, Caller, Rights, Scope
-from gateway.auth.jwks import UNNAMED, SigningKeys
+from gateway.auth.callers import NAMES_BEGIN, Caller, Grants, Scope
+from gateway.auth.jwks import UNNAMED, JWKSet
 from gateway.errors import InvalidToken, Unavailable
 
-LONGEST_TOKEN: Final = 16 * 1024
-LONGEST_NAME: Final = 200
+MAX_TOKEN_LENGTH: Final = 16 * 1024
+MAX_NAME_LENGTH: Final = 200
 
 UNREADABLE: Final = "This is no token that could be read"
 # The first kind that an error is of decides. None of it says what was expected instead.
@@ -51,7 +51,7 @@ class Tokens:
     """Checks tokens. ``clock`` gives seconds of the Unix clock."""
 
     def __init__(
-        self, rules: TokenRules, keys: SigningKeys, clock: Callable[[], float] = time.time
+        self, rules: TokenRules, keys: JWKSet, clock: Callable[[], float] = time.time
     ) -> None:
         self._rules = rules
         self._keys = keys
@@ -74,7 +74,7 @@ class Tokens:
 
     def _read_header(self, token: str) -> tuple[str, str]:
         """The algorithm and the key's id, which so far are only what a stranger says."""
-        if len(token) > LONGEST_TOKEN:
+        if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidToken(UNREADABLE)
         try:
             header = jwt.get_unverified_header(token)
@@ -106,13 +106,13 @@ class Tokens:
         name = claims.get(self._rules.name_claim)
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise InvalidToken("The token does not name its holder")
-        if len(name) > LONGEST_NAME:
-            raise InvalidToken(f"The name of the token's holder has over {LONGEST_NAME} letters")
+        if len(name) > MAX_NAME_LENGTH:
+            raise InvalidToken(f"The name of the token's holder has over {MAX_NAME_LENGTH} letters")
         try:
             expires_at = float(claims["exp"]) + self._rules.leeway
         except FAULTS:
             raise InvalidToken(UNREADABLE) from None
-        return Caller(NAMES_BEGIN + name, address, Rights(self._scopes(claims)), expires_at)
+        return Caller(NAMES_BEGIN + name, address, Grants(self._scopes(claims)), expires_at)
 
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:
         """Those of ours among the scopes: the others are another service's."""

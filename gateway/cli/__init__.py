@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gateway.errors import GatewayError, MigrationRequired, SettingsError, StatementFailed
-from gateway.runtime.garbage import collect_rarely
+from gateway.runtime.garbage import tune_gc
 
 # Commands by name, with what the list shows; each lives in the module of its name, and is
 # imported only when it is used.
@@ -82,7 +82,7 @@ def main() -> None:
 
     A wrong setting ends with code 2, as a wrong option does: starting again would not help.
     """
-    collect_rarely()
+    tune_gc()
     try:
         # However it was called: help and completion speak of the program.
         cli(prog_name="teamcache-gateway")

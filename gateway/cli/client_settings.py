@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 import platformdirs
 
-from gateway.cli.credentials import Flags, ShownToken, Signing, choose_proof, first_line
+from gateway.cli.credentials import Flags, ShownToken, Signing, choose_credentials, first_line
 from gateway.settings import DEMO_KEY
 
 DEFAULT_URL: Final = "http://localhost:8095"
@@ -42,7 +42,7 @@ class ClientSettings:
     key: Choice | None
     file: str
     trusted: ssl.SSLContext | None = None
-    proof: ShownToken | Signing | None = None
+    credentials: ShownToken | Signing | None = None
 
 
 def client_file() -> Path:
@@ -70,7 +70,7 @@ def load_client_settings(
         or Choice(DEFAULT_URL, "the default")
     )
     flags = Flags(key_file, token_file, signing_key, key_id)
-    proof = choose_proof(flags, environ, kept, file)
+    proof = choose_credentials(flags, environ, kept, file)
     key = None
     if proof is None:
         key = _choose_key(key_file, environ, kept, file) or _demo_key(chosen_url.value)

@@ -111,11 +111,11 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="print JSON, and no
 
 def _proof_of(settings: ClientSettings) -> dict[str, Any]:
     """What the client is made with, to prove who asks."""
-    match settings.proof:
+    match settings.credentials:
         case ShownToken():
-            return {"token": settings.proof.fresh}
+            return {"token": settings.credentials.fresh}
         case Signing():
-            return {"signing_key": settings.proof.key}
+            return {"signing_key": settings.credentials.key}
     return {"api_key": settings.key.value if settings.key else ""}
 
 

@@ -55,7 +55,7 @@ class Flags:
     key_id: str | None = None
 
 
-def choose_proof(
+def choose_credentials(
     flags: Flags, environ: Mapping[str, str], kept: Mapping[str, str], file: str
 ) -> ShownToken | Signing | None:
     """The token to show, or the key to sign with; None where an API key is shown.

@@ -79,11 +79,11 @@ def _hint(error: GatewayClientError, settings: ClientSettings) -> str:
 
 
 def _where_the_key_is(settings: ClientSettings) -> str:
-    if isinstance(settings.proof, Signing):
-        return f"The request was signed with {settings.proof.source}."
-    if settings.proof is not None:
+    if isinstance(settings.credentials, Signing):
+        return f"The request was signed with {settings.credentials.source}."
+    if settings.credentials is not None:
         where = f"--token-file, TEAMCACHE_TOKEN, or as token in\n{settings.file}"
-        return f"The token came from {settings.proof.source}. Set it with {where}"
+        return f"The token came from {settings.credentials.source}. Set it with {where}"
     source = f"came from {settings.key.source}" if settings.key else "was not given"
     where = f"--key-file, TEAMCACHE_API_KEY, or as api_key in\n{settings.file}"
     return f"The key {source}. Set it with {where}"

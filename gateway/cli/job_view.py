@@ -17,12 +17,12 @@ from rich.text import Text
 from gateway.cli.formatting import counted, print_json, printable, say, span
 from gateway.client import JobChange, JobView
 from gateway.formatting import readable_size
-from gateway.job import LONGEST_SECONDS_LEFT
+from gateway.job import MAX_SECONDS_LEFT
 
 RATE_SECONDS: Final = 10.0
 LINE_SECONDS: Final = 1.0
-NARROWEST_BAR: Final = 8
-LEAST_WANTED: Final = ("speed", "size", "left", "files")
+MIN_BAR_WIDTH: Final = 8
+MIN_PATH_WIDTH: Final = ("speed", "size", "left", "files")
 STYLES: Final = {
     "pending": "yellow",
     "paused": "yellow",
@@ -86,7 +86,7 @@ def pace(job: JobView, rate: float | None) -> tuple[str, str]:
     if rate is None or job.has_ended:
         return "", ""
     left = max(0, job.total_bytes - job.completed_bytes) / rate
-    told = f"{span(left)} left" if left <= LONGEST_SECONDS_LEFT else ""
+    told = f"{span(left)} left" if left <= MAX_SECONDS_LEFT else ""
     return f"{readable_size(round(rate))}/s", told
 
 
@@ -165,7 +165,7 @@ class Bar:
             "speed": speed,
             "left": left,
         }
-        room = self._progress.console.width - len(job.status) - len("  ") - NARROWEST_BAR
+        room = self._progress.console.width - len(job.status) - len("  ") - MIN_BAR_WIDTH
         self._progress.update(
             self._task,
             # Without an end the bar moves to and fro.
@@ -204,7 +204,7 @@ def displaying(console: Console) -> Iterator[JobDisplay]:
 def fitting(figures: Mapping[str, str], room: int) -> str:
     """The figures in one line of at most ``room``, without the least wanted if it is narrow."""
     shown = {name: text for name, text in figures.items() if text}
-    for name in LEAST_WANTED:
+    for name in MIN_PATH_WIDTH:
         if len(" ".join(shown.values())) > room:
             shown.pop(name, None)
     return " ".join(shown.values())
@@ -225,5 +225,5 @@ class _Field(ProgressColumn):
 
 def _columns() -> Iterator[ProgressColumn]:
     yield _Field("status")
-    yield BarColumn(None, table_column=Column(ratio=1, min_width=NARROWEST_BAR))
+    yield BarColumn(None, table_column=Column(ratio=1, min_width=MIN_BAR_WIDTH))
     yield _Field("figures")

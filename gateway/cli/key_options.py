@@ -12,13 +12,13 @@ from gateway.auth.callers import Scope
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SPAN: Final = re.compile(r"([1-9][0-9]{0,6})([mhdw])")
-FARTHEST: Final = timedelta(days=365 * 100)
+MAX_EXPIRY: Final = timedelta(days=365 * 100)
 SCOPES: Final = [str(scope) for scope in Scope]
 USUAL_SCOPES: Final = (str(Scope.JOBS_READ), str(Scope.JOBS_WRITE))
-MOST_A_MINUTE: Final = 1_000_000
+MAX_PER_MINUTE: Final = 1_000_000
 
 
-class End(click.ParamType[datetime]):
+class ExpiryTime(click.ParamType[datetime]):
     """``90d``, ``12h``, or a moment in ISO 8601: as a datetime in UTC."""
 
     name = "end"
@@ -32,7 +32,7 @@ class End(click.ParamType[datetime]):
             moment = now + _span(text) if SPAN.fullmatch(text) else _moment(text)
         except (ValueError, OverflowError):
             self.fail(f"{text!r} is neither like 90d, 12h or 30m, nor a date like 2027-01-31")
-        if not now < moment <= now + FARTHEST:
+        if not now < moment <= now + MAX_EXPIRY:
             self.fail(f"{text} must lie ahead, and within a hundred years")
         return moment
 

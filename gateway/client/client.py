@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from gateway.client.credentials import Token, proof_of
+from gateway.client.credentials import Token, credentials_for
 from gateway.client.errors import GatewayClientError, GatewayUnreachable
 from gateway.client.models import (
     FileView,
@@ -42,7 +42,7 @@ from gateway.client.models import (
     read_submitted,
     take,
 )
-from gateway.client.parsing import LONGEST_WAIT, page_query, quoted, read_url, read_wait
+from gateway.client.parsing import MAX_WAIT, page_query, quoted, read_url, read_wait
 from gateway.client.redirects import redirects_refused
 from gateway.client.retries import now, send_until_answered
 from gateway.client.signing import SigningKey
@@ -64,11 +64,11 @@ __all__ = [
 RATE_LIMITED: Final = 429
 REFUSALS: Final = (401, 403, 404)
 HEARTBEAT_SECONDS: Final = 20.0
-LONGEST_BACKOFF: Final = 10.0
+MAX_BACKOFF: Final = 10.0
 # A job that is deleted tells nothing: after so long without news it is asked for again.
 QUIET_SECONDS: Final = 60.0
-LONGEST_MESSAGE: Final = 32 * 1024 * 1024
-RESOLVED_AT_ONCE: Final = 10_000
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+PATHS_PER_REQUEST: Final = 10_000
 
 
 class GatewayClient:
@@ -111,7 +111,7 @@ class GatewayClient:
         self._session = aiohttp.ClientSession(
             base_url=base_url,
             connector=aiohttp.TCPConnector(ssl=True if ssl is None else ssl),
-            middlewares=(proof_of(api_key, token, signing_key),),
+            middlewares=(credentials_for(api_key, token, signing_key),),
             timeout=aiohttp.ClientTimeout(total=timeout),
             trace_configs=[redirects_refused()],
         )
@@ -187,8 +187,8 @@ class GatewayClient:
     async def resolve(self, paths: Sequence[str]) -> Sequence[ResolvedPathView]:
         """What each path means to the gateway, in the order given; nothing is created."""
         paths, resolved = listed(paths), list[ResolvedPathView]()
-        for first in range(0, len(paths), RESOLVED_AT_ONCE):
-            some = paths[first : first + RESOLVED_AT_ONCE]
+        for first in range(0, len(paths), PATHS_PER_REQUEST):
+            some = paths[first : first + PATHS_PER_REQUEST]
             answer = await self._request("POST", "api/v1/paths/resolve", json={"paths": some})
             with _understanding():
                 found = [read_resolved(path) for path in answer["paths"]]
@@ -236,7 +236,7 @@ class GatewayClient:
                     raise GatewayUnreachable(f"The gateway cannot be reached: {error}") from error
             failures += 1
             # Jitter: clients that lost the same gateway must not all come back at once.
-            longest = min(LONGEST_BACKOFF, 0.25 * 2.0 ** min(failures, 10))
+            longest = min(MAX_BACKOFF, 0.25 * 2.0 ** min(failures, 10))
             await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - no secret
 
     async def _watch_once(self, job_id: str, files: bool) -> AsyncGenerator[JobChange, None]:
@@ -259,7 +259,7 @@ class GatewayClient:
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
         try:
             return await self._session.ws_connect(
-                "ws", heartbeat=HEARTBEAT_SECONDS, max_msg_size=LONGEST_MESSAGE
+                "ws", heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_MESSAGE_BYTES
             )
         except aiohttp.WSServerHandshakeError as error:
             if error.status not in REFUSALS:
@@ -272,7 +272,7 @@ class GatewayClient:
         """Wait and try again if that helps; else raise what the gateway says."""
         if "retryAfter" not in message:
             raise GatewayClientError(message["error"])
-        await asyncio.sleep(min(LONGEST_WAIT, float(message["retryAfter"])))
+        await asyncio.sleep(min(MAX_WAIT, float(message["retryAfter"])))
         raise _Disconnected(message["error"])
 
     async def _request(self, method: str, path: str, **arguments: Any) -> Json:

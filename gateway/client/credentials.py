@@ -16,27 +16,27 @@ from gateway.client.signing import RequestSigner, SigningKey
 FreshToken: TypeAlias = Callable[[], Awaitable[str]]
 """Gives a token that still holds; it is asked before each request, so it should keep one."""
 Token: TypeAlias = str | FreshToken
-Proof: TypeAlias = aiohttp.ClientMiddlewareType
+Credentials: TypeAlias = aiohttp.ClientMiddlewareType
 
 
-def proof_of(
+def credentials_for(
     api_key: str | None = None,
     token: Token | None = None,
     signing_key: SigningKey | None = None,
-) -> Proof:
+) -> Credentials:
     """The one that was given. Raises `GatewayClientError` if none was, or several."""
     if sum(given is not None for given in (api_key, token, signing_key)) != 1:
         raise GatewayClientError(
             "One of an API key, a token and a signing key is needed, and no more"
         )
     if token is not None:
-        return TokenProof(token)
+        return TokenCredentials(token)
     if signing_key is not None:
         return RequestSigner(signing_key)
-    return KeyProof(api_key or "")
+    return KeyCredentials(api_key or "")
 
 
-class KeyProof:
+class KeyCredentials:
     """Shows an API key."""
 
     def __init__(self, api_key: str) -> None:
@@ -50,7 +50,7 @@ class KeyProof:
         return await handler(request)
 
 
-class TokenProof:
+class TokenCredentials:
     """Shows a bearer token; a fresh one each time, if it was given a way to have it."""
 
     def __init__(self, token: Token) -> None:

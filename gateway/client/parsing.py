@@ -12,7 +12,7 @@ from yarl import URL
 from gateway.client.errors import GatewayClientError
 
 EXAMPLE: Final = "http://localhost:8095"
-LONGEST_WAIT: Final = 60.0
+MAX_WAIT: Final = 60.0
 
 
 def quoted(key: str) -> str:
@@ -50,4 +50,4 @@ def read_wait(retry_after: str) -> float:
             seconds = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
         except (ValueError, TypeError):
             seconds = 1.0
-    return max(1.0, min(LONGEST_WAIT, seconds)) if math.isfinite(seconds) else 1.0
+    return max(1.0, min(MAX_WAIT, seconds)) if math.isfinite(seconds) else 1.0

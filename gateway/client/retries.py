@@ -13,8 +13,8 @@ from gateway.client.errors import GatewayClientError, GatewayUnreachable
 
 STILL_RUNNING: Final = 409
 AWAY: Final = 503
-SHORTEST_WAIT: Final = 0.25
-LONGEST_WAIT: Final = 5.0
+MIN_WAIT: Final = 0.25
+MAX_WAIT: Final = 5.0
 
 
 async def send_until_answered(
@@ -29,7 +29,7 @@ async def send_until_answered(
     an earlier attempt is still being answered. Where nobody listens at the first attempt, nothing
     is on its way: that is raised at once, as is every other refusal.
     """
-    began, wait = now(), SHORTEST_WAIT
+    began, wait = now(), MIN_WAIT
     is_first = True
     while True:
         try:
@@ -42,7 +42,7 @@ async def send_until_answered(
         if on_wait is not None and asked >= 1:
             on_wait(asked)
         await asyncio.sleep(asked)
-        is_first, wait = False, min(LONGEST_WAIT, 2 * wait)
+        is_first, wait = False, min(MAX_WAIT, 2 * wait)
 
 
 def _wait_for(error: GatewayClientError, is_first: bool, wait: float) -> float | None:

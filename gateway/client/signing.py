@@ -29,7 +29,7 @@ LABEL: Final = "sig"
 COVERED: Final = ("@method", "@authority", "@path", "@query")
 # Covered where they are there: what would change what a request means.
 MEANINGFUL: Final = ("content-type", "idempotency-key")
-LONGEST_FILE: Final = 64 * 1024
+MAX_FILE_BYTES: Final = 64 * 1024
 OPENSSH: Final = b"-----BEGIN OPENSSH "
 
 
@@ -60,7 +60,7 @@ class SigningKey:
         """`parse` what the file holds. Raises `GatewayClientError` also if it cannot be read."""
         try:
             with open(file, "rb") as opened:
-                text = opened.read(LONGEST_FILE)
+                text = opened.read(MAX_FILE_BYTES)
         except OSError as error:
             raise GatewayClientError(f"{file} cannot be read: {error.strerror}") from None
         return cls.parse(text, key_id)

@@ -48,9 +48,9 @@ class DatabaseConnection(aiopg.Connection):
             # Now, before anything else gets the number.
             self._close()
         elif _is_gone(self._fileno):
-            self._listen_anew(self._fileno)
+            self._listen_again(self._fileno)
 
-    def _listen_anew(self, number: int) -> None:
+    def _listen_again(self, number: int) -> None:
         self._loop.remove_reader(number)
         self._loop.remove_writer(number)
         self._loop.add_reader(number, self._ready, self._weakref)

@@ -43,10 +43,10 @@ GRACE_SECONDS = 5.0
 # A restarted PostgreSQL has recovered by then; the first use of an old connection fails once.
 RETRY_SECONDS = 0.5
 # Creating a job of a million files takes a minute: those behind it may wait for their turn.
-SLOW_TURN_SECONDS = 30.0
+SLOW_QUERY_SLOT_SECONDS = 30.0
 LISTEN_PROBE_SECONDS = 30.0
 PING_SECONDS = 2.0
-ROWS_AT_ONCE = 2000
+ROWS_PER_FETCH = 2000
 # Ends a statement whose client is gone; PostgreSQL 13 does not know the setting.
 NOTICE_LOST_CLIENTS = """
 SELECT set_config('client_connection_check_interval', '500', false)
@@ -70,11 +70,11 @@ class Session:
     async def fetch(self, query: str, parameters: Parameters | None = None) -> list[Any]:
         """Run a statement and return its rows, named tuples."""
         await self._cursor.execute(query, parameters)
-        rows: list[Any] = await self._cursor.fetchmany(ROWS_AT_ONCE)
+        rows: list[Any] = await self._cursor.fetchmany(ROWS_PER_FETCH)
         while len(rows) < self._cursor.rowcount:
             # All of a hundred thousand rows at once would hold up the loop.
             await asyncio.sleep(0)
-            rows += await self._cursor.fetchmany(ROWS_AT_ONCE)
+            rows += await self._cursor.fetchmany(ROWS_PER_FETCH)
         return rows
 
     async def fetch_one(self, query: str, parameters: Parameters | None = None) -> Any:
@@ -103,7 +103,7 @@ class Database:
         self.full_disk = FullDisk()
         self._settings = settings
         self._places = asyncio.Semaphore(settings.db_pool_size)
-        self._slow_turns = asyncio.Semaphore(max(1, settings.db_pool_size // 2))
+        self._slow_query_slots = asyncio.Semaphore(max(1, settings.db_pool_size // 2))
         self._ping_place = asyncio.Semaphore(1)
         self._pool: ConnectionPool | None = None
 
@@ -180,21 +180,21 @@ class Database:
             yield Session(cursor)
 
     @asynccontextmanager
-    async def slow_turn(self, work: str) -> AsyncIterator[None]:
+    async def slow_query_slot(self, work: str) -> AsyncIterator[None]:
         """Wait for one's turn to do slow work: it leaves half of the connections to the others.
 
         Raises `Unavailable` if it does not come within half a minute: there is too much ``work``,
         like "jobs are being created".
         """
         try:
-            async with asyncio.timeout(SLOW_TURN_SECONDS):
-                await self._slow_turns.acquire()
+            async with asyncio.timeout(SLOW_QUERY_SLOT_SECONDS):
+                await self._slow_query_slots.acquire()
         except TimeoutError:
             raise Unavailable(f"Too many {work}, please try again later", retry_after=10) from None
         try:
             yield
         finally:
-            self._slow_turns.release()
+            self._slow_query_slots.release()
 
     @asynccontextmanager
     async def transaction(self, statement_seconds: float | None = None) -> AsyncIterator[Session]:

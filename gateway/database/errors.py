@@ -42,7 +42,7 @@ def translated_errors() -> Iterator[None]:
         raise StatementFailed from error
 
 
-def is_for_want_of_room(error: DatabaseUnavailable) -> bool:
+def is_disk_full(error: DatabaseUnavailable) -> bool:
     """Whether PostgreSQL could not write because its disk is full."""
     return isinstance(error.__cause__, psycopg2.errors.DiskFull)
 

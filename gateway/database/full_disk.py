@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from gateway.database.errors import is_for_want_of_room
+from gateway.database.errors import is_disk_full
 from gateway.errors import DatabaseUnavailable
 
 SENTENCE: Final = "The disk of the database is full: no job can be submitted"
@@ -24,7 +24,7 @@ class FullDisk:
         try:
             yield
         except DatabaseUnavailable as error:
-            if is_for_want_of_room(error):
+            if is_disk_full(error):
                 self.is_full = True
             raise
         self.is_full = False

@@ -21,7 +21,7 @@ class Readiness:
         """Whether the schema is up to date."""
         return self._reached.is_set()
 
-    def hold_until_database_starts(self) -> None:
+    def expect_database_start(self) -> None:
         """Expect nothing of the database before ``database_started`` is set."""
         self.database_started.clear()
         self.reason = "PostgreSQL is starting"
@@ -30,7 +30,7 @@ class Readiness:
         """Say why the gateway is not ready."""
         self.reason = reason
 
-    def reached(self) -> None:
+    def set_ready(self) -> None:
         """Let requests in."""
         self.reason = None
         self._reached.set()

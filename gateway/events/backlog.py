@@ -23,48 +23,48 @@ class Backlog:
 
     limit: int = BACKLOG_LIMIT
     dropped: int = 0
-    _kept: deque[tuple[int, Event]] = field(default_factory=deque)
+    _must_deliver: deque[tuple[int, Event]] = field(default_factory=deque)
     _replaceable: OrderedDict[Hashable, tuple[int, Event]] = field(default_factory=OrderedDict)
     _sequence: int = 0
 
     def __len__(self) -> int:
-        return len(self._kept) + len(self._replaceable)
+        return len(self._must_deliver) + len(self._replaceable)
 
     def add(self, event: Event) -> None:
         """Keep an event, in place of an older one of its kind."""
         key = (event.type, event.job_id)
-        replaces = not event.kept and self._replaceable.pop(key, None) is not None
+        replaces = not event.must_deliver and self._replaceable.pop(key, None) is not None
         if not replaces and len(self) >= self.limit:
             self.dropped += 1
             if not self._replaceable:
                 return
             self._replaceable.popitem(last=False)
         self._sequence += 1
-        if event.kept:
-            self._kept.append((self._sequence, event))
+        if event.must_deliver:
+            self._must_deliver.append((self._sequence, event))
         else:
             self._replaceable[key] = (self._sequence, event)
 
     def pop(self) -> Event:
         """Take out the event that is due next."""
-        if self._is_kept_next():
-            return self._kept.popleft()[1]
+        if self._is_must_deliver_next():
+            return self._must_deliver.popleft()[1]
         return self._replaceable.popitem(last=False)[1][1]
 
-    def discard_old(self, versions: Mapping[str, Version]) -> None:
+    def discard_stale(self, versions: Mapping[str, Version]) -> None:
         """Drop events that a snapshot has overtaken, which shows jobs in these versions."""
 
         def is_old(event: Event) -> bool:
             shown = versions.get(event.job_id or "")
             return shown is not None and bool(event.version) and event.version <= shown
 
-        self._kept = deque(entry for entry in self._kept if not is_old(entry[1]))
+        self._must_deliver = deque(entry for entry in self._must_deliver if not is_old(entry[1]))
         for key in [k for k, entry in self._replaceable.items() if is_old(entry[1])]:
             del self._replaceable[key]
 
     def clear(self) -> None:
         """Drop everything: there is nobody left to be told."""
-        self._kept.clear()
+        self._must_deliver.clear()
         self._replaceable.clear()
 
     def take_dropped(self) -> int:
@@ -72,8 +72,8 @@ class Backlog:
         dropped, self.dropped = self.dropped, 0
         return dropped
 
-    def _is_kept_next(self) -> bool:
-        if not self._kept or not self._replaceable:
-            return bool(self._kept)
+    def _is_must_deliver_next(self) -> bool:
+        if not self._must_deliver or not self._replaceable:
+            return bool(self._must_deliver)
         sequence, _event = next(iter(self._replaceable.values()))
-        return self._kept[0][0] < sequence
+        return self._must_deliver[0][0] < sequence

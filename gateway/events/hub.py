@@ -53,7 +53,7 @@ class Event:
     message: Mapping[str, Any]
     topics: tuple[str, ...] = (METRICS,)
     job_id: str | None = None
-    kept: bool = False
+    must_deliver: bool = False
     version: Version = ()
 
     @property

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from gateway.events.hub import JOBS, Event, Hub, callers_jobs_topic, job_topic
 from gateway.job import Job, JobStatus, Progress, version_of
 from gateway.metrics.latest import Metrics
-from gateway.schemas.messages import JobNewsKind
+from gateway.schemas.messages import JobEventKind
 from gateway.schemas.serializers import job_message
 
 # Twice what is read when listening begins again: the order in which jobs end is not quite that of
@@ -30,14 +30,14 @@ class State(NamedTuple):
 
 
 NOTHING_READ: Final = (0, 0)
-KIND_OF_END: Final[Mapping[JobStatus, JobNewsKind]] = {
+KIND_OF_END: Final[Mapping[JobStatus, JobEventKind]] = {
     JobStatus.COMPLETED: "job-completed",
     JobStatus.FAILED: "job-failed",
     JobStatus.CANCELLED: "job-cancelled",
 }
 
 
-class JobNews:
+class JobEventPublisher:
     """Publishes what is new about a job, so that no job's version ever falls.
 
     A notification may be older than what is known: it waited while the table was read. Jobs that
@@ -62,21 +62,21 @@ class JobNews:
         """The job's state as it was last told; None if nothing was, or long ago."""
         return self._active.get(job_id) or self._ended.get(job_id)
 
-    def is_old(self, job_id: str, version: Version) -> bool:
+    def is_stale(self, job_id: str, version: Version) -> bool:
         """Whether as much of the job was told already, or more was shown to somebody."""
         known = self.known(job_id)
         if known is not None and version <= known.version:
             return True
         return version < self._shown.get(job_id, ())
 
-    def show(self, job: Job) -> None:
+    def note_snapshot(self, job: Job) -> None:
         """Note that a snapshot shows the job: what is older must not be told after it."""
-        if not self.is_old(job.id, job.version):
+        if not self.is_stale(job.id, job.version):
             self._shown[job.id] = job.version
             while len(self._shown) > REMEMBERED_SNAPSHOTS:
                 self._shown.popitem(last=False)
 
-    def forget_shown(self) -> None:
+    def forget_snapshots(self) -> None:
         """Forget what snapshots showed: the table is about to be read anew."""
         self._shown.clear()
 
@@ -98,7 +98,7 @@ class JobNews:
         while len(self._ended) > REMEMBERED_ENDS:
             self._ended.popitem(last=False)
 
-    def tell(
+    def publish(
         self,
         job_id: str,
         status: JobStatus,
@@ -111,10 +111,10 @@ class JobNews:
 
         ``previous`` is the state before, for a job that is not known; without it, it is new.
         """
-        if not self.is_old(job_id, version_of(status, progress)):
+        if not self.is_stale(job_id, version_of(status, progress)):
             self._publish(job_id, status, progress, error, previous, submitted_by)
 
-    def tell_truth(self, job: Job) -> None:
+    def publish_authoritative(self, job: Job) -> None:
         """Publish the job as the table says it is now, also where it went back a step."""
         known = self.known(job.id)
         if known is not None and known[:2] == (job.status, job.version):
@@ -142,7 +142,7 @@ class JobNews:
                     job_message(kind, job_id, status, progress, error),
                     topics=(JOBS, job_topic(job_id), *own),
                     job_id=job_id,
-                    kept=kind == KIND_OF_END.get(status),
+                    must_deliver=kind == KIND_OF_END.get(status),
                     version=version_of(status, progress),
                 )
             )
@@ -153,9 +153,9 @@ class JobNews:
         warmed.bytes += max(0, progress.completed_bytes - read[1])
 
 
-def _kinds(before: JobStatus | None, status: JobStatus) -> Sequence[JobNewsKind]:
+def _kinds(before: JobStatus | None, status: JobStatus) -> Sequence[JobEventKind]:
     """The events that lead from one state to another; before None there was no job."""
-    kinds: list[JobNewsKind] = []
+    kinds: list[JobEventKind] = []
     if before is None:
         kinds.append("job-created")
     if before is not JobStatus.RUNNING and status in (

@@ -29,7 +29,7 @@ KERNEL_LIMIT: Final = 64 * 1024
 STALLED_SECONDS: Final = 30.0
 
 
-class Outbox:
+class SendBuffer:
     """A subscriber that writes to a transport. ``clock`` is monotonic, in seconds.
 
     ``on_behind`` is called when events had to be kept back: `flush` it from then on, until it is
@@ -54,7 +54,7 @@ class Outbox:
     def __init__(
         self,
         transport: asyncio.WriteTransport,
-        on_behind: Callable[[Outbox], None],
+        on_behind: Callable[[SendBuffer], None],
         clock: Callable[[], float],
     ) -> None:
         self._transport = transport
@@ -96,7 +96,7 @@ class Outbox:
         """Tell it something that is meant for it alone; of each type the newest wins."""
         self.offer(Event(message))
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Keep everything back: a snapshot is being made, and has to come first."""
         self._is_held = True
         self._is_straight = False
@@ -108,7 +108,7 @@ class Outbox:
         """
         self._is_held = False
         if snapshot is not None:
-            self._backlog.discard_old(versions)
+            self._backlog.discard_stale(versions)
             self._write(snapshot.frame)
         self._choose_way()
 
@@ -120,7 +120,7 @@ class Outbox:
 
     def abort(self) -> None:
         """Drop the connection with all that it still holds. Without effect on a closed one."""
-        with suppress(AttributeError):  # see `see_off`
+        with suppress(AttributeError):  # see `drain`
             self._transport.abort()
 
     def flush(self) -> None:
@@ -142,12 +142,12 @@ class Outbox:
             log.warning("a WebSocket client took nothing for %d s, cut off", STALLED_SECONDS)
             self.abort()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Note that the connection is closed: what its transport holds may still go out."""
         self.stop()
         self._taken_at = self._clock()
 
-    def see_off(self) -> bool:
+    def drain(self) -> bool:
         """Whether a closed connection is rid of what it held; one that never will be is cut off."""
         try:
             self._notice_what_was_taken()
@@ -201,14 +201,14 @@ def _bound_kernel_buffer(transport: asyncio.WriteTransport) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, option, KERNEL_LIMIT)
 
 
-class Outboxes:
+class SendBuffers:
     """All clients' outboxes; flushes those that are behind."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._open: set[Outbox] = set()
-        self._behind: set[Outbox] = set()
-        self._leaving: set[Outbox] = set()
+        self._open: set[SendBuffer] = set()
+        self._behind: set[SendBuffer] = set()
+        self._leaving: set[SendBuffer] = set()
         self._dropped_before = 0
 
     @property
@@ -219,42 +219,42 @@ class Outboxes:
     @property
     def dropped(self) -> int:
         """Events that were dropped for slow clients since the start."""
-        return self._dropped_before + sum(outbox.dropped for outbox in self._open)
+        return self._dropped_before + sum(send_buffer.dropped for send_buffer in self._open)
 
-    def open(self, transport: asyncio.WriteTransport) -> Outbox:
+    def open(self, transport: asyncio.WriteTransport) -> SendBuffer:
         """The outbox of a new client."""
-        outbox = Outbox(transport, self._behind.add, self._clock)
-        self._open.add(outbox)
-        return outbox
+        send_buffer = SendBuffer(transport, self._behind.add, self._clock)
+        self._open.add(send_buffer)
+        return send_buffer
 
-    def close(self, outbox: Outbox) -> None:
+    def close(self, send_buffer: SendBuffer) -> None:
         """Forget a client that is gone, once its transport is rid of what it still holds.
 
         Closing does not free a transport whose client reads no more but stays connected.
         """
-        outbox.leave()
-        self._open.discard(outbox)
-        self._behind.discard(outbox)
-        self._dropped_before += outbox.dropped
-        if not outbox.see_off():
-            self._leaving.add(outbox)
+        send_buffer.close()
+        self._open.discard(send_buffer)
+        self._behind.discard(send_buffer)
+        self._dropped_before += send_buffer.dropped
+        if not send_buffer.drain():
+            self._leaving.add(send_buffer)
 
     def stop(self) -> None:
         """Write nothing any more to anybody."""
-        for outbox in self._open:
-            outbox.stop()
+        for send_buffer in self._open:
+            send_buffer.stop()
 
     def abort(self) -> None:
         """Drop every connection that is still there."""
-        for outbox in (*self._open, *self._leaving):
-            outbox.abort()
+        for send_buffer in (*self._open, *self._leaving):
+            send_buffer.abort()
 
     def flush(self) -> None:
         """Flush those that are behind, and see off those that leave."""
-        for outbox in tuple(self._leaving):
-            if outbox.see_off():
-                self._leaving.discard(outbox)
-        for outbox in tuple(self._behind):
-            outbox.flush()
-            if not outbox.is_behind:
-                self._behind.discard(outbox)
+        for send_buffer in tuple(self._leaving):
+            if send_buffer.drain():
+                self._leaving.discard(send_buffer)
+        for send_buffer in tuple(self._behind):
+            send_buffer.flush()
+            if not send_buffer.is_behind:
+                self._behind.discard(send_buffer)

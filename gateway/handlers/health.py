@@ -11,7 +11,7 @@ from gateway.database.full_disk import SENTENCE
 from gateway.errors import DatabaseUnavailable
 from gateway.formatting import iso_now
 from gateway.http.responses import json_response
-from gateway.schemas.responses import Alive, Health, IllHealth
+from gateway.schemas.responses import Alive, Health, UnhealthyResponse
 
 SERVICE = "api-gateway"
 
@@ -56,7 +56,7 @@ def _unhealthy(
     database: Literal["connected", "disconnected"],
     reason: str,
 ) -> web.Response:
-    answer: IllHealth = {
+    answer: UnhealthyResponse = {
         "success": False,
         "error": reason,
         "status": status,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.app_keys import CALLER, FILESPACES, JOB_FILES
-from gateway.http.authentication import sees_only
+from gateway.http.authentication import visible_owner
 from gateway.http.responses import json_response
 from gateway.job import FileStatus, JobFile, parse_job_id
 from gateway.openapi.parameters import QueryChoice, QueryInteger, check_query, offset
@@ -29,7 +29,7 @@ async def list_(request: web.Request) -> web.Response:
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),
         offset=OFFSET.read(request.query),
-        submitted_by=sees_only(request.app, request[CALLER]),
+        submitted_by=visible_owner(request.app, request[CALLER]),
     )
     filespaces = request.app[FILESPACES]
     shown = [_shown(file, filespaces) for file in files]

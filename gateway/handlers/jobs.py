@@ -27,19 +27,19 @@ from gateway.app_keys import (
 )
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
 from gateway.formatting import iso_time, readable_size
-from gateway.http.authentication import check_visible, sees_only
+from gateway.http.authentication import require_visible, visible_owner
 from gateway.http.idempotency_key import identify, read_idempotency_key
 from gateway.http.request_body import Names, read_json
-from gateway.http.responses import ASKED_FOR_AGAIN, is_known, json_response
+from gateway.http.responses import NO_CACHE, is_known, json_response
 from gateway.index.state import IndexState
 from gateway.job import JobStatus, parse_job_id
-from gateway.jobs.idempotency import FirstAnswer
+from gateway.jobs.idempotency import StoredResponse
 from gateway.jobs.pages import PageOfJobs
 from gateway.jobs.store import Beside, CreatedJob
-from gateway.jobs.submission import Matched
+from gateway.jobs.submission import Respelled
 from gateway.openapi.parameters import QueryChoice, QueryInteger, check_query, offset
 from gateway.paths import Filespaces, resolve_all
-from gateway.runtime.offload import compute
+from gateway.runtime.offload import run_in_thread_if_large
 from gateway.schemas.responses import JobCancelled, JobCreated
 
 LISTED_NAMES_LIMIT = 100_000
@@ -89,11 +89,11 @@ async def create(request: web.Request) -> web.Response:
         return _answer_created(request, await _submit(request, wanted))
     idempotency = request.app[IDEMPOTENCY]
     attempt = await identify(request, key, amount, wanted.model_dump())
-    async with idempotency.alone(attempt) as first:
+    async with idempotency.begin(attempt) as first:
         if first is not None:
             return _answer_created(request, first, is_replay=True)
 
-        def keep(unindexed: Sequence[str], matched: Matched) -> Beside:
+        def keep(unindexed: Sequence[str], matched: Respelled) -> Beside:
             return idempotency.beside(attempt, lambda job: _body(job, unindexed, matched))
 
         return _answer_created(request, await _submit(request, wanted, keep))
@@ -102,26 +102,26 @@ async def create(request: web.Request) -> web.Response:
 async def _submit(
     request: web.Request,
     wanted: NewJob,
-    keep: Callable[[Sequence[str], Matched], Beside] | None = None,
-) -> FirstAnswer:
+    keep: Callable[[Sequence[str], Respelled], Beside] | None = None,
+) -> StoredResponse:
     caller = request[CALLER]
-    filespaces = request.app[FILESPACES].narrowed(caller.rights.path_prefixes)
+    filespaces = request.app[FILESPACES].narrowed(caller.grants.path_prefixes)
     with _index_remembered(request.app.get(INDEX_STATE)):
         submitted = await request.app[SUBMISSION].submit(
             files=await _resolve(wanted.files, filespaces),
             directories=await _resolve(wanted.directories, filespaces),
             recursive=wanted.recursive,
             submitted_by=caller.key_name,
-            own_prefixes=caller.rights.path_prefixes,
+            own_prefixes=caller.grants.path_prefixes,
             keep=keep,
         )
-    return FirstAnswer(
+    return StoredResponse(
         submitted.job.id, _body(submitted.job, submitted.unindexed, submitted.matched)
     )
 
 
 def _answer_created(
-    request: web.Request, answer: FirstAnswer, *, is_replay: bool = False
+    request: web.Request, answer: StoredResponse, *, is_replay: bool = False
 ) -> web.Response:
     request[NOTES]["jobId"] = answer.job_id
     headers = {"Location": str(request.app.router["job"].url_for(job_id=answer.job_id))}
@@ -135,8 +135,8 @@ def _answer_created(
 async def get(request: web.Request) -> web.Response:
     """A job's state and progress; 304 when the caller's ETag still holds."""
     known = await request.app[JOB_CACHE].get(parse_job_id(request.match_info["job_id"]))
-    check_visible(known.job, sees_only(request.app, request[CALLER]))
-    headers = {"ETag": known.tag, **ASKED_FOR_AGAIN}
+    require_visible(known.job, visible_owner(request.app, request[CALLER]))
+    headers = {"ETag": known.tag, **NO_CACHE}
     if is_known(known.tag, request):
         return web.Response(status=304, headers=headers)
     return json_response(known.answer(request.app[METRICS].fresh_throughput), headers=headers)
@@ -149,7 +149,7 @@ async def list_(request: web.Request) -> web.Response:
         status=STATUS.read(request.query),
         limit=LIMIT.read(request.query),
         offset=OFFSET.read(request.query),
-        submitted_by=sees_only(request.app, request[CALLER]),
+        submitted_by=visible_owner(request.app, request[CALLER]),
     )
     return json_response(await request.app[JOB_PAGES].get(wanted))
 
@@ -157,7 +157,7 @@ async def list_(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job that has not ended."""
     job_id = parse_job_id(request.match_info["job_id"])
-    await request.app[JOB_STORE].cancel(job_id, sees_only(request.app, request[CALLER]))
+    await request.app[JOB_STORE].cancel(job_id, visible_owner(request.app, request[CALLER]))
     request.app[JOB_CACHE].drop(job_id)
     request.app[JOB_CANCELLED].set()
     answer: JobCancelled = {"success": True, "message": "Job cancelled successfully"}
@@ -200,11 +200,11 @@ def _check_amount(wanted: NewJob) -> int:
 
 async def _resolve(typed: Sequence[str], filespaces: Filespaces) -> dict[str, str]:
     """What was typed, by the path that it names: a path named twice counts once."""
-    resolved = await compute(len(typed), resolve_all, typed, filespaces)
+    resolved = await run_in_thread_if_large(len(typed), resolve_all, typed, filespaces)
     return dict(zip(resolved, typed, strict=True))
 
 
-def _body(job: CreatedJob, unindexed: Sequence[str], matched: Matched) -> bytes:
+def _body(job: CreatedJob, unindexed: Sequence[str], matched: Respelled) -> bytes:
     answer: JobCreated = {
         "success": True,
         "jobId": job.id,

@@ -7,20 +7,20 @@ from typing import Final, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.app_keys import CALLER, PATH_EXPLAINER
+from gateway.app_keys import CALLER, PATH_RESOLVER
 from gateway.errors import PayloadTooLarge
 from gateway.http.request_body import AnyNames, read_json
 from gateway.http.responses import json_response
-from gateway.index.path_explainer import Explained
-from gateway.mount.path_status import Kind
-from gateway.runtime.offload import compute
+from gateway.index.path_resolver import PathResolution
+from gateway.mount.path_status import PathKind
+from gateway.runtime.offload import run_in_thread_if_large
 from gateway.schemas.responses import PathsResolved, ResolvedPath
 
 PATHS_LIMIT: Final = 10_000
 # What the mount cannot say has no type.
-TYPES: Final[dict[Kind, Literal["file", "directory"]]] = {
-    Kind.FILE: "file",
-    Kind.DIRECTORY: "directory",
+TYPES: Final[dict[PathKind, Literal["file", "directory"]]] = {
+    PathKind.FILE: "file",
+    PathKind.DIRECTORY: "directory",
 }
 
 
@@ -41,15 +41,15 @@ async def resolve(request: web.Request) -> web.Response:
     wanted = await read_json(request, PathList)
     if len(wanted.paths) > PATHS_LIMIT:
         raise PayloadTooLarge(f"At most {PATHS_LIMIT:,} paths may be listed in a request")
-    explained = await request.app[PATH_EXPLAINER].explain(
-        wanted.paths, request[CALLER].rights.path_prefixes
+    explained = await request.app[PATH_RESOLVER].explain(
+        wanted.paths, request[CALLER].grants.path_prefixes
     )
-    shown = await compute(len(explained), lambda: [*map(_shown, explained)])
+    shown = await run_in_thread_if_large(len(explained), lambda: [*map(_shown, explained)])
     answer: PathsResolved = {"success": True, "paths": shown}
     return json_response(answer)
 
 
-def _shown(it: Explained) -> ResolvedPath:
+def _shown(it: PathResolution) -> ResolvedPath:
     return {
         "path": it.typed,
         "resolved": it.resolved,

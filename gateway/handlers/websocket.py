@@ -9,10 +9,10 @@ from typing import Final
 
 from aiohttp import WSCloseCode, web
 
-from gateway.app_keys import OUTBOXES, REQUEST_ID, SIGNATURE, SOCKETS
+from gateway.app_keys import REQUEST_ID, SEND_BUFFERS, SIGNATURE, SOCKETS
 from gateway.handlers.websocket_handshake import shake_hands
 from gateway.handlers.websocket_session import Connection
-from gateway.http.authentication import check_origin, identify
+from gateway.http.authentication import authenticate_request, check_origin
 from gateway.http.signed_body import check_signed_body
 
 HEARTBEAT_SECONDS: Final = 30.0
@@ -32,7 +32,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     origin that may not call the API may not connect either.
     """
     check_origin(request)
-    caller = await identify(request)
+    caller = await authenticate_request(request)
     if SIGNATURE in request:
         await check_signed_body(request)
     socket = web.WebSocketResponse(
@@ -63,10 +63,10 @@ async def close_all(app: web.Application) -> None:
 
     Those whose client does not answer in time are dropped: they would hold up the end.
     """
-    app[OUTBOXES].stop()
+    app[SEND_BUFFERS].stop()
     sockets: set[web.WebSocketResponse] = app[SOCKETS]
     goodbyes = [s.close(code=WSCloseCode.GOING_AWAY, message=b"Server shutdown") for s in sockets]
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
             await asyncio.gather(*goodbyes, return_exceptions=True)
-    app[OUTBOXES].abort()
+    app[SEND_BUFFERS].abort()

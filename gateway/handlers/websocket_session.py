@@ -14,11 +14,11 @@ from gateway.app_keys import (
     AUDIT_LOG,
     CLIENT_ADDRESS,
     HUB,
-    JOB_NEWS,
+    JOB_EVENTS,
     JOB_STORE,
     METRICS,
-    OUTBOXES,
     REQUEST_ID,
+    SEND_BUFFERS,
     SETTINGS,
     SOCKETS,
     TOKENS,
@@ -37,32 +37,32 @@ from gateway.errors import (
 )
 from gateway.events.hub import METRICS as METRICS_TOPIC
 from gateway.events.hub import Event
-from gateway.events.send_buffer import Outbox
+from gateway.events.send_buffer import SendBuffer
 from gateway.formatting import utc_now
 from gateway.handlers.websocket_channels import Channel, Message, read_channel, read_message
 from gateway.http.authentication import (
     authenticate,
     authenticate_token,
-    check_visible,
     draw,
-    sees_only,
+    require_visible,
+    visible_owner,
 )
 from gateway.job import Job
 from gateway.schemas.messages import (
     Authenticated,
-    Complaint,
+    ErrorMessage,
     JobSnapshot,
     JobsSnapshot,
     Pong,
     Unsubscribed,
 )
-from gateway.schemas.serializers import job_in_brief, job_in_full, metrics_message
+from gateway.schemas.serializers import metrics_message, serialize_job, serialize_job_summary
 
 SNAPSHOT_JOBS: Final = 1000
 SUBSCRIPTIONS_LIMIT: Final = 1000
-NEWS_SECONDS: Final = 5.0
-KEY_HOLDS_NO_MORE: Final = b"API key holds no more"
-TOKEN_HOLDS_NO_MORE: Final = b"Token has expired"
+EVENT_SECONDS: Final = 5.0
+KEY_REVOKED: Final = b"API key holds no more"
+TOKEN_EXPIRED: Final = b"Token has expired"
 # Whoever looks exactly at the end of a key might be early by the grain of a clock.
 EXPIRY_GRAIN: Final = 0.01
 EXPIRY_CHECK_SECONDS: Final = 600.0
@@ -82,7 +82,7 @@ class Connection:
         self._app = request.app
         self._socket = socket
         self._caller = caller
-        self._outbox: Outbox = self._app[OUTBOXES].open(transport)
+        self._send_buffer: SendBuffer = self._app[SEND_BUFFERS].open(transport)
         self._topics: set[str] = set()
         self._closing: asyncio.Task[bool] | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -96,7 +96,7 @@ class Connection:
     async def serve(self) -> None:
         """Answer the client until its connection ends."""
         self._app[SOCKETS].add(self._socket)
-        self._app[API_KEYS].call_when_changed(self.check_key)
+        self._app[API_KEYS].subscribe(self.check_key)
         try:
             # The key may have been replaced while hands were shaken.
             self.check_key()
@@ -105,27 +105,27 @@ class Connection:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     await self._answer(message.data)
         finally:
-            self._app[API_KEYS].call_no_more(self.check_key)
+            self._app[API_KEYS].unsubscribe(self.check_key)
             self._expect_end(None)
             self._app[SOCKETS].discard(self._socket)
             for topic in tuple(self._topics):
                 self._leave(topic)
             if self._closing is not None:
                 await asyncio.wait({self._closing})
-            self._app[OUTBOXES].close(self._outbox)
+            self._app[SEND_BUFFERS].close(self._send_buffer)
 
     def check_key(self) -> None:
         """Send a client away that has shown a key which does not hold any more."""
         caller = self._caller
         if caller is None or self._closing is not None:
             return
-        if self._app[API_KEYS].holds(caller):
+        if self._app[API_KEYS].is_valid(caller):
             self._expect_end(caller.expires_at)
             return
         self._caller = None
-        reason = KEY_HOLDS_NO_MORE if caller.proof else TOKEN_HOLDS_NO_MORE
+        reason = KEY_REVOKED if caller.credential_digest else TOKEN_EXPIRED
         # After the closing frame nothing may follow.
-        self._outbox.stop()
+        self._send_buffer.stop()
         self._closing = asyncio.create_task(
             self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=reason)
         )
@@ -144,7 +144,7 @@ class Connection:
         is_public = self._app[SETTINGS].public_metrics
         may = is_public or (self._caller is not None and self._caller.may(Scope.METRICS_READ))
         if may and METRICS_TOPIC not in self._topics:
-            self._outbox.send(metrics_message(self._app[METRICS]))
+            self._send_buffer.send(metrics_message(self._app[METRICS]))
             self._join(METRICS_TOPIC)
 
     async def _answer(self, data: str | bytes) -> None:
@@ -156,14 +156,14 @@ class Connection:
             # A fault of ours: it ends the connection, and is logged.
             raise
         except GatewayError as error:
-            answer: Complaint = {"type": "error", "error": error.message}
+            answer: ErrorMessage = {"type": "error", "error": error.message}
             if isinstance(error, RateLimited | Unavailable):
                 answer["retryAfter"] = error.retry_after
-            self._outbox.send(answer)
+            self._send_buffer.send(answer)
 
     async def _ping(self, _message: Message) -> None:
         pong: Pong = {"type": "pong"}
-        self._outbox.send(pong)
+        self._send_buffer.send(pong)
 
     async def _authenticate(self, message: Message) -> None:
         if len({"apiKey", "token"} & message.keys()) != 1:
@@ -178,11 +178,11 @@ class Connection:
             if isinstance(error, Unauthorized):
                 self._audit("stream.auth", error)
             raise
-        if before is not None and before.rights_of != self._caller.rights_of:
+        if before is not None and before.identity != self._caller.identity:
             self._leave_all()
         self._expect_end(self._caller.expires_at)
         authenticated: Authenticated = {"type": "authenticated"}
-        self._outbox.send(authenticated)
+        self._send_buffer.send(authenticated)
         self._show_metrics()
 
     async def _identify(self, message: Message) -> Caller:
@@ -198,9 +198,9 @@ class Connection:
     async def _subscribe(self, message: Message) -> None:
         if self._caller is None:
             raise Unauthorized
-        if self._outbox.is_full:
+        if self._send_buffer.is_full:
             raise InvalidRequest("The connection does not keep up with what it gets")
-        owner = sees_only(self._app, self._caller)
+        owner = visible_owner(self._app, self._caller)
         wanted = read_channel(message).for_owner(owner)
         if len((self._topics | wanted.topics) - {METRICS_TOPIC}) > SUBSCRIPTIONS_LIMIT:
             raise InvalidRequest(f"At most {SUBSCRIPTIONS_LIMIT} subscriptions a connection")
@@ -210,17 +210,17 @@ class Connection:
         except Forbidden as error:
             self._audit("stream.subscribe", error)
             raise
-        await self._wait_for_news()
+        await self._wait_for_event()
         if owner is not None and wanted.job_id is not None:
             # Before anything of the job is heard.
-            check_visible(await self._app[JOB_STORE].get(wanted.job_id), owner)
+            require_visible(await self._app[JOB_STORE].get(wanted.job_id), owner)
         await self._follow(wanted, owner)
 
     async def _follow(self, wanted: Channel, owner: str | None) -> None:
         """Join the topics; tell how the jobs are, and then what comes of them."""
         before = frozenset(self._topics)
         # Listen first, look then: what happens in between is held back until the snapshot is told.
-        self._outbox.hold()
+        self._send_buffer.pause()
         snapshot: Event | None = None
         jobs: Sequence[Job] = ()
         try:
@@ -232,8 +232,8 @@ class Connection:
                 for topic in wanted.topics - before:
                     self._leave(topic)
             for job in jobs:
-                self._app[JOB_NEWS].show(job)
-            self._outbox.release(snapshot, {job.id: job.version for job in jobs})
+                self._app[JOB_EVENTS].note_snapshot(job)
+            self._send_buffer.release(snapshot, {job.id: job.version for job in jobs})
 
     def _audit(self, event: str, error: GatewayError) -> None:
         """Write who was refused. Each costs him a token, so they are few."""
@@ -246,38 +246,38 @@ class Connection:
             error=error.message,
         )
 
-    async def _wait_for_news(self) -> None:
+    async def _wait_for_event(self) -> None:
         """Wait, right after a start, until every later change will be told."""
         try:
-            async with asyncio.timeout(NEWS_SECONDS):
-                await self._app[JOB_NEWS].has_begun.wait()
+            async with asyncio.timeout(EVENT_SECONDS):
+                await self._app[JOB_EVENTS].has_begun.wait()
         except TimeoutError:
             raise Starting from None
 
     async def _unsubscribe(self, message: Message) -> None:
-        owner = None if self._caller is None else sees_only(self._app, self._caller)
+        owner = None if self._caller is None else visible_owner(self._app, self._caller)
         wanted = read_channel(message).for_owner(owner)
         for topic in wanted.topics | wanted.narrower:
             self._leave(topic)
         answer: Unsubscribed = {"type": "unsubscribed", **wanted.named}
-        self._outbox.send(answer)
+        self._send_buffer.send(answer)
 
     async def _snapshot(self, wanted: Channel, owner: str | None) -> tuple[Sequence[Job], Event]:
         """The jobs that a subscription starts with, and the message that shows them."""
         store = self._app[JOB_STORE]
         if wanted.job_id is None:
             jobs = await store.newest(SNAPSHOT_JOBS, owner)
-            shown = [job_in_brief(job) for job in jobs]
+            shown = [serialize_job_summary(job) for job in jobs]
             many: JobsSnapshot = {"type": "snapshot", **wanted.named, "jobs": shown}
             return jobs, Event(many)
         job = await store.get(wanted.job_id)
-        in_full = job_in_full(job, self._app[METRICS].fresh_throughput, utc_now())
+        in_full = serialize_job(job, self._app[METRICS].fresh_throughput, utc_now())
         one: JobSnapshot = {"type": "snapshot", **wanted.named, "job": in_full}
         return (job,), Event(one)
 
     def _join(self, topic: str) -> None:
         self._topics.add(topic)
-        self._app[HUB].subscribe(self._outbox, topic)
+        self._app[HUB].subscribe(self._send_buffer, topic)
 
     def _leave_all(self) -> None:
         """Give up what somebody else was told."""
@@ -287,4 +287,4 @@ class Connection:
 
     def _leave(self, topic: str) -> None:
         self._topics.discard(topic)
-        self._app[HUB].unsubscribe(self._outbox, topic)
+        self._app[HUB].unsubscribe(self._send_buffer, topic)

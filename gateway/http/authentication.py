@@ -14,7 +14,7 @@ from gateway.app_keys import (
     CLIENT_ADDRESS,
     DECISION,
     LIMITS,
-    SEEN_NONCES,
+    NONCE_CACHE,
     SETTINGS,
     SIGNATURE,
     SIGNATURES,
@@ -26,13 +26,13 @@ from gateway.auth.signatures import Message
 from gateway.auth.token_bucket import Decision
 from gateway.auth.tokens import Tokens
 from gateway.http.forwarded import is_local, url_of_client
-from gateway.http.origins import is_strangers_page
+from gateway.http.origins import is_cross_origin
 from gateway.job import Job
 
 SENT_BEFORE: Final = "A request with this signature's nonce was sent before"
 
 
-async def identify(request: web.Request) -> Caller | None:
+async def authenticate_request(request: web.Request) -> Caller | None:
     """The caller by what the request's head shows: a key, or else a token, or else a signature.
 
     None: it shows nothing. Raises as `authenticate`, `authenticate_token` and
@@ -62,16 +62,16 @@ async def authenticate_token(request: web.Request, tokens: Tokens, token: str) -
     checked.
     """
     address = request[CLIENT_ADDRESS]
-    with wrong_tries_counted(request):
+    with rate_limit_failures(request):
         return await tokens.authenticate(token, address)
 
 
 def authenticate(request: web.Request, key: str | None) -> Caller:
     """The caller that the key proves. Raises `Unauthorized`, or `RateLimited` after too many."""
     address = request[CLIENT_ADDRESS]
-    with wrong_tries_counted(request):
+    with rate_limit_failures(request):
         keys = request.app[API_KEYS]
-        is_here = keys.is_demo_key and is_local(request) and not is_strangers_page(request)
+        is_here = keys.is_demo_key and is_local(request) and not is_cross_origin(request)
         return keys.authenticate(key, address, is_local=is_here)
 
 
@@ -84,18 +84,18 @@ def authenticate_signature(request: web.Request) -> Caller:
     """
     signatures = request.app[SIGNATURES]
     message = Message(request.method, url_of_client(request), request.headers)
-    with wrong_tries_counted(request):
+    with rate_limit_failures(request):
         signature = signatures.verify(message, has_body=request.body_exists)
         caller = signature.key.caller(request[CLIENT_ADDRESS], signatures.now)
         name, nonce = signature.key.name, signature.nonce
-        if not request.app[SEEN_NONCES].spend(name, nonce, signature.end, signatures.now):
+        if not request.app[NONCE_CACHE].spend(name, nonce, signature.end, signatures.now):
             raise errors.InvalidSignature(SENT_BEFORE)
     request[SIGNATURE] = signature
     return caller
 
 
 @contextmanager
-def wrong_tries_counted(request: web.Request) -> Iterator[None]:
+def rate_limit_failures(request: web.Request) -> Iterator[None]:
     """Draw a token of the address for each wrong proof. Raises `RateLimited` if there is none."""
     try:
         yield
@@ -109,19 +109,19 @@ def check_origin(request: web.Request) -> None:
 
     For what browsers let any page open: of the rest they keep it by CORS.
     """
-    if is_strangers_page(request):
+    if is_cross_origin(request):
         _keep(request, request.app[LIMITS].draw_for_bad_key(request[CLIENT_ADDRESS]))
         raise errors.Forbidden("Pages of this origin may not connect, see CORS_ORIGINS")
 
 
-def sees_only(app: web.Application, caller: Caller) -> str | None:
+def visible_owner(app: web.Application, caller: Caller) -> str | None:
     """The name whose jobs alone the caller sees; None: he sees all."""
     if app[SETTINGS].isolate_callers and not caller.may(Scope.ADMIN):
         return caller.key_name
     return None
 
 
-def check_visible(job: Job, owner: str | None) -> None:
+def require_visible(job: Job, owner: str | None) -> None:
     """Raise `JobNotFound` for another's job, as for one that there never was."""
     if owner is not None and job.submitted_by != owner:
         raise errors.JobNotFound

@@ -7,7 +7,7 @@ import socket
 from aiohttp import hdrs, web
 
 from gateway.app_keys import CLIENT_ADDRESS, TRUSTED_PROXIES
-from gateway.net.addresses import TrustedProxies, came_over_loopback, is_loopback, is_loopback_host
+from gateway.net.addresses import TrustedProxies, is_loopback, is_loopback_chain, is_loopback_host
 
 
 def note_client_address(request: web.Request) -> None:
@@ -23,7 +23,7 @@ def client_address(request: web.BaseRequest, proxies: TrustedProxies) -> str:
     return proxies.client_of(address, request.headers.getall(hdrs.X_FORWARDED_FOR, ()))
 
 
-def came_by_https(request: web.BaseRequest, proxies: TrustedProxies) -> bool:
+def is_https(request: web.BaseRequest, proxies: TrustedProxies) -> bool:
     """Whether the client used HTTPS, up to us or to a proxy that we trust."""
     if request.secure:
         return True
@@ -42,7 +42,7 @@ def url_of_client(request: web.Request) -> str:
     proxies, prefix = request.app[TRUSTED_PROXIES], ""
     if proxies.trusts(request.remote or ""):
         prefix = _nearest(request, "X-Forwarded-Prefix").rstrip("/")
-    scheme = "https" if came_by_https(request, proxies) else "http"
+    scheme = "https" if is_https(request, proxies) else "http"
     return f"{scheme}://{host_of_client(request)}{prefix}{request.raw_path}"
 
 
@@ -88,4 +88,4 @@ def is_local(request: web.Request) -> bool:
 def _is_said_to_be_local(request: web.Request) -> bool:
     headers = request.headers
     noted = (*headers.getall(hdrs.X_FORWARDED_FOR, ()), *headers.getall("X-Real-IP", ()))
-    return hdrs.FORWARDED not in headers and came_over_loopback(noted)
+    return hdrs.FORWARDED not in headers and is_loopback_chain(noted)

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gateway.app_keys import TRUSTED_PROXIES
-from gateway.http.forwarded import came_by_https
+from gateway.http.forwarded import is_https
 
 Signal = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
-def keep_to_https(max_age: int) -> Signal:
+def hsts_header(max_age: int) -> Signal:
     """A signal that asks browsers to come by HTTPS alone for ``max_age`` seconds.
 
     It is for who owns the listener: what it asks for holds for the whole host name. Source: RFC
@@ -20,7 +20,7 @@ def keep_to_https(max_age: int) -> Signal:
     """
 
     async def ask(request: web.Request, response: web.StreamResponse) -> None:
-        if came_by_https(request, request.app[TRUSTED_PROXIES]):
+        if is_https(request, request.app[TRUSTED_PROXIES]):
             response.headers["Strict-Transport-Security"] = f"max-age={max_age}"
 
     return ask

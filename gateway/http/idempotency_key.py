@@ -12,9 +12,9 @@ from aiohttp import web
 
 from gateway.app_keys import CALLER
 from gateway.errors import InvalidRequest
-from gateway.jobs.idempotency import Attempt
+from gateway.jobs.idempotency import IdempotentRequest
 from gateway.openapi.parameters import HeaderParameter
-from gateway.runtime.offload import compute
+from gateway.runtime.offload import run_in_thread_if_large
 
 # A string as RFC 8941 (structured fields) writes it, or the same without quotes: then without
 # spaces, and without what would begin another item or a parameter.
@@ -47,10 +47,10 @@ def read_idempotency_key(request: web.Request) -> str | None:
 
 async def identify(
     request: web.Request, key: str, amount: int, wanted: Mapping[str, Any]
-) -> Attempt:
+) -> IdempotentRequest:
     """The request as one that may be repeated; ``wanted`` is its body, about ``amount`` things."""
-    fingerprint = await compute(amount, _digest, wanted)
-    return Attempt(request[CALLER].key_name, key, fingerprint)
+    fingerprint = await run_in_thread_if_large(amount, _digest, wanted)
+    return IdempotentRequest(request[CALLER].key_name, key, fingerprint)
 
 
 def _digest(wanted: Mapping[str, Any]) -> str:

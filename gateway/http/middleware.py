@@ -32,10 +32,10 @@ from gateway.app_keys import (
 )
 from gateway.auth.access import Access
 from gateway.auth.signatures import WANTED
-from gateway.http.authentication import authenticate, draw, identify
+from gateway.http.authentication import authenticate, authenticate_request, draw
 from gateway.http.cors import answer_options
 from gateway.http.forwarded import note_client_address
-from gateway.http.responses import AS_IT_SAYS, error_response, request_id
+from gateway.http.responses import NOSNIFF, error_response, request_id
 from gateway.http.signed_body import check_signed_body
 from gateway.job import parse_job_id
 from gateway.logs.audit import Outcome
@@ -66,7 +66,7 @@ HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
 
 
 @web.middleware
-async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def main_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request in, or answer why not. Whatever happens, the answer is JSON and has an id."""
     request[REQUEST_ID] = request_id(request)
     note_client_address(request)
@@ -95,14 +95,14 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _admit(request: web.Request) -> None:
-    demand = request.app[ACCESS].get(request.match_info.handler)
-    if demand is None or demand.access is Access.PUBLIC:
+    policy = request.app[ACCESS].get(request.match_info.handler)
+    if policy is None or policy.access is Access.PUBLIC:
         return
-    caller = await identify(request) or authenticate(request, None)
+    caller = await authenticate_request(request) or authenticate(request, None)
     request[CALLER] = caller
-    draw(request, demand.access, caller)
-    if demand.scope is not None:
-        caller.require(demand.scope)
+    draw(request, policy.access, caller)
+    if policy.scope is not None:
+        caller.require(policy.scope)
     request.app[READINESS].check()
     if SIGNATURE in request:
         await check_signed_body(request)
@@ -199,6 +199,6 @@ def _route(request: web.Request) -> str:
 
 def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-ID"] = request[REQUEST_ID]
-    response.headers.update(AS_IT_SAYS)
+    response.headers.update(NOSNIFF)
     if decision := request.get(DECISION):
         response.headers.update(decision.fields)

@@ -15,7 +15,7 @@ from gateway.http.forwarded import host_of_client
 from gateway.net.addresses import is_loopback_host
 
 
-def is_strangers_page(request: web.Request) -> bool:
+def is_cross_origin(request: web.Request) -> bool:
     """Whether a page asks that comes neither from here nor from where CORS_ORIGINS says.
 
     While the demo key is in force, which any page can show, ``*`` there means this machine's pages.

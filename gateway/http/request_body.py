@@ -18,7 +18,7 @@ from gateway.errors import (
 )
 from gateway.formatting import escaped
 from gateway.http.responses import error_response, request_id
-from gateway.runtime.offload import compute
+from gateway.runtime.offload import run_in_thread_if_large
 
 BODY_LIMIT = 10 * 1024 * 1024
 # Without a byte, and in all, with one more second for each so many bytes that came: whoever sends
@@ -29,8 +29,8 @@ ENCODINGS = ("identity", "gzip", "deflate")
 ENCODINGS_SENTENCE = "Content-Encoding must be identity, gzip or deflate"
 UNKNOWN_SHOWN = 20
 NAME_SHOWN = 100
-# A body of 256 KB is large, see `compute`.
-BYTES_A_THING = 128
+# A body of 256 KB is large, see `run_in_thread_if_large`.
+BYTES_PER_ITEM = 128
 
 Model = TypeVar("Model", bound=BaseModel)
 # Ten megabytes hold millions of wrong names: the first one is enough to say.
@@ -64,7 +64,7 @@ async def read_json(request: web.Request, model: type[Model]) -> Model:
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ENCODINGS:
         raise UnsupportedMediaType(ENCODINGS_SENTENCE)
     body = request[BODY] if BODY in request else await read_body(request)
-    return await compute(len(body) // BYTES_A_THING, _parse, body, model)
+    return await run_in_thread_if_large(len(body) // BYTES_PER_ITEM, _parse, body, model)
 
 
 def _parse(text: bytes, model: type[Model]) -> Model:

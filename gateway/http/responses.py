@@ -17,9 +17,9 @@ from gateway.schemas.responses import Refusal
 
 DETAILS_SHOWN: Final = 1000
 # What is shown to one caller, who asks again each time whether it still holds.
-ASKED_FOR_AGAIN: Final[Mapping[str, str]] = MappingProxyType({"Cache-Control": "private, no-cache"})
+NO_CACHE: Final[Mapping[str, str]] = MappingProxyType({"Cache-Control": "private, no-cache"})
 # A content type is what it says: nobody shall guess another.
-AS_IT_SAYS: Final[Mapping[str, str]] = MappingProxyType({"X-Content-Type-Options": "nosniff"})
+NOSNIFF: Final[Mapping[str, str]] = MappingProxyType({"X-Content-Type-Options": "nosniff"})
 CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 

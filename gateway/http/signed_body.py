@@ -7,9 +7,9 @@ from aiohttp import hdrs, web
 from gateway.app_keys import BODY, NONCE_STORE, SIGNATURE
 from gateway.auth.signatures import check_digest
 from gateway.errors import InvalidSignature
-from gateway.http.authentication import SENT_BEFORE, wrong_tries_counted
-from gateway.http.request_body import BYTES_A_THING, read_body
-from gateway.runtime.offload import compute
+from gateway.http.authentication import SENT_BEFORE, rate_limit_failures
+from gateway.http.request_body import BYTES_PER_ITEM, read_body
+from gateway.runtime.offload import run_in_thread_if_large
 
 
 async def check_signed_body(request: web.Request) -> None:
@@ -19,12 +19,14 @@ async def check_signed_body(request: web.Request) -> None:
     `InvalidSignature`, `RateLimited` after too many, `DatabaseUnavailable`, and as `read_body`.
     """
     signature = request[SIGNATURE]
-    with wrong_tries_counted(request):
+    with rate_limit_failures(request):
         if signature.digest is not None:
             if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
                 raise InvalidSignature("The body of a signed request must not be packed")
             request[BODY] = body = await read_body(request)
-            await compute(len(body) // BYTES_A_THING, check_digest, signature.digest, body)
+            await run_in_thread_if_large(
+                len(body) // BYTES_PER_ITEM, check_digest, signature.digest, body
+            )
         if _changes_something(request):
             store = request.app[NONCE_STORE]
             if not await store.spend(signature.key.name, signature.nonce):

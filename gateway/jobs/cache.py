@@ -15,9 +15,9 @@ import orjson
 from gateway.formatting import utc_now
 from gateway.job import Job, JobStatus, Progress, version_of
 from gateway.metrics.latest import Throughput
-from gateway.runtime.single_flight import SharedReads
+from gateway.runtime.single_flight import SingleFlight
 from gateway.schemas.responses import JobFound
-from gateway.schemas.serializers import job_in_full
+from gateway.schemas.serializers import serialize_job
 
 FRESH_SECONDS: Final = 1.0
 REMEMBERED_JOBS: Final = 10_000
@@ -41,7 +41,7 @@ class KnownJob:
         if throughput not in self._answers:
             shown: JobFound = {
                 "success": True,
-                "job": job_in_full(self.job, throughput, utc_now()),
+                "job": serialize_job(self.job, throughput, utc_now()),
             }
             self._answers.clear()
             self._answers[throughput] = orjson.dumps(shown)
@@ -65,7 +65,7 @@ class JobCache:
         self._known: OrderedDict[str, KnownJob] = OrderedDict()
         # Jobs that are being read, as long as nothing is announced of them.
         self._unchanged: set[str] = set()
-        self._reads = SharedReads(self._read_unless_known)
+        self._reads = SingleFlight(self._read_unless_known)
 
     async def get(self, job_id: str) -> KnownJob:
         """The job, at most a second old. Raises what reading it raises, `JobNotFound` above all."""

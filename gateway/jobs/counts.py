@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from gateway.job import JobStatus
-from gateway.runtime.single_flight import SharedReads
+from gateway.runtime.single_flight import SingleFlight
 
 FRESH_SECONDS: Final = 5.0
 
@@ -26,7 +26,7 @@ class JobCounts:
     ) -> None:
         self._count = count
         self._clock = clock
-        self._reads = SharedReads(self._count_unless_fresh)
+        self._reads = SingleFlight(self._count_unless_fresh)
         self._counts: Counts = {}
         self._expires_at = -math.inf
 

@@ -17,11 +17,11 @@ from gateway.database.sql import load_queries
 from gateway.errors import KeyInUse, KeyReused
 from gateway.jobs.store import Beside, CreatedJob
 
-FORGET_BATCH: Final = 1000
+PURGE_BATCH: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class IdempotentRequest:
     """A request that its caller may repeat: the same key says that it is the same request.
 
     ``caller`` is the name of the API key, ``fingerprint`` a digest of what was asked for.
@@ -33,7 +33,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstAnswer:
+class StoredResponse:
     """How a key was answered: the id of the job that was created, and the body, byte for byte."""
 
     job_id: str
@@ -53,7 +53,7 @@ class Idempotency:
         self._running: set[tuple[str, str]] = set()
 
     @asynccontextmanager
-    async def alone(self, attempt: Attempt) -> AsyncIterator[FirstAnswer | None]:
+    async def begin(self, attempt: IdempotentRequest) -> AsyncIterator[StoredResponse | None]:
         """Keep others with the same key out, and give the first answer if there was one.
 
         Raises `KeyInUse` while another request with the key is being answered, `KeyReused` if
@@ -68,7 +68,7 @@ class Idempotency:
         finally:
             self._running.discard(name)
 
-    def beside(self, attempt: Attempt, describe: Callable[[CreatedJob], bytes]) -> Beside:
+    def beside(self, attempt: IdempotentRequest, describe: Callable[[CreatedJob], bytes]) -> Beside:
         """What the transaction that creates the job has to do, for its answer to be kept.
 
         ``describe`` gives the answer's body. `KeyInUse` is raised in it if another gateway is
@@ -88,18 +88,18 @@ class Idempotency:
 
         return Beside(lock, keep)
 
-    async def forget(self) -> int:
+    async def purge(self) -> int:
         """Delete the answers that are older than 24 hours, batch by batch; returns how many."""
-        return await delete_old(self._database, self._queries["forget"], FORGET_BATCH)
+        return await delete_old(self._database, self._queries["forget"], PURGE_BATCH)
 
-    async def _find(self, attempt: Attempt) -> FirstAnswer | None:
+    async def _find(self, attempt: IdempotentRequest) -> StoredResponse | None:
         row = await self._database.fetch_one(self._queries["find"], _name(attempt))
         if row is None:
             return None
         if row.fingerprint != attempt.fingerprint:
             raise KeyReused
-        return FirstAnswer(row.job_id, row.answer.encode())
+        return StoredResponse(row.job_id, row.answer.encode())
 
 
-def _name(attempt: Attempt) -> dict[str, str]:
+def _name(attempt: IdempotentRequest) -> dict[str, str]:
     return {"caller": attempt.caller, "key": attempt.key}

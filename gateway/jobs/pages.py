@@ -10,8 +10,8 @@ import orjson
 
 from gateway.job import JobStatus
 from gateway.jobs.store import JobStore, id_of
-from gateway.runtime.single_flight import SharedReads
-from gateway.schemas.serializers import job_in_brief
+from gateway.runtime.single_flight import SingleFlight
+from gateway.schemas.serializers import serialize_job_summary
 
 REMEMBERED_JOBS: Final = 2000
 REMEMBERED_BYTES: Final = 4096
@@ -33,7 +33,7 @@ class JobPages:
     def __init__(self, store: JobStore) -> None:
         self._store = store
         self._shown: OrderedDict[str, bytes] = OrderedDict()
-        self._reads = SharedReads(self._make)
+        self._reads = SingleFlight(self._make)
 
     async def get(self, wanted: PageOfJobs) -> bytes:
         """A page of jobs, newest first, as JSON of the shape `JobsListed`."""
@@ -52,7 +52,7 @@ class JobPages:
     async def _read(self, job_ids: Sequence[str]) -> dict[str, bytes]:
         shown: dict[str, bytes] = {}
         for job, version in await self._store.read(job_ids):
-            shown[job.id] = text = orjson.dumps(job_in_brief(job))
+            shown[job.id] = text = orjson.dumps(serialize_job_summary(job))
             if version is not None and len(text) <= REMEMBERED_BYTES:
                 self._shown[version] = text
         while len(self._shown) > REMEMBERED_JOBS:

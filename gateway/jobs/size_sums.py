@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from gateway.runtime.single_flight import SharedReads
+from gateway.runtime.single_flight import SingleFlight
 
 FRESH_SECONDS = 1.0
 REMEMBERED_JOBS = 1000
@@ -22,7 +22,7 @@ class _Sum(NamedTuple):
     expires_at: float
 
 
-class SizeTally:
+class SizeSums:
     """Remembers each job's sums, (completed bytes, failed bytes), for a second after they came.
 
     The sums of a settled job change no more: they are kept until 1,000 others are asked for.
@@ -37,7 +37,7 @@ class SizeTally:
         self._count = count
         self._clock = clock
         self._sums: OrderedDict[Key, _Sum] = OrderedDict()
-        self._reads = SharedReads(self._sum_unless_fresh)
+        self._reads = SingleFlight(self._sum_unless_fresh)
 
     async def get(self, job_id: str, is_settled: bool) -> Sizes:
         """The sums of a job: (completed bytes, failed bytes)."""

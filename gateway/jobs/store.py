@@ -14,13 +14,13 @@ from gateway.database import Database, Session, array_literal
 from gateway.database.sql import load_queries
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
 from gateway.job import Job, JobStatus, Progress
-from gateway.jobs.size_sums import SizeTally
+from gateway.jobs.size_sums import SizeSums
 from gateway.paths import Filespaces
-from gateway.runtime.offload import compute
+from gateway.runtime.offload import run_in_thread_if_large
 
 CANCEL_BATCH = 10_000
 # The sums of a page of jobs run side by side, and leave connections to everybody else.
-SUMS_AT_ONCE = 2
+MAX_CONCURRENT_SUMS = 2
 # A cancelled job is not among them: the backend still finishes the files in its hands.
 SETTLED = (JobStatus.COMPLETED, JobStatus.FAILED)
 
@@ -81,23 +81,23 @@ class JobStore:
         self._filespaces = filespaces
         self._submit_seconds = submit_seconds
         self._queries = load_queries("jobs")
-        self._tally = SizeTally(self._sum_item_sizes)
-        self._sums = asyncio.Semaphore(SUMS_AT_ONCE)
+        self._tally = SizeSums(self._sum_item_sizes)
+        self._sums = asyncio.Semaphore(MAX_CONCURRENT_SUMS)
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
+    def slow_query_slot(self) -> AbstractAsyncContextManager[None]:
         """One's turn to `create` a job, and to ask the index for it before, which is slow work too.
 
         Raises `Unavailable` if it does not come in time.
         """
-        return self._database.slow_turn("jobs are being created")
+        return self._database.slow_query_slot("jobs are being created")
 
     async def create(self, request: JobRequest, beside: Beside | None = None) -> CreatedJob:
         """Write the job and its items, visible together or not at all.
 
         The files of a directory never leave the database. Raises `NoFilesFound` and writes
-        nothing if there is no file at all, `DatabaseUnavailable`. To be awaited in a `turn`.
+        nothing if there is no file at all, `DatabaseUnavailable`. Await it in a `slow_query_slot`.
         """
-        parameters = await compute(len(request.listed_files), _parameters, request)
+        parameters = await run_in_thread_if_large(len(request.listed_files), _parameters, request)
         with self._database.full_disk.watched():
             return await self._create(parameters, beside)
 

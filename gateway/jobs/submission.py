@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gateway.errors import InvalidPath, NoFilesFound
-from gateway.index.path_lookup import Entry, Findings, PathLookup, problem_of
+from gateway.index.path_lookup import IndexEntry, LookupResult, PathLookup, problem_of
 from gateway.jobs.store import Beside, CreatedJob, JobRequest, JobStore
 from gateway.mount.mount import Mount
-from gateway.mount.path_status import Content, Kind, Seen
+from gateway.mount.path_status import DirectoryContent, PathKind, PathStatus
 from gateway.paths import Filespaces, quote
 from gateway.paths.refusal import to_error
-from gateway.runtime.offload import compute
+from gateway.runtime.offload import run_in_thread_if_large
 
 # Resolved paths: with their bytes, with what the caller typed, with what the index has.
 Sizes = Mapping[str, int]
 Typed = dict[str, str]
-Entries = Mapping[str, Entry]
+Entries = Mapping[str, IndexEntry]
 # Names as typed, and as the index spells them.
-Matched = Sequence[tuple[str, str]]
+Respelled = Sequence[tuple[str, str]]
 
 
 class _Listed(NamedTuple):
@@ -32,7 +32,7 @@ class _Listed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Submitted:
+class SubmissionResult:
     """The job that was created, and what the index does not know as the caller spelled it.
 
     ``unindexed`` are listed files, as typed. ``matched`` are names, as typed, with the other
@@ -62,8 +62,8 @@ class Submission:
         recursive: bool,
         submitted_by: str | None = None,
         own_prefixes: tuple[str, ...] = (),
-        keep: Callable[[Sequence[str], Matched], Beside] | None = None,
-    ) -> Submitted:
+        keep: Callable[[Sequence[str], Respelled], Beside] | None = None,
+    ) -> SubmissionResult:
         """Create a job for ``files`` and for what lies in ``directories``, in the name of a key.
 
         A file that also lies inside a directory counts once. ``own_prefixes`` are those of the
@@ -76,30 +76,34 @@ class Submission:
         besides.
         """
         # One turn for all that is asked of the database: who has waited does not wait again.
-        async with self._job_store.turn():
+        async with self._job_store.slow_query_slot():
             found = await self._find(files, directories, own_prefixes)
             trees = await self._check_directories(
                 directories, found.entries, recursive, own_prefixes
             )
-            listed = await compute(len(files), _split, files, found.entries)
+            listed = await run_in_thread_if_large(len(files), _split, files, found.entries)
             nothing_else = not (listed.indexed or trees)
             sizes = await self._measure(
                 listed.unknown, files, own_prefixes, nothing_else=nothing_else
             )
-            request = await compute(
+            request = await run_in_thread_if_large(
                 len(files) + len(trees),
                 _job_request, listed.indexed, sizes, trees, recursive, submitted_by,
             )  # fmt: skip
             as_typed = [files[path] for path in sizes]
-            matched = await compute(len(files), self._matched, files | directories, found.entries)
+            matched = await run_in_thread_if_large(
+                len(files), self._matched, files | directories, found.entries
+            )
             beside = keep(as_typed, matched) if keep is not None else None
             job = await self._job_store.create(request, beside)
-            return Submitted(job, as_typed, matched)
+            return SubmissionResult(job, as_typed, matched)
 
     async def _find(
         self, files: Typed, directories: Typed, own_prefixes: tuple[str, ...]
-    ) -> Findings:
-        wanted = dict.fromkeys(files, Kind.FILE) | dict.fromkeys(directories, Kind.DIRECTORY)
+    ) -> LookupResult:
+        wanted = dict.fromkeys(files, PathKind.FILE) | dict.fromkeys(
+            directories, PathKind.DIRECTORY
+        )
         found = await self._lookup.find(wanted, own_prefixes)
         if found.problems:
             typed = files | directories
@@ -134,13 +138,15 @@ class Submission:
         self, empty: Typed, recursive: bool, own_prefixes: tuple[str, ...]
     ) -> None:
         """Refuse directories of which the index knows no file, and say why if the mount tells."""
-        seen = await self._mount.look_at(list(empty), own_prefixes)
+        seen = await self._mount.stat_all(list(empty), own_prefixes)
         typed, kinds = list(empty.values()), {it.kind for it in seen}
         _refuse_outside(typed, seen)
-        if wrong := [name for name, it in zip(typed, seen, strict=True) if it.kind is Kind.FILE]:
+        if wrong := [
+            name for name, it in zip(typed, seen, strict=True) if it.kind is PathKind.FILE
+        ]:
             raise _listed_as_directory(wrong)
-        contents: set[Content] = set()
-        if kinds == {Kind.DIRECTORY}:
+        contents: set[DirectoryContent] = set()
+        if kinds == {PathKind.DIRECTORY}:
             contents = set(await self._mount.contents_of(list(empty), recursive))
         reason = _why_empty(kinds, contents, len(typed), recursive)
         raise NoFilesFound(f"No files found in {_name(typed)}{reason}", typed)
@@ -159,11 +165,11 @@ class Submission:
         """
         if not paths:
             return {}
-        seen = dict(zip(paths, await self._mount.look_at(paths, own_prefixes), strict=True))
+        seen = dict(zip(paths, await self._mount.stat_all(paths, own_prefixes), strict=True))
         _refuse_outside([typed[path] for path in paths], list(seen.values()))
-        if wrong := [typed[path] for path, it in seen.items() if it.kind is Kind.DIRECTORY]:
+        if wrong := [typed[path] for path, it in seen.items() if it.kind is PathKind.DIRECTORY]:
             raise _listed_as_file(wrong)
-        all_missing = all(it.kind is Kind.MISSING for it in seen.values())
+        all_missing = all(it.kind is PathKind.MISSING for it in seen.values())
         if nothing_else and all_missing:
             missing = [typed[path] for path in paths]
             verb = "does" if len(missing) == 1 else "do"
@@ -224,22 +230,25 @@ def _listed_as_directory(paths: Sequence[str]) -> InvalidPath:
     return InvalidPath(f"Listed under directories, but a file: {_name(paths)}", paths)
 
 
-def _refuse_outside(typed: Sequence[str], seen: Sequence[Seen]) -> None:
+def _refuse_outside(typed: Sequence[str], seen: Sequence[PathStatus]) -> None:
     if problems := [it for it in map(problem_of, typed, seen) if it is not None]:
         raise to_error(problems)
 
 
 def _why_empty(
-    kinds: AbstractSet[Kind], contents: AbstractSet[Content], count: int, recursive: bool
+    kinds: AbstractSet[PathKind],
+    contents: AbstractSet[DirectoryContent],
+    count: int,
+    recursive: bool,
 ) -> str:
     """What the mount says of directories without indexed files; nothing if it is divided."""
-    if kinds == {Kind.MISSING}:
+    if kinds == {PathKind.MISSING}:
         return ": it does not exist" if count == 1 else ": they do not exist"
-    if kinds != {Kind.DIRECTORY}:
+    if kinds != {PathKind.DIRECTORY}:
         return ""
-    if contents == {Content.NOTHING}:
+    if contents == {DirectoryContent.NOTHING}:
         return ": it is empty" if count == 1 else ": they are empty"
-    if Content.UNKNOWN not in contents:
+    if DirectoryContent.UNKNOWN not in contents:
         return ": there are only folders in " + ("it" if count == 1 else "them")
     directly = "" if recursive else "directly "
     if count == 1:

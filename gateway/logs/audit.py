@@ -15,7 +15,7 @@ Outcome = Literal["created", "done", "refused", "failed", "unknown"]
 AUDIT: Final = "gateway.audit"
 """The logger that the lines go to where no file is named."""
 
-LONGEST_TEXT: Final = 300
+MAX_TEXT_LENGTH: Final = 300
 SHOWN: Final = 10
 
 
@@ -28,7 +28,7 @@ class AuditLog:
     """
 
     def __init__(self, path: str = "") -> None:
-        self._file = AuditFile(path, _tell_lost) if path else None
+        self._file = AuditFile(path, format_lost) if path else None
         self._logger = logging.getLogger(AUDIT)
         if self._logger.level == logging.NOTSET:
             # LOG_LEVEL is about faults, not about who did what.
@@ -73,14 +73,14 @@ def _line(
     return json.dumps(entry, separators=(",", ":"), default=str)
 
 
-def _tell_lost(number: int) -> str:
+def format_lost(number: int) -> str:
     """The line in the place of so many that could not be written."""
     return _line("audit.lost", "unknown", None, None, {"lines": number})
 
 
 def _bounded(value: Any) -> Any:
     if isinstance(value, str):
-        return value if len(value) <= LONGEST_TEXT else f"{value[:LONGEST_TEXT]}…"
+        return value if len(value) <= MAX_TEXT_LENGTH else f"{value[:MAX_TEXT_LENGTH]}…"
     if isinstance(value, Mapping):
         return {name: _bounded(one) for name, one in value.items()}
     if isinstance(value, Sequence):

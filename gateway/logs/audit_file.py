@@ -32,9 +32,9 @@ class AuditFile:
     `SettingsError` if the file cannot be opened.
     """
 
-    def __init__(self, path: str, tell_lost: Callable[[int], str]) -> None:
+    def __init__(self, path: str, format_lost: Callable[[int], str]) -> None:
         self._path = path
-        self._tell_lost = tell_lost
+        self._format_lost = format_lost
         try:
             self._file = _open(path)
         except OSError as error:
@@ -88,9 +88,9 @@ class AuditFile:
     def _run(self) -> None:
         unwritten = 0
         while batch := self._take():
-            lines = [*batch.lines, *([self._tell_lost(batch.lost)] if batch.lost else ())]
+            lines = [*batch.lines, *([self._format_lost(batch.lost)] if batch.lost else ())]
             if unwritten:
-                lines.insert(0, self._tell_lost(unwritten))
+                lines.insert(0, self._format_lost(unwritten))
             is_written = self._write("".join(f"{line}\n" for line in lines), bool(unwritten))
             unwritten = 0 if is_written else unwritten + len(batch.lines) + batch.lost
         os.close(self._file)
@@ -111,7 +111,7 @@ class AuditFile:
 
     def _write(self, text: str, has_failed: bool) -> bool:
         try:
-            self._follow()
+            self._reopen_if_rotated()
             left = memoryview(text.encode())
             while left:
                 left = left[os.write(self._file, left) :]
@@ -122,7 +122,7 @@ class AuditFile:
             return False
         return True
 
-    def _follow(self) -> None:
+    def _reopen_if_rotated(self) -> None:
         """Open the file anew if it was moved or removed."""
         ours = os.fstat(self._file)
         try:

@@ -31,7 +31,7 @@ CLIENT_FAULTS: Final = (
 TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-class Stamp:
+class TimestampFormatter:
     """Moments as text, of which all but the milliseconds is made once a second."""
 
     def __init__(self, pattern: str, convert: Callable[[float], time.struct_time]) -> None:
@@ -56,7 +56,7 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__(TEXT)
-        self._stamp = Stamp("%Y-%m-%d %H:%M:%S,", time.localtime)
+        self._stamp = TimestampFormatter("%Y-%m-%d %H:%M:%S,", time.localtime)
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
@@ -77,7 +77,7 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stamp = Stamp("%Y-%m-%dT%H:%M:%S.", time.gmtime)
+        self._stamp = TimestampFormatter("%Y-%m-%dT%H:%M:%S.", time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
@@ -125,7 +125,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
         # There is one since the handler was made.
         self._own_lock = cast(threading.RLock, self.lock)
 
-    def info_soon(self, logger: str, message: str, fields: Mapping[str, Any]) -> None:
+    def write_deferred(self, logger: str, message: str, fields: Mapping[str, Any]) -> None:
         """Write a line in this turn of the running loop. It costs a tenth of a record."""
         line = self._format_info(logger, message, fields)
         with self._own_lock:
@@ -154,7 +154,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
             self.stream.write(text)
 
 
-class StrangersFaults(logging.Filter):
+class ClientErrorFilter(logging.Filter):
     """Keeps aiohttp from logging an error with a traceback for each rubbish that strangers send."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -173,5 +173,5 @@ def configure_logging(settings: Settings) -> None:
     handler = LineHandler(sys.stderr, formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     server_log = logging.getLogger("aiohttp.server")
-    if not any(isinstance(one, StrangersFaults) for one in server_log.filters):
-        server_log.addFilter(StrangersFaults())
+    if not any(isinstance(one, ClientErrorFilter) for one in server_log.filters):
+        server_log.addFilter(ClientErrorFilter())

@@ -60,7 +60,7 @@ class S3Health:
 
 
 @dataclass(slots=True)
-class Warmed:
+class CacheWarmingTotals:
     """What all workers have read since the start: files that succeeded, and bytes."""
 
     files: int = 0
@@ -72,7 +72,7 @@ class Metrics:
 
     def __init__(self, region: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.s3_health = S3Health(region)
-        self.warmed = Warmed()
+        self.warmed = CacheWarmingTotals()
         self.varnish: Varnish | None = None
         self.worker_limit: int | None = None
         """What each worker may read, in bytes per second; 0: no limit; None: not looked at yet."""

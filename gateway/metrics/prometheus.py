@@ -15,8 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 
 from gateway.job import JobStatus
-from gateway.metrics.heartbeat import Pulse
-from gateway.metrics.latest import MIB, Metrics, Warmed
+from gateway.metrics.heartbeat import Heartbeat
+from gateway.metrics.latest import MIB, CacheWarmingTotals, Metrics
 from gateway.metrics.request_counts import RequestCounts
 
 TEXT_FORMATS: Final = ("text/plain", "application/openmetrics-text")
@@ -60,12 +60,12 @@ class PrometheusMetrics:
     outside.
     """
 
-    def __init__(self, database: Pool, metrics: Metrics, outboxes: Clients) -> None:
-        self.pulses: dict[str, Pulse] = {}
+    def __init__(self, database: Pool, metrics: Metrics, send_buffers: Clients) -> None:
+        self.heartbeats: dict[str, Heartbeat] = {}
         self.requests = RequestCounts(PREFIX)
         self._database = database
         self._metrics = metrics
-        self._outboxes = outboxes
+        self._send_buffers = send_buffers
         self._jobs: Mapping[JobStatus, int] | None = None
         self._registry = CollectorRegistry()
         ProcessCollector(PREFIX, registry=self._registry)
@@ -94,16 +94,16 @@ class PrometheusMetrics:
             for status in JobStatus:
                 jobs.add_metric((status,), self._jobs.get(status, 0))
             yield jobs
-        warmed: Warmed = self._metrics.warmed
+        warmed: CacheWarmingTotals = self._metrics.warmed
         yield _counter("warmed_files", "Files that all workers have read", warmed.files)
         yield _counter("warmed_bytes", "Bytes that all workers have read", warmed.bytes)
 
     def _collect_connections(self) -> Iterable[Metric]:
-        yield _value("websocket_clients", "WebSocket clients", self._outboxes.count)
+        yield _value("websocket_clients", "WebSocket clients", self._send_buffers.count)
         yield _counter(
             "websocket_dropped_events",
             "Events that slow WebSocket clients were never told of",
-            self._outboxes.dropped,
+            self._send_buffers.dropped,
         )
         yield _value("tasks", "What the event loop has under way", len(asyncio.all_tasks()))
         yield _value("database_connections", "Connections in use", self._database.in_use)
@@ -117,10 +117,10 @@ class PrometheusMetrics:
     def _collect_monitors(self) -> Iterable[Metric]:
         healthy = _gauge("monitor_healthy", "Whether a monitor sees what it watches", ("monitor",))
         age = _gauge("monitor_age_seconds", "Time since its last sign of life", ("monitor",))
-        for name, pulse in self.pulses.items():
-            healthy.add_metric((name,), bool(pulse.is_healthy))
-            if pulse.age is not None:
-                age.add_metric((name,), pulse.age)
+        for name, heartbeat in self.heartbeats.items():
+            healthy.add_metric((name,), bool(heartbeat.is_healthy))
+            if heartbeat.age is not None:
+                age.add_metric((name,), heartbeat.age)
         yield healthy
         yield age
 

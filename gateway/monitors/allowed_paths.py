@@ -6,7 +6,7 @@ import logging
 
 from gateway.monitors.loop import Monitor
 from gateway.mount.mount import Mount
-from gateway.mount.path_status import Kind
+from gateway.mount.path_status import PathKind
 from gateway.paths import Filespaces, quote
 
 log = logging.getLogger(__name__)
@@ -29,13 +29,15 @@ class AllowedPathsMonitor(Monitor):
 
     async def check_once(self) -> bool:
         """Look at those prefixes of which nothing is known yet."""
-        seen = dict(zip(self._open, await self._mount.look_at(self._open), strict=True))
+        seen = dict(zip(self._open, await self._mount.stat_all(self._open), strict=True))
         for path, it in seen.items():
-            if it.kind in (Kind.MISSING, Kind.OUTSIDE):
+            if it.kind in (PathKind.MISSING, PathKind.OUTSIDE):
                 log.warning(
                     "ALLOWED_PATHS names %s, which %s: nothing is allowed by it",
                     quote(self._filespaces.relative(path)),
-                    "does not exist" if it.kind is Kind.MISSING else "leads out of the filespace",
+                    "does not exist"
+                    if it.kind is PathKind.MISSING
+                    else "leads out of the filespace",
                 )
-        self._open = [path for path, it in seen.items() if it.kind is Kind.UNKNOWN]
+        self._open = [path for path, it in seen.items() if it.kind is PathKind.UNKNOWN]
         return not self._open

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Final
 
 from gateway.auth.api_keys import ApiKeys, StoredKey
-from gateway.auth.callers import Rights
+from gateway.auth.callers import Grants
 from gateway.auth.key_store import KEYS_CHANNEL, KeyRecord, KeyStore
 from gateway.database import Database
 from gateway.database.readiness import Readiness
@@ -48,18 +48,18 @@ class ApiKeysMonitor(Monitor):
     async def check_once(self) -> bool:
         """Listen until the connection is lost."""
         await self._readiness.wait()
-        beat = self.pulse.beat
-        async with aclosing(self._database.listen(KEYS_CHANNEL, on_probe=beat)) as notifications:
+        ok = self.heartbeat.ok
+        async with aclosing(self._database.listen(KEYS_CHANNEL, on_probe=ok)) as notifications:
             async for _ in notifications:
                 await self._read()
-                beat()
+                ok()
         return False
 
     async def _read(self) -> None:
         self._keys.load([self._stored(record) for record in await self._store.all()])
 
     def _stored(self, record: KeyRecord) -> StoredKey:
-        rights = Rights(
+        grants = Grants(
             frozenset(record.scopes),
             self._prefixes(record),
             record.rate_limit_per_minute,
@@ -68,7 +68,7 @@ class ApiKeysMonitor(Monitor):
         return StoredKey(
             record.name,
             record.digest,
-            rights,
+            grants,
             record.expires_at.timestamp() if record.expires_at else None,
             is_disabled=record.disabled_at is not None,
             is_revoked=record.revoked_at is not None,

@@ -21,7 +21,7 @@ from gateway.job import parse_job_id
 from gateway.metrics.latest import Metrics
 from gateway.monitors.loop import Monitor
 from gateway.paths import Filespaces
-from gateway.schemas.metrics import VarnishFigures
+from gateway.schemas.metrics import VarnishMetrics
 from gateway.schemas.serializers import file_message, lucidlink_message, varnish_message
 
 log = logging.getLogger(__name__)
@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS: Final = 20.0
 # For the whole handshake: a backend may take the connection and then say nothing.
 CONNECT_SECONDS: Final = 10.0
-LONGEST_BACKOFF: Final = 30.0
+MAX_BACKOFF: Final = 30.0
 # A message that is longer than this says nothing that we know; in bytes.
 SENSIBLE_MESSAGE: Final = 1024 * 1024
 # One that is longer than this is not even taken in: the connection is given up; in bytes.
-LONGEST_MESSAGE: Final = 32 * 1024 * 1024
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 # No network reads faster; in MiB/s.
-LARGEST_RATE: Final = 1e9
-VARNISH_FIGURES: Final = tuple(VarnishFigures.__annotations__)
-LONGEST_TEXT: Final = 4096
+MAX_RATE: Final = 1e9
+VARNISH_FIGURES: Final = tuple(VarnishMetrics.__annotations__)
+MAX_TEXT_LENGTH: Final = 4096
 
 Message = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ class BackendMonitor(Monitor):
     def _back_off(self) -> None:
         """Rest the longer the more attempts were in vain."""
         self._failures += 1
-        longest = min(LONGEST_BACKOFF, 2.0 ** min(self._failures, 6))
+        longest = min(MAX_BACKOFF, 2.0 ** min(self._failures, 6))
         # Jitter: gateways that lost the same backend must not all come back at once.
         self.rest = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
@@ -89,20 +89,20 @@ class BackendMonitor(Monitor):
             aiohttp.ClientSession(timeout=timeout) as session,
             await self._connect(session) as socket,
         ):
-            self.pulse.beat()
+            self.heartbeat.ok()
             log.info("connected to the backend at %s", self._name)
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.ERROR:
                     break
                 # One that hangs up before it has said anything is not back yet.
                 self._failures = 0
-                self.pulse.beat()
+                self.heartbeat.ok()
                 self.take(message.data)
 
     async def _connect(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
         async with asyncio.timeout(CONNECT_SECONDS):
             return await session.ws_connect(
-                self._url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=LONGEST_MESSAGE
+                self._url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_MESSAGE_BYTES
             )
 
     def take(self, data: object) -> None:
@@ -123,7 +123,7 @@ class BackendMonitor(Monitor):
 
     def _take_throughput(self, message: Message) -> None:
         mibps = message["getMibps"]
-        if not _is_number(mibps) or not 0 <= mibps <= LARGEST_RATE:
+        if not _is_number(mibps) or not 0 <= mibps <= MAX_RATE:
             raise ValueError("not a rate")
         throughput = self._metrics.measure_throughput(float(mibps))
         self._hub.publish(Event(lucidlink_message(throughput)))
@@ -154,7 +154,7 @@ class BackendMonitor(Monitor):
                 file_message(job_id, self._filespaces.relative(path), size=None, error=error),
                 topics=(topic,),
                 job_id=job_id,
-                kept=failed,
+                must_deliver=failed,
             )
         )
 
@@ -181,4 +181,4 @@ def _is_number(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT
+    return isinstance(value, str) and 0 < len(value) <= MAX_TEXT_LENGTH

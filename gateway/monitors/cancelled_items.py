@@ -12,7 +12,7 @@ from gateway.monitors.loop import Monitor
 AGAIN_SECONDS = 1.0
 
 
-class CancelledItemsMonitor(Monitor):
+class CancelItemsMonitor(Monitor):
     """Woken by each cancel; by itself it finds what a gateway that died left half done."""
 
     name = "cancelled-items"

@@ -14,14 +14,14 @@ from gateway.database import Database
 from gateway.database.readiness import Readiness
 from gateway.errors import DatabaseUnavailable, InvalidRequest, JobNotFound, StatementFailed
 from gateway.events.hub import Event, Hub, files_topic
-from gateway.events.job_publisher import JobNews
+from gateway.events.job_publisher import JobEventPublisher
 from gateway.job import JOBS_CHANNEL, Job, JobStatus, Progress, parse_job_id, version_of
 from gateway.jobs.cache import JobCache
 from gateway.jobs.store import JobStore
-from gateway.monitors.job_lookups import LateLookUps
+from gateway.monitors.job_lookups import DebouncedLookups
 from gateway.monitors.loop import Monitor
 from gateway.paths import Filespaces
-from gateway.runtime.tasks import end
+from gateway.runtime.tasks import cancel_and_wait
 from gateway.schemas.messages import EventsDropped
 from gateway.schemas.serializers import file_message
 
@@ -32,7 +32,7 @@ FILES_CHANNEL: Final = "teamcache_gateway_files"
 RECENT_ENDS: Final = 10_000
 # Events published in one turn of the loop: uvloop writes at the end of a turn, and a client that
 # gets more than its buffer takes would seem not to keep up.
-PUBLISHED_AT_ONCE: Final = 50
+EVENTS_PER_TURN: Final = 50
 
 # What a notification that is none of ours may lead to when it is read.
 UNREADABLE: Final = (ValueError, TypeError, KeyError, InvalidRequest)
@@ -72,7 +72,7 @@ class JobEventsMonitor(Monitor):
         self,
         database: Database,
         job_store: JobStore,
-        news: JobNews,
+        publisher: JobEventPublisher,
         cache: JobCache,
         hub: Hub,
         filespaces: Filespaces,
@@ -81,28 +81,28 @@ class JobEventsMonitor(Monitor):
         super().__init__()
         self._database = database
         self._job_store = job_store
-        self._news = news
+        self._publisher = publisher
         self._cache = cache
         self._hub = hub
         self._filespaces = filespaces
         self._readiness = readiness
-        self._late = LateLookUps(self._tell_looked_up)
+        self._late = DebouncedLookups(self._tell_looked_up)
 
     async def check_once(self) -> bool:
         """Listen until the connection is lost."""
         await self._readiness.wait()
         # Where nothing happens, the probes of the connection are signs of life.
-        beat = self.pulse.beat
-        listening = self._database.listen(JOBS_CHANNEL, FILES_CHANNEL, on_probe=beat)
+        ok = self.heartbeat.ok
+        listening = self._database.listen(JOBS_CHANNEL, FILES_CHANNEL, on_probe=ok)
         late = asyncio.create_task(self._late.run(), name=f"monitor {self.name}, look-ups")
         try:
             async with aclosing(listening) as notifications:
                 async for channel, payload in notifications:
                     await (self._take(channel, payload) if channel else self._begin())
-                    beat()
+                    ok()
         finally:
             self._cache.doubt()
-            await end(late)
+            await cancel_and_wait(late)
         return False
 
     async def _begin(self) -> None:
@@ -123,26 +123,26 @@ class JobEventsMonitor(Monitor):
 
     async def _catch_up(self) -> None:
         """Tell what changed while nobody listened, by one query; at the start just learn it."""
-        self._news.forget_shown()
+        self._publisher.forget_snapshots()
         jobs = await self._job_store.recent(RECENT_ENDS)
-        if not self._news.has_begun.is_set():
+        if not self._publisher.has_begun.is_set():
             for job in jobs:
-                self._news.remember(job.id, job.status, job.progress)
-            self._news.has_begun.set()
+                self._publisher.remember(job.id, job.status, job.progress)
+            self._publisher.has_begun.set()
             return
-        missing = set(self._news.active).difference(job.id for job in jobs)
+        missing = set(self._publisher.active).difference(job.id for job in jobs)
         for number, job in enumerate(jobs):
             if self._has_changed(job):
                 self._tell_missed_files(job)
                 await self._settle(job.id)
-            if number % PUBLISHED_AT_ONCE == 0:
+            if number % EVENTS_PER_TURN == 0:
                 await asyncio.sleep(0)
         for job_id in missing:
             await self._settle(job_id)
 
     def _has_changed(self, job: Job) -> bool:
         """Whether there is news; sizes that nobody keeps are no reason to look closer."""
-        known = self._news.known(job.id)
+        known = self._publisher.known(job.id)
         if known is None or known.status is not job.status:
             return True
         measures = 2 if job.progress.lacks_sizes else 3
@@ -150,7 +150,7 @@ class JobEventsMonitor(Monitor):
 
     def _tell_missed_files(self, job: Job) -> None:
         """Tell who follows a job's files how many ended while nobody listened."""
-        known = self._news.known(job.id)
+        known = self._publisher.known(job.id)
         if known is not None and (missed := job.version[1] - known.version[1]) > 0:
             self._tell_dropped_files(job.id, missed)
 
@@ -158,7 +158,7 @@ class JobEventsMonitor(Monitor):
         topic = files_topic(job_id)
         if self._hub.has_subscribers(topic):
             message: EventsDropped = {"type": "events-dropped", "jobId": job_id, "count": count}
-            self._hub.publish(Event(message, topics=(topic,), job_id=job_id, kept=True))
+            self._hub.publish(Event(message, topics=(topic,), job_id=job_id, must_deliver=True))
 
     async def _take_job(self, change: _JobChange) -> None:
         job_id, status, previous, progress, submitted_by = change
@@ -167,7 +167,7 @@ class JobEventsMonitor(Monitor):
         if _turns_back(previous, status):
             await self._settle(job_id)
             return
-        if self._news.is_old(job_id, version_of(status, progress)):
+        if self._publisher.is_stale(job_id, version_of(status, progress)):
             return
         if status.has_ended:
             # If the database is away now, the end is told when listening begins again. Of a job
@@ -179,7 +179,7 @@ class JobEventsMonitor(Monitor):
         elif progress.lacks_sizes:
             self._late.want(job_id, _Step(status, previous))
             return
-        self._news.tell(job_id, status, progress, error, previous, submitted_by)
+        self._publisher.publish(job_id, status, progress, error, previous, submitted_by)
 
     async def _tell_looked_up(self, job_id: str, step: _Step) -> bool:
         """Tell how far a job is that keeps no sizes; False if that cannot be found out now."""
@@ -194,7 +194,7 @@ class JobEventsMonitor(Monitor):
             return True
         # If it is elsewhere by now, another notification is on its way.
         if job.status is step.status:
-            self._news.tell(
+            self._publisher.publish(
                 job_id, step.status, job.progress, None, step.previous, job.submitted_by
             )
         return True
@@ -204,9 +204,9 @@ class JobEventsMonitor(Monitor):
         try:
             job = await self._job_store.get(job_id)
         except JobNotFound:
-            self._news.forget(job_id)
+            self._publisher.forget(job_id)
         else:
-            self._news.tell_truth(job)
+            self._publisher.publish_authoritative(job)
 
     async def _take_files(self, change: _FileEnds) -> None:
         job_id, items = change
@@ -219,13 +219,13 @@ class JobEventsMonitor(Monitor):
             self._tell_dropped_files(job_id, len(items))
             return
         for number, file in enumerate(files):
-            if number % PUBLISHED_AT_ONCE == 0:
+            if number % EVENTS_PER_TURN == 0:
                 await asyncio.sleep(0)
             path = self._filespaces.relative(file.path)
             failed = file.error is not None
             error = self._filespaces.relative_in(file.error) if failed else None
             message = file_message(job_id, path, size=file.size, error=error)
-            self._hub.publish(Event(message, topics=(topic,), job_id=job_id, kept=failed))
+            self._hub.publish(Event(message, topics=(topic,), job_id=job_id, must_deliver=failed))
 
 
 def _read(channel: str, change: object) -> _JobChange | _FileEnds:

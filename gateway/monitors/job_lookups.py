@@ -14,7 +14,7 @@ LOOK_UP_SECONDS: Final = 1.0
 Change = TypeVar("Change")
 
 
-class LateLookUps(Generic[Change]):
+class DebouncedLookups(Generic[Change]):
     """Looks each job up at most once a second, for the newest of what was notified of it.
 
     ``tell`` gets the job's id and the newest change, and returns whether it could tell it; what

@@ -10,7 +10,7 @@ from typing import Final
 
 import aiohttp
 
-from gateway.auth.jwks import REST_SECONDS, InvalidKeySet, SigningKeys
+from gateway.auth.jwks import REST_SECONDS, InvalidKeySet, JWKSet
 from gateway.auth.oidc_discovery import InvalidMetadata, key_set_url, metadata_url
 from gateway.errors import Unavailable
 from gateway.monitors.loop import Monitor
@@ -20,7 +20,7 @@ from gateway.runtime.small_file import read_small_file
 log = logging.getLogger(__name__)
 
 FETCH_SECONDS: Final = 10.0
-LONGEST_SET: Final = 512 * 1024
+MAX_SET_BYTES: Final = 512 * 1024
 URL_SECONDS: Final = 300.0
 FILE_SECONDS: Final = 2.0
 
@@ -30,7 +30,7 @@ class SigningKeysMonitor(Monitor):
 
     name = "signing-keys"
 
-    def __init__(self, keys: SigningKeys, place: str) -> None:
+    def __init__(self, keys: JWKSet, place: str) -> None:
         super().__init__(wanted=keys.wanted)
         self._keys = keys
         self._place = place
@@ -69,7 +69,7 @@ class KeySetFileMonitor(SigningKeysMonitor):
 
     async def fetch(self) -> bytes:
         """What the file holds."""
-        text = await asyncio.to_thread(read_small_file, Path(self._place), LONGEST_SET)
+        text = await asyncio.to_thread(read_small_file, Path(self._place), MAX_SET_BYTES)
         if not text:
             raise Unavailable(f"The keys for tokens cannot be read from {self._place}")
         return text
@@ -80,7 +80,7 @@ class KeySetUrlMonitor(SigningKeysMonitor):
 
     interval = REST_SECONDS
 
-    def __init__(self, keys: SigningKeys, url: str) -> None:
+    def __init__(self, keys: JWKSet, url: str) -> None:
         super().__init__(keys, url)
         if not is_safe_url(url):
             log.warning("%s is no https: whoever is on the way there can forge tokens", url)
@@ -108,7 +108,7 @@ class DiscoveredKeySetMonitor(KeySetUrlMonitor):
     ``issuer``: a URL of the web, as tokens name it.
     """
 
-    def __init__(self, keys: SigningKeys, issuer: str) -> None:
+    def __init__(self, keys: JWKSet, issuer: str) -> None:
         super().__init__(keys, metadata_url(issuer))
         self._issuer = issuer
 
@@ -138,12 +138,12 @@ async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
     text = bytearray()
     async for chunk in response.content.iter_any():
         text += chunk
-        if len(text) > LONGEST_SET:
-            raise Unavailable(f"{url} answers more than {LONGEST_SET} bytes")
+        if len(text) > MAX_SET_BYTES:
+            raise Unavailable(f"{url} answers more than {MAX_SET_BYTES} bytes")
     return bytes(text)
 
 
-def signing_keys_monitor(keys: SigningKeys, issuer: str, url: str, file: str) -> SigningKeysMonitor:
+def signing_keys_monitor(keys: JWKSet, issuer: str, url: str, file: str) -> SigningKeysMonitor:
     """What keeps the keys: from the URL, or the file, or else from where the issuer says."""
     if url:
         return KeySetUrlMonitor(keys, url)

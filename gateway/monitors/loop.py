@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 from gateway.errors import GatewayError, StatementFailed
-from gateway.metrics.heartbeat import Pulse
-from gateway.runtime.tasks import beside
+from gateway.metrics.heartbeat import Heartbeat
+from gateway.runtime.tasks import background_task
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Monitor(ABC):
 
     def __init__(self, wanted: asyncio.Event | None = None) -> None:
         self.wanted = wanted or asyncio.Event()
-        self.pulse = Pulse()
+        self.heartbeat = Heartbeat()
 
     @abstractmethod
     async def check_once(self) -> bool:
@@ -38,18 +38,18 @@ class Monitor(ABC):
 
 @asynccontextmanager
 async def running(
-    monitor: Monitor, pulses: MutableMapping[str, Pulse] | None = None
+    monitor: Monitor, heartbeats: MutableMapping[str, Heartbeat] | None = None
 ) -> AsyncIterator[None]:
     """Drive a monitor for as long as the context lasts; inside its own context, if it has one.
 
     Its pulse is entered into ``pulses`` under its name.
     """
-    if pulses is not None:
-        pulses[monitor.name] = monitor.pulse
+    if heartbeats is not None:
+        heartbeats[monitor.name] = monitor.heartbeat
     async with AsyncExitStack() as stack:
         if isinstance(monitor, AbstractAsyncContextManager):
             await stack.enter_async_context(monitor)
-        await stack.enter_async_context(beside(_drive(monitor), f"monitor {monitor.name}"))
+        await stack.enter_async_context(background_task(_drive(monitor), f"monitor {monitor.name}"))
         yield
 
 
@@ -62,7 +62,7 @@ async def _drive(monitor: Monitor) -> None:
     while True:
         started = loop.time()
         if await _checked(monitor):
-            monitor.pulse.finish()
+            monitor.heartbeat.finish()
             return
         with suppress(TimeoutError):
             async with asyncio.timeout_at(_due(monitor, started, loop.time())):
@@ -93,7 +93,7 @@ async def _checked(monitor: Monitor) -> bool:
     except Exception as error:  # noqa: BLE001 - whatever it is, the next check is due
         _log_fault(monitor, error)
         return False
-    monitor.pulse.beat()
+    monitor.heartbeat.ok()
     return is_last
 
 
@@ -109,4 +109,4 @@ def _log_fault(monitor: Monitor, error: BaseException) -> None:
 
 def _level(monitor: Monitor, level: int) -> int:
     """What lasts is told when it begins, not at each check."""
-    return level if monitor.pulse.miss() else logging.DEBUG
+    return level if monitor.heartbeat.fail() else logging.DEBUG

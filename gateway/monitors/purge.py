@@ -8,19 +8,19 @@ from gateway.database.readiness import Readiness
 from gateway.monitors.loop import Monitor
 
 
-class Forgetful(Protocol):
+class Purgeable(Protocol):
     """A store whose rows grow old."""
 
-    async def forget(self) -> int:
+    async def purge(self) -> int:
         """Delete what is old; returns how many."""
 
 
-class ForgettingMonitor(Monitor):
+class PurgeMonitor(Monitor):
     """Looks now and then: what is old does not count any more, whether it is there or not."""
 
     interval = 600.0
 
-    def __init__(self, name: str, store: Forgetful, readiness: Readiness) -> None:
+    def __init__(self, name: str, store: Purgeable, readiness: Readiness) -> None:
         super().__init__()
         self.name = name
         self._store = store
@@ -29,5 +29,5 @@ class ForgettingMonitor(Monitor):
     async def check_once(self) -> bool:
         """Delete what is old."""
         await self._readiness.wait()
-        await self._store.forget()
+        await self._store.purge()
         return False

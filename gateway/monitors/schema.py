@@ -45,7 +45,7 @@ class SchemaMonitor(Monitor):
         except MigrationRequired as error:
             statements = "\n".join(error.statements)
             raise self._wait_for(OWNER_NEEDED, f"{error.message}:\n{statements}") from None
-        self._readiness.reached()
+        self._readiness.set_ready()
         self.done.set()
         log.info("ready: the schema is up to date")
         return True
@@ -55,5 +55,5 @@ class SchemaMonitor(Monitor):
         if self._readiness.reason != reason:
             self._readiness.wait_for(reason)
             # Another reason is news, though nothing was well in between.
-            self.pulse.is_healthy = None
+            self.heartbeat.is_healthy = None
         return Unavailable(f"{reason}: {explanation}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.events.send_buffer import Outboxes
+from gateway.events.send_buffer import SendBuffers
 from gateway.monitors.loop import Monitor
 
 
@@ -12,11 +12,11 @@ class OutboxesMonitor(Monitor):
     name = "outboxes"
     interval = 0.05
 
-    def __init__(self, outboxes: Outboxes) -> None:
+    def __init__(self, send_buffers: SendBuffers) -> None:
         super().__init__()
-        self._outboxes = outboxes
+        self._send_buffers = send_buffers
 
     async def check_once(self) -> bool:
         """Flush once."""
-        self._outboxes.flush()
+        self._send_buffers.flush()
         return False

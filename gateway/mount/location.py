@@ -19,11 +19,11 @@ class Folder:
         self._path = path
         self._prefix = self._real = with_slash(path)
 
-    def names(self, path: str) -> bool:
+    def is_prefix_of(self, path: str) -> bool:
         """Whether ``path`` is written as one in it, or as the folder itself."""
         return with_slash(path).startswith(self._prefix)
 
-    def holds(self, location: str) -> bool:
+    def contains(self, location: str) -> bool:
         """Whether ``location``, free of links, is in it."""
         location = with_slash(location)
         if location.startswith(self._real):

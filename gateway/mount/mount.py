@@ -12,10 +12,17 @@ from functools import partial
 from typing import Any
 
 from gateway.mount.location import Folder, with_slash
-from gateway.mount.path_status import Content, Kind, Seen, Sight, content_of, has_entries
-from gateway.runtime.offload import compute
+from gateway.mount.path_status import (
+    DirectoryContent,
+    PathInspector,
+    PathKind,
+    PathStatus,
+    content_of,
+    has_entries,
+)
+from gateway.runtime.offload import run_in_thread_if_large
 
-STATS_AT_ONCE = 32
+MAX_CONCURRENT_STATS = 32
 STATS_SECONDS = 2.0
 # A mount that takes less than ten microseconds a path is fast: one thread is enough for it.
 SLICE_SECONDS = 0.005
@@ -27,8 +34,8 @@ Look = Callable[[str], Any]
 class _Batch:
     """Paths that are looked at together: one event, however many they are."""
 
-    def __init__(self, look: Look, paths: Sequence[str]) -> None:
-        self.look = look
+    def __init__(self, inspect: Look, paths: Sequence[str]) -> None:
+        self.inspect = inspect
         self.paths = paths
         self.answers: list[Any] = [None] * len(paths)
         self.taken = 0
@@ -60,43 +67,47 @@ class Mount:
 
     def __init__(self, mount_points: Sequence[str], allowed: Sequence[str] = ()) -> None:
         self._prefixes = {root: with_slash(root) for root in mount_points}
-        self._sight = Sight(mount_points, allowed)
+        self._inspector = PathInspector(mount_points, allowed)
         self._batches: deque[_Batch] = deque()
         self._changed = threading.Condition()
         self._threads = 0
         self._idle = 0
         self._stuck = 0
 
-    async def visible(self, mount_points: Iterable[str] | None = None) -> AbstractSet[str]:
+    async def mounted(self, mount_points: Iterable[str] | None = None) -> AbstractSet[str]:
         """Those mount points, of some or of all, that are directories with something in them."""
         asked = list(self._prefixes if mount_points is None else mount_points)
         answers = await self._ask(has_entries, asked)
         return {root for root, has_any in zip(asked, answers, strict=True) if has_any}
 
-    async def look_at(self, paths: Sequence[str], own: Sequence[str] = ()) -> list[Seen]:
+    async def stat_all(self, paths: Sequence[str], own: Sequence[str] = ()) -> list[PathStatus]:
         """Look at each path, all within two seconds; what was not answered by then is UNKNOWN.
 
         So is what is missing where the mount point is not visible: there everything is missing.
         ``own`` are the folders that alone the caller may cache, none: all.
         """
-        unknown = Seen(Kind.UNKNOWN)
-        look: Look = self._sight.look
+        unknown = PathStatus(PathKind.UNKNOWN)
+        inspect: Look = self._inspector.inspect
         if own:
-            look = partial(self._sight.look, own=[Folder(it) for it in own])
-        seen = [answer or unknown for answer in await self._ask(look, paths)]
-        missing = [path for path, it in zip(paths, seen, strict=True) if it.kind is Kind.MISSING]
+            inspect = partial(self._inspector.inspect, own=[Folder(it) for it in own])
+        seen = [answer or unknown for answer in await self._ask(inspect, paths)]
+        missing = [
+            path for path, it in zip(paths, seen, strict=True) if it.kind is PathKind.MISSING
+        ]
         if not missing:
             return seen
-        roots = await compute(len(missing), self._roots_of, missing)
-        if hidden := roots - await self.visible(roots):
+        roots = await run_in_thread_if_large(len(missing), self._roots_of, missing)
+        if hidden := roots - await self.mounted(roots):
             prefixes = tuple(self._prefixes[root] for root in hidden)
-            return await compute(len(paths), _hide, paths, seen, prefixes)
+            return await run_in_thread_if_large(len(paths), _mark_unknown, paths, seen, prefixes)
         return seen
 
-    async def contents_of(self, directories: Sequence[str], recursive: bool) -> Sequence[Content]:
+    async def contents_of(
+        self, directories: Sequence[str], recursive: bool
+    ) -> Sequence[DirectoryContent]:
         """What is in each of the directories, all within two seconds."""
         answers = await self._ask(partial(content_of, recursive=recursive), directories)
-        return [answer or Content.UNKNOWN for answer in answers]
+        return [answer or DirectoryContent.UNKNOWN for answer in answers]
 
     def _roots_of(self, paths: Sequence[str]) -> AbstractSet[str]:
         """The mount points that paths lie at or below."""
@@ -109,25 +120,27 @@ class Mount:
             if any(f"{path}/".startswith(prefix) for path in paths)
         }
 
-    async def _ask(self, look: Look, paths: Sequence[str]) -> Sequence[Any]:
+    async def _ask(self, inspect: Look, paths: Sequence[str]) -> Sequence[Any]:
         """What ``look`` says of each path; None where there was no answer in time."""
-        batch = _Batch(look, paths)
+        batch = _Batch(inspect, paths)
         if paths and self._take_in(batch):
             try:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(STATS_SECONDS):
-                        await self._hurry(batch)
+                        await self._add_threads_while_slow(batch)
                         await batch.done.wait()
             finally:
                 self._give_up(batch)
         return batch.answers.copy()
 
-    async def _hurry(self, batch: _Batch) -> None:
+    async def _add_threads_while_slow(self, batch: _Batch) -> None:
         """Give a batch more threads for as long as its answers come slowly, up to all of them.
 
         Where they come fast more threads would only keep the event loop from running.
         """
-        while batch.at_once < min(STATS_AT_ONCE, len(batch.paths)) and not batch.done.is_set():
+        while (
+            batch.at_once < min(MAX_CONCURRENT_STATS, len(batch.paths)) and not batch.done.is_set()
+        ):
             before = batch.answered
             with suppress(TimeoutError):
                 async with asyncio.timeout(SLICE_SECONDS):
@@ -138,7 +151,7 @@ class Mount:
 
     def _take_in(self, batch: _Batch) -> bool:
         with self._changed:
-            if self._stuck == STATS_AT_ONCE:
+            if self._stuck == MAX_CONCURRENT_STATS:
                 return False
             self._batches.append(batch)
         self._call_threads(batch)
@@ -151,7 +164,7 @@ class Mount:
             self._changed.notify(woken)
             # Here, not when it wakes: until then it would be promised to others, too.
             self._idle -= woken
-            fresh = min(wanted - woken, STATS_AT_ONCE - self._threads)
+            fresh = min(wanted - woken, MAX_CONCURRENT_STATS - self._threads)
             self._threads += fresh
         for _ in range(fresh):
             threading.Thread(target=self._serve, name="mount-stat", daemon=True).start()
@@ -165,7 +178,7 @@ class Mount:
     def _serve(self) -> None:
         while True:
             batch, number = self._next()
-            answer = batch.look(batch.paths[number])
+            answer = batch.inspect(batch.paths[number])
             with self._changed:
                 batch.answers[number] = answer
                 batch.answered += 1
@@ -191,10 +204,12 @@ class Mount:
         return None
 
 
-def _hide(paths: Sequence[str], seen: Sequence[Seen], prefixes: tuple[str, ...]) -> list[Seen]:
+def _mark_unknown(
+    paths: Sequence[str], seen: Sequence[PathStatus], prefixes: tuple[str, ...]
+) -> list[PathStatus]:
     """What was seen, but unknown if it is missing and begins with a prefix."""
-    unknown = Seen(Kind.UNKNOWN)
+    unknown = PathStatus(PathKind.UNKNOWN)
     return [
-        unknown if it.kind is Kind.MISSING and f"{path}/".startswith(prefixes) else it
+        unknown if it.kind is PathKind.MISSING and f"{path}/".startswith(prefixes) else it
         for path, it in zip(paths, seen, strict=True)
     ]

@@ -15,7 +15,7 @@ from gateway.mount.location import Folder, knows_descriptors, location_of
 ENTRIES_SEARCHED: Final = 1000
 
 
-class Kind(Enum):
+class PathKind(Enum):
     """What a path turned out to be."""
 
     FILE = auto()
@@ -30,14 +30,14 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PathStatus:
     """What a look says: the kind, and a file's size in bytes (else 0)."""
 
-    kind: Kind
+    kind: PathKind
     size: int = 0
 
 
-class Content(Enum):
+class DirectoryContent(Enum):
     """What is in a directory, as far as a search of 1,000 entries tells."""
 
     NOTHING = auto()
@@ -47,7 +47,7 @@ class Content(Enum):
     """A file, or more than was searched, or it could not be searched."""
 
 
-class Sight:
+class PathInspector:
     """Looks at paths below ``mount_points``. Any call may block, just as the mounts do.
 
     Links are followed as long as they stay in the mount that the path begins with, and in one of
@@ -60,29 +60,29 @@ class Sight:
         has_descriptors = hasattr(os, "O_PATH") and knows_descriptors()
         self._locate = _open_and_locate if has_descriptors else _locate_by_name
 
-    def look(self, path: str, own: Sequence[Folder] = ()) -> Seen:
+    def inspect(self, path: str, own: Sequence[Folder] = ()) -> PathStatus:
         """What is there. ``own``: the caller's folders, which narrow those that are allowed."""
         location, seen = self._see(path)
         if location is None:
             return seen
         if not self._is_inside(path, location):
-            return Seen(Kind.OUTSIDE)
+            return PathStatus(PathKind.OUTSIDE)
         is_allowed = _any_holds(self._allowed, location) and _any_holds(own, location)
-        return seen if is_allowed else Seen(Kind.FORBIDDEN)
+        return seen if is_allowed else PathStatus(PathKind.FORBIDDEN)
 
-    def _see(self, path: str) -> tuple[str | None, Seen]:
+    def _see(self, path: str) -> tuple[str | None, PathStatus]:
         """Where it really is, as far as that can be told, and what it is."""
         try:
             location, found = self._locate(path)
         except (FileNotFoundError, NotADirectoryError):
-            return self._locate_missing(path), Seen(Kind.MISSING)
+            return self._locate_missing(path), PathStatus(PathKind.MISSING)
         except OSError:
-            return os.path.realpath(path), Seen(Kind.UNKNOWN)
+            return os.path.realpath(path), PathStatus(PathKind.UNKNOWN)
         except ValueError:
-            return None, Seen(Kind.UNKNOWN)
+            return None, PathStatus(PathKind.UNKNOWN)
         if stat.S_ISDIR(found.st_mode):
-            return location, Seen(Kind.DIRECTORY)
-        return location, Seen(Kind.FILE, found.st_size)
+            return location, PathStatus(PathKind.DIRECTORY)
+        return location, PathStatus(PathKind.FILE, found.st_size)
 
     def _locate_missing(self, path: str) -> str:
         """Where something would be that is not there: what is behind a link tells nothing."""
@@ -96,15 +96,15 @@ class Sight:
         return f"{location.rstrip('/')}/{name}"
 
     def _is_inside(self, path: str, location: str) -> bool:
-        root = next((it for it in self._roots if it.names(path)), None)
-        return root is None or root.holds(location)
+        root = next((it for it in self._roots if it.is_prefix_of(path)), None)
+        return root is None or root.contains(location)
 
 
 def _any_holds(folders: Sequence[Folder], location: str) -> bool:
-    return not folders or any(it.holds(location) for it in folders)
+    return not folders or any(it.contains(location) for it in folders)
 
 
-def content_of(directory: str, recursive: bool = True) -> Content:
+def content_of(directory: str, recursive: bool = True) -> DirectoryContent:
     """Search a directory for files, also below it if ``recursive``."""
     folders, searched = [directory], 0
     try:
@@ -113,12 +113,12 @@ def content_of(directory: str, recursive: bool = True) -> Content:
                 for entry in entries:
                     searched += 1
                     if searched > ENTRIES_SEARCHED or not entry.is_dir(follow_symlinks=False):
-                        return Content.UNKNOWN
+                        return DirectoryContent.UNKNOWN
                     if recursive:
                         folders.append(entry.path)
     except OSError:
-        return Content.UNKNOWN
-    return Content.FOLDERS if searched else Content.NOTHING
+        return DirectoryContent.UNKNOWN
+    return DirectoryContent.FOLDERS if searched else DirectoryContent.NOTHING
 
 
 def has_entries(directory: str) -> bool:

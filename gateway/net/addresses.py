@@ -53,7 +53,7 @@ class TrustedProxies:
         return address is not None and any(address in network for network in self.networks)
 
 
-def came_over_loopback(forwarded_for: Sequence[str]) -> bool:
+def is_loopback_chain(forwarded_for: Sequence[str]) -> bool:
     """Whether every address that a proxy has noted, if one has, is of its own machine."""
     return all(is_loopback(entry) for entry in _from_the_right(forwarded_for))
 
@@ -72,7 +72,7 @@ def is_loopback_host(host: str) -> bool:
     return host.partition(":")[0].lower() == "localhost" or is_loopback(host)
 
 
-def household_of(text: str) -> str:
+def rate_limit_network(text: str) -> str:
     """What stands for an address where addresses are counted: one machine's are one.
 
     A machine that speaks IPv6 may take any address of its network, which has 64 bits of them (RFC

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.job import Job, JobStatus, Progress
 from gateway.metrics.latest import S3Health, Throughput
-from gateway.schemas.serializers import job_in_brief, job_in_full, lucidlink, s3_health
+from gateway.schemas.serializers import lucidlink, s3_health, serialize_job, serialize_job_summary
 
 # Naive and in UTC, as the database keeps times.
 _CREATED: Final = datetime(2026, 11, 24, 10, 23, 0, 72_000, tzinfo=UTC).replace(tzinfo=None)
@@ -30,9 +30,9 @@ def make_examples() -> Mapping[str, Any]:
     throughput = Throughput(25.6, now.replace(tzinfo=UTC))
     health = S3Health("us-east-1", 41, True, now.replace(tzinfo=UTC), 3, (40, 43, 41))
     return {
-        "JobInFull": job_in_full(_JOB, throughput, now),
-        "JobInBrief": job_in_brief(_JOB),
-        "LucidlinkFigures": lucidlink(throughput),
-        "S3Figures": s3_health(health),
+        "JobDetail": serialize_job(_JOB, throughput, now),
+        "JobSummary": serialize_job_summary(_JOB),
+        "LucidlinkMetrics": lucidlink(throughput),
+        "S3Metrics": s3_health(health),
         "S3History": {**s3_health(health), "latencyHistory": health.latencies},
     }

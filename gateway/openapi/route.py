@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.auth.access import Access, Demand
+from gateway.auth.access import Access, AccessPolicy
 from gateway.auth.callers import Scope
 from gateway.openapi.parameters import HeaderParameter, QueryParameter
 from gateway.schemas.responses import Refusal
@@ -80,11 +80,13 @@ class Route:
         if self.access is not Access.PUBLIC and self.scope is None:
             raise ValueError(f"{self.method} {self.path} asks for a key, but names no scope")
 
-    def demand(self, public_metrics: bool) -> Demand:
+    def policy(self, public_metrics: bool) -> AccessPolicy:
         """What the route asks of its caller, given whether metrics are for everybody."""
         if self.access is not Access.METRICS:
-            return Demand(self.access, self.scope)
-        return Demand(Access.PUBLIC) if public_metrics else Demand(Access.POLL, self.scope)
+            return AccessPolicy(self.access, self.scope)
+        return (
+            AccessPolicy(Access.PUBLIC) if public_metrics else AccessPolicy(Access.POLL, self.scope)
+        )
 
     @property
     def methods(self) -> Sequence[str]:

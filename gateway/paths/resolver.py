@@ -22,9 +22,9 @@ from gateway.paths.normalize import (
     join,
     refuse_nameless,
 )
+from gateway.paths.quoting import unwrap
 from gateway.paths.refusal import NOT_ALLOWED, Problem, Refused, to_error
 from gateway.paths.refused_forms import INVISIBLE, QUOTE, refuse_form
-from gateway.paths.wrappings import unwrap
 
 # Paths to which no rule has anything to say. They are nearly all that is ever sent, and ten
 # thousand of them come at once: one match costs less than asking every rule.

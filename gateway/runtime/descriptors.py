@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 DESCRIPTORS_LEFT: Final = 16
 WARN_SECONDS: Final = 60.0
 # As many as are asked of the system at most: each takes some memory of the kernel.
-WANTED: Final = 65_536
+DESIRED_LIMIT: Final = 65_536
 
 
-class DescriptorWatch:
+class FileDescriptorMonitor:
     """Warns, once a minute at most, when connections leave few descriptors for anything else.
 
     The event loop says little when there are none left: uvloop hangs up without a word.
@@ -28,7 +28,7 @@ class DescriptorWatch:
         self._clock = clock
         self._warned_at = -WARN_SECONDS
 
-    def look_at(self, descriptor: int) -> None:
+    def check(self, descriptor: int) -> None:
         """Look at the number of a new connection: the system always gives the lowest free one."""
         limit = descriptor_limit()
         if descriptor < limit - DESCRIPTORS_LEFT or descriptor < 0:
@@ -52,7 +52,7 @@ def raise_descriptor_limit() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    wanted = DESIRED_LIMIT if hard == resource.RLIM_INFINITY else min(DESIRED_LIMIT, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         # macOS refuses more than it has, whatever its hard limit says.
         with suppress(OSError, ValueError):

@@ -10,6 +10,6 @@ from typing import Final
 THRESHOLDS: Final = (10_000, 20, 20)
 
 
-def collect_rarely() -> None:
+def tune_gc() -> None:
     """Have this process look for cycles seldom: hardly anything of ours is in one."""
     gc.set_threshold(*THRESHOLDS)

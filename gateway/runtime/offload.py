@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-LARGE = 2000
+OFFLOAD_THRESHOLD = 2000
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-async def compute(
+async def run_in_thread_if_large(
     amount: int,
     work: Callable[Parameters, Result],
     *args: Parameters.args,
@@ -23,6 +23,6 @@ async def compute(
     ``amount`` is the number of things. To be used for pure computing: a thread that waits for
     something would hold up the end of the process.
     """
-    if amount <= LARGE:
+    if amount <= OFFLOAD_THRESHOLD:
         return work(*args, **kwargs)
     return await asyncio.to_thread(work, *args, **kwargs)

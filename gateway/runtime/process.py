@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from gateway.runtime.descriptors import raise_descriptor_limit
-from gateway.runtime.garbage import collect_rarely
+from gateway.runtime.garbage import tune_gc
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def _end_after(seconds: float) -> None:
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine to its end, on uvloop where there is one, with all descriptors there are."""
     raise_descriptor_limit()
-    collect_rarely()
+    tune_gc()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
 

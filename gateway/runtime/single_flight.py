@@ -13,7 +13,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class SharedReads(Generic[Key, Value]):
+class SingleFlight(Generic[Key, Value]):
     """Reads by ``read``: of each key one reading runs, and at most one waits for its end."""
 
     def __init__(self, read: Callable[[Key], Awaitable[Value]]) -> None:
@@ -24,12 +24,12 @@ class SharedReads(Generic[Key, Value]):
     async def get(self, key: Key) -> Value:
         """What is read of the key from now on. Raises what reading raises, to all who share it."""
         if key not in self._waiting:
-            turn = self._take_turn(key, self._running.get(key))
+            turn = self._run_after(key, self._running.get(key))
             self._waiting[key] = asyncio.create_task(turn, name="shared read")
         # Shielded: one who gives up must not cancel the reading for the others.
         return await asyncio.shield(self._waiting[key])
 
-    async def _take_turn(self, key: Key, before: asyncio.Task[Value] | None) -> Value:
+    async def _run_after(self, key: Key, before: asyncio.Task[Value] | None) -> Value:
         if before is not None:
             await asyncio.wait({before})
         mine = self._running[key] = self._waiting.pop(key)

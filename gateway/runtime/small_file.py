@@ -7,10 +7,10 @@ import stat
 from pathlib import Path
 from typing import Final
 
-LONGEST_FILE: Final = 64 * 1024
+MAX_FILE_BYTES: Final = 64 * 1024
 
 
-def read_small_file(path: Path, longest: int = LONGEST_FILE) -> bytes | None:
+def read_small_file(path: Path, longest: int = MAX_FILE_BYTES) -> bytes | None:
     """What the file holds; nothing if it cannot be read or is too long, None if there is none."""
     try:
         # Somebody's pipe must not hold us up.

@@ -15,7 +15,7 @@ CANCEL_ATTEMPTS = 20
 
 
 @asynccontextmanager
-async def beside(
+async def background_task(
     work: Coroutine[Any, Any, None], name: str | None = None
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Run something for as long as the context lasts; what it raised is raised at the end."""
@@ -23,12 +23,12 @@ async def beside(
     try:
         yield task
     finally:
-        await end(task)
+        await cancel_and_wait(task)
         if task.done() and not task.cancelled():
             task.result()
 
 
-async def end(task: asyncio.Task[None]) -> None:
+async def cancel_and_wait(task: asyncio.Task[None]) -> None:
     """Cancel a task and wait until it has ended, for 10 seconds at most; raises nothing of it."""
     # Once is not always enough: before Python 3.12 asyncio.wait_for, which aiopg uses, loses a
     # cancellation that arrives together with the result.
@@ -41,7 +41,7 @@ async def end(task: asyncio.Task[None]) -> None:
         log.error("%s does not end, and is left to itself", task.get_name())
 
 
-async def happens_within(event: asyncio.Event, seconds: float) -> bool:
+async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
     """Wait for an event, but no longer; whether it has happened."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):

@@ -65,7 +65,7 @@ class Eta(TypedDict):
 
 
 @shape
-class JobInFull(TypedDict):
+class JobDetail(TypedDict):
     """A job as reading it shows it."""
 
     id: JobId
@@ -86,7 +86,7 @@ class JobInFull(TypedDict):
 
 
 @shape
-class JobInBrief(TypedDict):
+class JobSummary(TypedDict):
     """A job as a list shows it."""
 
     id: JobId

@@ -8,10 +8,10 @@ from typing_extensions import TypedDict
 
 from gateway.job import JobStatus
 from gateway.schemas.base import Count, JobId, Time, shape
-from gateway.schemas.jobs import JobInBrief, JobInFull, JobProgress
-from gateway.schemas.metrics import LucidlinkFigures, MeasuredFigures, S3Figures, VarnishFigures
+from gateway.schemas.jobs import JobDetail, JobProgress, JobSummary
+from gateway.schemas.metrics import LucidlinkMetrics, MeasuredMetrics, S3Metrics, VarnishMetrics
 
-JobNewsKind = Literal[
+JobEventKind = Literal[
     "job-created", "job-started", "job-progress", "job-completed", "job-failed", "job-cancelled"
 ]
 
@@ -83,7 +83,7 @@ class JobsSnapshot(Channel):
     """What a subscription to all jobs begins with: the newest ones."""
 
     type: Literal["snapshot"]
-    jobs: list[JobInBrief]
+    jobs: list[JobSummary]
 
 
 @shape
@@ -91,11 +91,11 @@ class JobSnapshot(Channel):
     """What a subscription to one job begins with."""
 
     type: Literal["snapshot"]
-    job: JobInFull
+    job: JobDetail
 
 
 @shape
-class Complaint(TypedDict):
+class ErrorMessage(TypedDict):
     """What a client sent was not understood, or not granted."""
 
     type: Literal["error"]
@@ -115,7 +115,7 @@ class EventsDropped(TypedDict):
 
 
 @shape
-class MetricsMessage(MeasuredFigures):
+class MetricsMessage(MeasuredMetrics):
     """The first message of all."""
 
     type: Literal["metrics"]
@@ -126,7 +126,7 @@ class LucidlinkMessage(TypedDict):
     """A new sample of the throughput."""
 
     type: Literal["lucidlink-stats"]
-    lucidLink: LucidlinkFigures
+    lucidLink: LucidlinkMetrics
 
 
 @shape
@@ -134,7 +134,7 @@ class S3Message(TypedDict):
     """The outcome of a check of the bucket."""
 
     type: Literal["s3-health"]
-    s3Health: S3Figures
+    s3Health: S3Metrics
 
 
 @shape
@@ -142,14 +142,14 @@ class VarnishMessage(TypedDict):
     """How full the cache is, as the backend says it."""
 
     type: Literal["varnish-stats"]
-    varnish: VarnishFigures
+    varnish: VarnishMetrics
 
 
 @shape
 class JobMessage(TypedDict):
     """A change of a job."""
 
-    type: JobNewsKind
+    type: JobEventKind
     jobId: JobId
     status: JobStatus
     totalFiles: int
@@ -174,5 +174,5 @@ class FileMessage(TypedDict):
 FROM_CLIENT = (Auth, Subscribe, Unsubscribe, Ping)
 FROM_GATEWAY = (
     MetricsMessage, LucidlinkMessage, S3Message, VarnishMessage, JobMessage, FileMessage,
-    Authenticated, JobsSnapshot, JobSnapshot, Unsubscribed, Pong, EventsDropped, Complaint,
+    Authenticated, JobsSnapshot, JobSnapshot, Unsubscribed, Pong, EventsDropped, ErrorMessage,
 )  # fmt: skip

@@ -15,7 +15,7 @@ Figure = float | str
 
 
 @shape
-class LucidlinkFigures(TypedDict):
+class LucidlinkMetrics(TypedDict):
     """What is read from the filespace."""
 
     throughputMbps: float
@@ -24,7 +24,7 @@ class LucidlinkFigures(TypedDict):
 
 
 @shape
-class S3Figures(TypedDict):
+class S3Metrics(TypedDict):
     """What the checks of the bucket found; what was not measured yet is null."""
 
     latency: Milliseconds | None
@@ -37,7 +37,7 @@ class S3Figures(TypedDict):
 
 
 @shape
-class S3History(S3Figures):
+class S3History(S3Metrics):
     """What the checks of the bucket found, with the latencies of the last healthy ones."""
 
     latencyHistory: Sequence[int]
@@ -45,7 +45,7 @@ class S3History(S3Figures):
 
 
 @shape
-class VarnishFigures(TypedDict, total=False):
+class VarnishMetrics(TypedDict, total=False):
     """How full the cache is, as far as the backend says it."""
 
     bytesUsed: Figure
@@ -55,7 +55,7 @@ class VarnishFigures(TypedDict, total=False):
 
 
 @shape
-class WorkerFigures(TypedDict):
+class WorkerMetrics(TypedDict):
     """What the workers are held to."""
 
     maxBytesPerSecond: int
@@ -63,18 +63,18 @@ class WorkerFigures(TypedDict):
 
 
 @shape
-class MeasuredFigures(TypedDict):
+class MeasuredMetrics(TypedDict):
     """What is measured."""
 
-    lucidLink: LucidlinkFigures
-    s3Health: S3Figures
-    varnish: NotRequired[VarnishFigures]
+    lucidLink: LucidlinkMetrics
+    s3Health: S3Metrics
+    varnish: NotRequired[VarnishMetrics]
     """Not there before the backend has sent it."""
 
 
 @shape
-class AllFigures(MeasuredFigures):
+class AllMetrics(MeasuredMetrics):
     """What is measured, and what the workers are held to."""
 
-    workers: NotRequired[WorkerFigures]
+    workers: NotRequired[WorkerMetrics]
     """Not there before the database was asked."""

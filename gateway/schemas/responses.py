@@ -11,8 +11,8 @@ from gateway.errors import Details
 from gateway.job import JobStatus
 from gateway.paths import Rule
 from gateway.schemas.base import Count, JobId, Time, shape
-from gateway.schemas.jobs import JobFileInfo, JobInBrief, JobInFull, Size
-from gateway.schemas.metrics import AllFigures, S3History
+from gateway.schemas.jobs import JobDetail, JobFileInfo, JobSummary, Size
+from gateway.schemas.metrics import AllMetrics, S3History
 
 
 @shape
@@ -63,7 +63,7 @@ class Health(TypedDict):
 
 
 @shape
-class IllHealth(TypedDict):
+class UnhealthyResponse(TypedDict):
     """The gateway cannot do its work yet, or just now."""
 
     success: Literal[False]
@@ -136,7 +136,7 @@ class JobFound(TypedDict):
     """One job."""
 
     success: Literal[True]
-    job: JobInFull
+    job: JobDetail
 
 
 @shape
@@ -144,7 +144,7 @@ class JobsListed(TypedDict):
     """A page of jobs."""
 
     success: Literal[True]
-    jobs: list[JobInBrief]
+    jobs: list[JobSummary]
     total: Count
     """How many jobs there are on all pages."""
 
@@ -173,7 +173,7 @@ class MetricsReport(TypedDict):
     """Everything that is measured, now."""
 
     success: Literal[True]
-    metrics: AllFigures
+    metrics: AllMetrics
     timestamp: Time
 
 

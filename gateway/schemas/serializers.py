@@ -8,26 +8,26 @@ from typing import cast
 from gateway.formatting import iso_now, iso_time, readable_size
 from gateway.job import Job, JobFile, JobStatus, Progress
 from gateway.metrics.latest import Metrics, S3Health, Throughput, Varnish
-from gateway.schemas.jobs import Eta, JobFileInfo, JobInBrief, JobInFull, JobProgress, JobThroughput
+from gateway.schemas.jobs import Eta, JobDetail, JobFileInfo, JobProgress, JobSummary, JobThroughput
 from gateway.schemas.messages import (
     FileMessage,
+    JobEventKind,
     JobMessage,
-    JobNewsKind,
     LucidlinkMessage,
     MetricsMessage,
     S3Message,
     VarnishMessage,
 )
 from gateway.schemas.metrics import (
-    AllFigures,
-    LucidlinkFigures,
-    MeasuredFigures,
-    S3Figures,
-    VarnishFigures,
+    AllMetrics,
+    LucidlinkMetrics,
+    MeasuredMetrics,
+    S3Metrics,
+    VarnishMetrics,
 )
 
 
-def job_in_full(job: Job, throughput: Throughput | None, now: datetime) -> JobInFull:
+def serialize_job(job: Job, throughput: Throughput | None, now: datetime) -> JobDetail:
     """A job as reading it shows it. ``now`` is naive, in UTC."""
     is_running = job.status is JobStatus.RUNNING
     return {
@@ -45,7 +45,7 @@ def job_in_full(job: Job, throughput: Throughput | None, now: datetime) -> JobIn
     }
 
 
-def job_in_brief(job: Job) -> JobInBrief:
+def serialize_job_summary(job: Job) -> JobSummary:
     """A job as a list shows it."""
     counters = job.progress
     return {
@@ -103,7 +103,7 @@ def progress(counters: Progress) -> JobProgress:
 
 
 def job_message(
-    kind: JobNewsKind, job_id: str, status: JobStatus, counters: Progress, error: str | None
+    kind: JobEventKind, job_id: str, status: JobStatus, counters: Progress, error: str | None
 ) -> JobMessage:
     """A change of a job."""
     return {
@@ -129,7 +129,7 @@ def file_message(job_id: str, path: str, size: int | None, error: str | None) ->
     }
 
 
-def lucidlink(throughput: Throughput | None) -> LucidlinkFigures:
+def lucidlink(throughput: Throughput | None) -> LucidlinkMetrics:
     """The throughput in MiB/s, under the names that clients know; 0 before any sample."""
     if throughput is None:
         return {"throughputMbps": 0, "timestamp": None}
@@ -139,7 +139,7 @@ def lucidlink(throughput: Throughput | None) -> LucidlinkFigures:
     }
 
 
-def s3_health(health: S3Health) -> S3Figures:
+def s3_health(health: S3Health) -> S3Metrics:
     """S3 health; what was not measured yet is null."""
     return {
         "latency": health.latency,
@@ -152,28 +152,28 @@ def s3_health(health: S3Health) -> S3Figures:
     }
 
 
-def all_metrics(metrics: Metrics) -> AllFigures:
+def all_metrics(metrics: Metrics) -> AllMetrics:
     """What is measured, and what the workers are held to."""
-    figures: AllFigures = {**measured(metrics)}  # type: ignore[typeddict-item]
+    figures: AllMetrics = {**measured(metrics)}  # type: ignore[typeddict-item]
     if metrics.worker_limit is not None:
         figures["workers"] = {"maxBytesPerSecond": metrics.worker_limit}
     return figures
 
 
-def measured(metrics: Metrics) -> MeasuredFigures:
+def measured(metrics: Metrics) -> MeasuredMetrics:
     """What is measured."""
-    figures: MeasuredFigures = {
+    figures: MeasuredMetrics = {
         "lucidLink": lucidlink(metrics.throughput),
         "s3Health": s3_health(metrics.s3_health),
     }
     if metrics.varnish is not None:
-        figures["varnish"] = varnish_figures(metrics.varnish)
+        figures["varnish"] = varnish_metrics(metrics.varnish)
     return figures
 
 
-def varnish_figures(varnish: Varnish) -> VarnishFigures:
+def varnish_metrics(varnish: Varnish) -> VarnishMetrics:
     """What the backend says of the cache; its monitor lets no other names in."""
-    return cast(VarnishFigures, dict(varnish))
+    return cast(VarnishMetrics, dict(varnish))
 
 
 def metrics_message(metrics: Metrics) -> MetricsMessage:
@@ -193,7 +193,7 @@ def s3_message(health: S3Health) -> S3Message:
 
 def varnish_message(varnish: Varnish) -> VarnishMessage:
     """How full the cache is, as the backend says it."""
-    return {"type": "varnish-stats", "varnish": varnish_figures(varnish)}
+    return {"type": "varnish-stats", "varnish": varnish_metrics(varnish)}
 
 
 def _job_throughput(throughput: Throughput) -> JobThroughput:

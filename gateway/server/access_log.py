@@ -41,7 +41,7 @@ class AccessLogger(AbstractAccessLogger):
         if self._handler is None:
             self.logger.info("%s", message, extra={"fields": fields})
         else:
-            self._handler.info_soon(self.logger.name, message, fields)
+            self._handler.write_deferred(self.logger.name, message, fields)
 
 
 def _only_handler(logger: logging.Logger) -> LineHandler | None:

@@ -19,8 +19,8 @@ from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 from gateway.app_keys import REQUEST_ID
 from gateway.http.request_body import ENCODINGS_SENTENCE
 from gateway.http.responses import error_response, request_id
-from gateway.runtime.descriptors import DescriptorWatch, descriptor_limit
-from gateway.server.connection_limit import DOOR_PLACES, Connections, Place
+from gateway.runtime.descriptors import FileDescriptorMonitor, descriptor_limit
+from gateway.server.connection_limit import DOOR_PLACES, Admission, ConnectionLimiter
 from gateway.settings import Settings
 
 HEAD_SECONDS: Final = 30.0
@@ -52,8 +52,8 @@ class HttpConnection(web.RequestHandler):
     def __init__(
         self,
         server: web.Server,
-        descriptors: DescriptorWatch,
-        connections: Connections,
+        descriptors: FileDescriptorMonitor,
+        connections: ConnectionLimiter,
         **options: Any,
     ) -> None:
         super().__init__(server, **options)
@@ -70,12 +70,12 @@ class HttpConnection(web.RequestHandler):
         self._wire = cast(asyncio.Transport, transport)
         connection = transport.get_extra_info("socket")
         if connection is not None:
-            self._descriptors.look_at(connection.fileno())
+            self._descriptors.check(connection.fileno())
         place = self._connections.add(self)
-        if place is Place.NONE:
+        if place is Admission.REJECTED:
             self._refuse(self._wire)
             return
-        if place is Place.DOOR:
+        if place is Admission.HEALTH_ONLY:
             self._request_handler = self._answer_at_the_door
         super().connection_made(transport)
         self._wait_for_head()
@@ -201,8 +201,8 @@ def connection_factory(
     server: web.Server, settings: Settings, **options: Any
 ) -> Callable[[], HttpConnection]:
     """What makes the connections of ``server``; ``options`` are those of `web.RequestHandler`."""
-    loop, watch = asyncio.get_running_loop(), DescriptorWatch()
-    connections = Connections(connections_limit(settings))
+    loop, watch = asyncio.get_running_loop(), FileDescriptorMonitor()
+    connections = ConnectionLimiter(connections_limit(settings))
     return lambda: HttpConnection(server, watch, connections, loop=loop, **options)
 
 

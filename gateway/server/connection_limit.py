@@ -24,13 +24,13 @@ SWEEP_SECONDS: Final = 5.0
 WARN_SECONDS: Final = 60.0
 
 
-class Place(Enum):
+class Admission(Enum):
     """What a new connection gets."""
 
-    INSIDE = auto()
-    DOOR = auto()
+    ACCEPTED = auto()
+    HEALTH_ONLY = auto()
     """Nothing but the gateway's health is answered here."""
-    NONE = auto()
+    REJECTED = auto()
 
 
 class Connection(Protocol):
@@ -47,7 +47,7 @@ class Connection(Protocol):
         """Cut the client off if it has not taken its answer in time."""
 
 
-class Connections:
+class ConnectionLimiter:
     """At most ``limit`` connections, and a few at the door. ``clock`` is monotonic, in seconds."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,18 +61,18 @@ class Connections:
     def __len__(self) -> int:
         return len(self._inside) + len(self._door)
 
-    def add(self, newcomer: Connection) -> Place:
+    def add(self, newcomer: Connection) -> Admission:
         """Take a connection in. Where there is no place, those make room that idle the longest."""
         if self._sweeping is None:
             self._sweep_later()
         if self._has_room(self._inside, self._limit):
             self._inside.add(newcomer)
-            return Place.INSIDE
+            return Admission.ACCEPTED
         self._warn()
         if self._has_room(self._door, DOOR_PLACES):
             self._door.add(newcomer)
-            return Place.DOOR
-        return Place.NONE
+            return Admission.HEALTH_ONLY
+        return Admission.REJECTED
 
     def discard(self, connection: Connection) -> None:
         """Forget a connection that is closed."""

@@ -17,13 +17,13 @@ from yarl import URL
 
 from gateway.app_keys import PROMETHEUS
 from gateway.errors import GatewayError
-from gateway.http.hsts import keep_to_https
+from gateway.http.hsts import hsts_header
 from gateway.monitors.certificate import CertificateMonitor
 from gateway.monitors.loop import running
 from gateway.net.certificate import ServerCertificate
 from gateway.server.access_log import AccessLogger
 from gateway.server.connection import HEAD_SECONDS, connection_factory
-from gateway.server.poll_fast_path import QuickPolls, is_fit
+from gateway.server.poll_fast_path import PollFastPath, is_enabled
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # Longer than proxies keep their connections: else one is closed as a request comes along it.
 KEEPALIVE_SECONDS: Final = 75.0
 # What a client gets to answer the goodbye of TLS, in seconds; asyncio alone would wait for 30.
-GOODBYE_SECONDS: Final = 2.0
+CLOSE_TIMEOUT: Final = 2.0
 # Thousands of clients may come back at once after a restart.
 BACKLOG: Final = 1024
 
@@ -56,11 +56,11 @@ async def serve(
     `CertificateRefused` if there is to be TLS.
     """
     certificate = _certificate_of(settings)
-    is_fit_for_quick_polls = is_fit(app)
+    is_fit_for_quick_polls = is_enabled(app)
     may_come_by_https = certificate is not None or settings.trusted_proxies
     hsts_max_age = settings.hsts_max_age if may_come_by_https else 0
     if hsts_max_age:
-        app.on_response_prepare.append(keep_to_https(hsts_max_age))
+        app.on_response_prepare.append(hsts_header(hsts_max_age))
     runner = web.AppRunner(app, shutdown_timeout=settings.shutdown_timeout)
     async with AsyncExitStack() as stack:
         await runner.setup()
@@ -68,10 +68,10 @@ async def serve(
         # There is a server since the runner's setup.
         server = cast(web.Server, runner.server)
         if is_fit_for_quick_polls:
-            server.request_handler = QuickPolls(app, server.request_handler, hsts_max_age).answer
+            server.request_handler = PollFastPath(app, server.request_handler, hsts_max_age).answer
         if certificate is not None:
             monitor = CertificateMonitor(certificate)
-            await stack.enter_async_context(running(monitor, app[PROMETHEUS].pulses))
+            await stack.enter_async_context(running(monitor, app[PROMETHEUS].heartbeats))
         listener = await _listen(server, settings, certificate)
         stack.callback(listener.close)
         url = _url_of(listener, "https" if certificate else "http")
@@ -113,7 +113,7 @@ async def _listen(
     if certificate is not None:
         options["ssl"] = certificate.context
         options["ssl_handshake_timeout"] = HEAD_SECONDS
-        options["ssl_shutdown_timeout"] = GOODBYE_SECONDS
+        options["ssl_shutdown_timeout"] = CLOSE_TIMEOUT
     try:
         return await loop.create_server(connect, host, port, **options)
     except (OSError, UnicodeError) as error:

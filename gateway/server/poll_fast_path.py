@@ -23,26 +23,26 @@ from gateway import app_keys
 from gateway.auth.token_bucket import Decision
 from gateway.errors import GatewayError, RateLimited
 from gateway.handlers import jobs
-from gateway.http.authentication import check_visible, sees_only
-from gateway.http.forwarded import came_by_https, client_address
-from gateway.http.middleware import gate
-from gateway.http.responses import AS_IT_SAYS, ASKED_FOR_AGAIN, is_known, request_id
+from gateway.http.authentication import require_visible, visible_owner
+from gateway.http.forwarded import client_address, is_https
+from gateway.http.middleware import main_middleware
+from gateway.http.responses import NO_CACHE, NOSNIFF, is_known, request_id
 from gateway.jobs.cache import KnownJob
 
 AnswerAny = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def is_fit(app: web.Application) -> bool:
+def is_enabled(app: web.Application) -> bool:
     """Whether polls of ``app``, before it starts, may be answered so: it is the gateway's, and
     nobody else has a say in its answers, by a middleware or a signal that would not be asked.
     """
-    ours = [gate], 1  # signal, that of CORS
+    ours = [main_middleware], 1  # signal, that of CORS
     return (
         app_keys.JOB_CACHE in app and (list(app.middlewares), len(app.on_response_prepare)) == ours
     )
 
 
-class QuickPolls:
+class PollFastPath:
     """Answers polls of one job, and lets ``answer_others`` answer everything else.
 
     ``app`` is the gateway's application, its routes added. Who came by HTTPS is asked to keep to it
@@ -56,7 +56,7 @@ class QuickPolls:
         self._answer_others = answer_others
         self._route = app.router["job"].canonical
         self._prefix = self._route.partition("{")[0]
-        self._demand = app[app_keys.ACCESS][jobs.get]
+        self._policy = app[app_keys.ACCESS][jobs.get]
         self._proxies = app[app_keys.TRUSTED_PROXIES]
         self._api_keys = app[app_keys.API_KEYS]
         self._readiness = app[app_keys.READINESS]
@@ -64,7 +64,7 @@ class QuickPolls:
         self._job_cache = app[app_keys.JOB_CACHE]
         self._metrics = app[app_keys.METRICS]
         self._counts = app[app_keys.PROMETHEUS].requests
-        self._always = _lines({**ASKED_FOR_AGAIN, **AS_IT_SAYS, hdrs.VARY: "Origin"})
+        self._always = _lines({**NO_CACHE, **NOSNIFF, hdrs.VARY: "Origin"})
         self._https = _lines({hdrs.STRICT_TRANSPORT_SECURITY: f"max-age={hsts_max_age}"})
         self._asks_for_https = hsts_max_age > 0
         self._server = _ServerLines()
@@ -111,11 +111,11 @@ class QuickPolls:
         """What the caller's bucket said. Raises what the long way would, and draws last of all."""
         # The demo key, which opens to some addresses only, is left to the long way by this too.
         caller = self._api_keys.authenticate(request.headers.get("X-API-Key"), address)
-        if self._demand.scope is not None:
-            caller.require(self._demand.scope)
+        if self._policy.scope is not None:
+            caller.require(self._policy.scope)
         self._readiness.check()
-        check_visible(known.job, sees_only(self._app, caller))
-        decision = self._limits.draw(self._demand.access, caller)
+        require_visible(known.job, visible_owner(self._app, caller))
+        decision = self._limits.draw(self._policy.access, caller)
         if decision is not None and not decision.allowed:
             raise RateLimited(decision.retry_after)
         return decision
@@ -126,7 +126,7 @@ class QuickPolls:
         """The answer, written out."""
         limits = "" if decision is None else _lines(decision.fields)
         https = ""
-        if self._asks_for_https and came_by_https(request, self._proxies):
+        if self._asks_for_https and is_https(request, self._proxies):
             https = self._https
         head = (
             f"ETag: {known.tag}\r\nX-Request-ID: {request[app_keys.REQUEST_ID]}\r\n"

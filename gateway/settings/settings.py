@@ -33,7 +33,7 @@ from gateway.settings.sources import Source, find_config_file, read_config_file,
 from gateway.settings.validation_messages import describe
 
 ONE_DAY: Final = 86_400
-MOST_BYTES_PER_SECOND: Final = 10**15
+MAX_BYTES_PER_SECOND: Final = 10**15
 DEMO_KEY: Final = "demo-api-key-2024"
 ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone narrows it to loopback
 
@@ -197,7 +197,7 @@ class Settings(BaseModel):
     worker_max_bytes_per_second: int = Field(
         0,
         ge=0,
-        le=MOST_BYTES_PER_SECOND,
+        le=MAX_BYTES_PER_SECOND,
         description="bytes a worker reads per second; 0: no limit",
     )
     worker_lease: float = Field(

@@ -82,7 +82,7 @@ async def run_standalone(
         settings = settings.model_copy(update={"db_host": server.host, "db_port": server.port})
         state = IndexState()
         app = create_app(settings, index=state)
-        app[READINESS].hold_until_database_starts()
+        app[READINESS].expect_database_start()
         indexes = index_monitors(settings, state, lambda media: rescan_command(media, data_dir))
         working = asyncio.create_task(_work(server, app, settings, indexes, stop))
         # If there is no working any more, there is no use in serving.
@@ -107,8 +107,8 @@ async def _work(
     if not await _start(server, stop):
         return
     log.info("PostgreSQL runs, its socket is in %s", server.host)
-    pulses = app[PROMETHEUS].pulses
-    async with running(_PostgresMonitor(server), pulses):
+    heartbeats = app[PROMETHEUS].heartbeats
+    async with running(_PostgresMonitor(server), heartbeats):
         readiness = app[READINESS]
         readiness.database_started.set()
         if not await _unless(stop, readiness.wait()):
@@ -120,7 +120,7 @@ async def _work(
             if not settings.backend_ws_url:
                 monitors.append(WorkerThroughputMonitor(worker, app[METRICS], app[HUB]))
             for monitor in monitors:
-                await stack.enter_async_context(running(monitor, pulses))
+                await stack.enter_async_context(running(monitor, heartbeats))
             await stop.wait()
 
 

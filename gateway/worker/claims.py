@@ -13,7 +13,7 @@ from gateway.worker.item_store import ItemStore, LockedItems, Small
 AGAIN_SECONDS: Final = 30.0
 
 
-class Claims:
+class ItemClaimer:
     """Claims items of jobs from the filespaces that can be read.
 
     While all can be, that is any item. Else a job's items are passed one after the other, so many

@@ -10,7 +10,7 @@ from gateway.errors import GatewayError
 Result = TypeVar("Result")
 
 
-class Attempts:
+class DeferredErrors:
     """Puts errors off until all has been tried: one job that is locked holds up no other."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-class Turns:
+class FairShareScheduler:
     """Gives each job an equal share of what a worker holds, also where there are fewer places.
 
     A place goes to the job with the fewest items in the worker's hands; among equals to the one
@@ -31,7 +31,7 @@ class Turns:
         self._last[job] = self._number
 
 
-def share(held: Sequence[int], room: int) -> int:
+def fair_share(held: Sequence[int], room: int) -> int:
     """How many of ``room`` new items go to the first of some jobs, each holding so many.
 
     ``held`` rises. The items go where they bring all jobs as close to equal as they can.
@@ -45,7 +45,7 @@ def share(held: Sequence[int], room: int) -> int:
     return level + -(-left // len(held)) - held[0]
 
 
-def taking_turns(batches: Sequence[Sequence[Item]]) -> Iterator[Item]:
+def interleave(batches: Sequence[Sequence[Item]]) -> Iterator[Item]:
     """The first of each batch, then the second of each, and so on."""
     for row in zip_longest(*batches):
         yield from (item for item in row if item is not None)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from gateway.runtime.tasks import happens_within
+from gateway.runtime.tasks import wait_for_event
 from gateway.worker.readers.read_task import ReadOutcome, ReadTask
 
 ItemStatus = Literal["running", "completed", "failed", "cancelled"]
@@ -20,14 +20,14 @@ class ItemReport(NamedTuple):
     task: ReadTask
     status: ItemStatus
     error: str | None
-    mark: int
+    reported_bytes: int
 
 
 class ClaimedItem(NamedTuple):
     """An item that is ours to read; ``mark`` bytes of it were counted before."""
 
     task: ReadTask
-    mark: int
+    reported_bytes: int
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class _Entry:
     """
 
     task: ReadTask
-    mark: int
+    reported_bytes: int
     outcome: ReadOutcome | None = None
     batch: Batch | None = None
 
@@ -62,10 +62,10 @@ class Batch:
 
     async def is_read_within(self, seconds: float) -> bool:
         """Wait for the last of them, but no longer; whether it has been read."""
-        return await happens_within(self._is_read, seconds)
+        return await wait_for_event(self._is_read, seconds)
 
 
-class Ledger:
+class InFlightTable:
     """Claimed items from the claim to the moment when the database knows how they ended.
 
     The marks only rise while an item runs, also when it was given back by a worker that died and
@@ -156,22 +156,24 @@ class Ledger:
     def batch_reports(self, batch: Batch) -> Sequence[ItemReport]:
         """What is owed for a batch: ends, and all that are still to be read as running."""
         entries = [it for key, it in batch.entries.items() if self._entries.get(key) is it]
-        return [_report(it) or ItemReport(it.task, "running", None, it.mark) for it in entries]
+        return [
+            _report(it) or ItemReport(it.task, "running", None, it.reported_bytes) for it in entries
+        ]
 
-    def settle(self, reports: Iterable[ItemReport]) -> None:
+    def acknowledge(self, reports: Iterable[ItemReport]) -> None:
         """Note that the database knows these. What still runs is reported by itself from now on."""
         for report in reports:
             entry = self._entries.get(report.task.item_id)
             if entry is None or entry.task is not report.task:
                 continue  # given up meanwhile
-            entry.mark = report.mark
+            entry.reported_bytes = report.reported_bytes
             if report.status != "running":
                 del self._entries[report.task.item_id]
                 self.ended -= entry.batch is None
             else:
                 self._release(entry)
 
-    def release(self, batch: Batch) -> None:
+    def detach(self, batch: Batch) -> None:
         """Each of a batch is owed by itself from now on."""
         for item, entry in batch.entries.items():
             if self._entries.get(item) is entry:
@@ -182,7 +184,7 @@ class Ledger:
             entry.batch = None
             self.ended += entry.outcome is not None
 
-    def drop(self, batch: Batch) -> None:
+    def discard(self, batch: Batch) -> None:
         """Forget what is left of a batch, and have the readers stop: it is to be read again."""
         for item, entry in batch.entries.items():
             if entry.batch is batch and self._entries.get(item) is entry:
@@ -194,12 +196,12 @@ class Ledger:
 def _report(entry: _Entry) -> ItemReport | None:
     task, outcome = entry.task, entry.outcome
     if outcome is None:
-        if task.bytes_read <= entry.mark:
+        if task.bytes_read <= entry.reported_bytes:
             return None  # most of them: they wait for a reader
-        mark = max(entry.mark, min(task.bytes_read, task.size))
-        return ItemReport(task, "running", None, mark) if mark > entry.mark else None
+        mark = max(entry.reported_bytes, min(task.bytes_read, task.size))
+        return ItemReport(task, "running", None, mark) if mark > entry.reported_bytes else None
     if outcome.cancelled:
-        return ItemReport(task, "cancelled", None, entry.mark)
+        return ItemReport(task, "cancelled", None, entry.reported_bytes)
     if outcome.error is not None:
         return ItemReport(task, "failed", outcome.error, 0)
     return ItemReport(task, "completed", None, task.size)

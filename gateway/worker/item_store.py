@@ -17,11 +17,11 @@ from gateway.worker.in_flight import ClaimedItem, ItemReport
 from gateway.worker.readers.read_task import ReadTask
 
 # Active jobs beyond so many wait until an older one has ended.
-JOBS_AT_ONCE = 256
+MAX_ACTIVE_JOBS = 256
 # Where only some of a job's items are wanted, so many are looked at in a statement.
 ITEMS_PASSED = 10_000
 WHOLE_JOB_SECONDS = 600.0
-FILES_AT_ONCE = 10_000
+FLAGS_PER_STATEMENT = 10_000
 # A job with fewer items than files is ended once nothing has happened to it for so long.
 QUIET_SECONDS = 600.0
 # What nobody has followed up for so long after a job's end has been overlooked.
@@ -53,10 +53,10 @@ class ItemStore:
     def __init__(self, database: Database, lease_seconds: float) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
-        self._queries = {**load_queries("worker"), **load_queries("marks")}
+        self._queries = {**load_queries("worker"), **load_queries("cached_flags")}
         # One message, and so one transaction.
         in_order = load_queries("planner")["keep_to_the_order"]
-        for name in ("claim", "report", "unmarked_files"):
+        for name in ("claim", "report", "files_with_unset_flags"):
             self._queries[name] = f"{in_order};\n{self._queries[name]}"
         self.worker_id = ""
 
@@ -81,7 +81,7 @@ class ItemStore:
             await session.execute(self._queries["lock_own_lease"], {"worker": self.worker_id})
             await self._retire(session, [self.worker_id])
 
-    async def give_back_expired(self, *, everybody: bool = False) -> int:
+    async def reclaim_expired_leases(self, *, everybody: bool = False) -> int:
         """Return the items of workers whose lease ran out; ``everybody``: of all workers but us."""
         parameters = {"worker": self.worker_id, "everybody": everybody}
         async with self._database.transaction() as session:
@@ -94,7 +94,7 @@ class ItemStore:
         await session.execute(self._queries["end_leases"], {"workers": workers})
         return returned
 
-    async def give_back_strays(self, known: Sequence[int]) -> int:
+    async def reclaim_orphans(self, known: Sequence[int]) -> int:
         """Return what is claimed in our name but is not among ``known``; not during a claim."""
         return await self._execute(
             "give_back", workers=[self.worker_id], known=array_literal(known)
@@ -102,17 +102,17 @@ class ItemStore:
 
     async def active_jobs(self, besides: Iterable[str] = ()) -> Sequence[str]:
         """The ids of jobs that have something to claim, oldest first, but for some."""
-        parameters = {"limit": JOBS_AT_ONCE, "besides": list(besides)}
+        parameters = {"limit": MAX_ACTIVE_JOBS, "besides": list(besides)}
         rows = await self._database.fetch(self._queries["active_jobs"], parameters)
         return [row.id for row in rows]
 
-    async def exhausted_jobs(self) -> Sequence[str]:
+    async def drained_jobs(self) -> Sequence[str]:
         """The ids of jobs that are to run and have nothing left, neither to claim nor to read.
 
         A job that is still being filled is none of them.
         """
-        parameters = {"limit": JOBS_AT_ONCE, "quiet": QUIET_SECONDS}
-        rows = await self._database.fetch(self._queries["exhausted_jobs"], parameters)
+        parameters = {"limit": MAX_ACTIVE_JOBS, "quiet": QUIET_SECONDS}
+        rows = await self._database.fetch(self._queries["drained_jobs"], parameters)
         return [row.id for row in rows]
 
     async def stopped_jobs(self, job_ids: Sequence[str]) -> Sequence[str]:
@@ -211,7 +211,7 @@ class ItemStore:
                 "items": array_literal(r.task.item_id for r in reports),
                 "states": array_literal(r.status for r in reports),
                 "errors": array_literal(r.error or "" for r in reports),
-                "marks": array_literal(r.mark for r in reports),
+                "marks": array_literal(r.reported_bytes for r in reports),
             },
         )
         return None if row is None else JobStatus(row.status)
@@ -225,44 +225,46 @@ class ItemStore:
         parameters = {"worker": self.worker_id, "items": array_literal(items)}
         await session.execute(self._queries["claim_locked"], parameters)
 
-    async def end_exhausted_job(self, job_id: str) -> bool:
+    async def finish_drained_job(self, job_id: str) -> bool:
         """End a job that has nothing left to run and did not notice; False if it has."""
-        return bool(await self._execute("end_exhausted_job", job=job_id))
+        return bool(await self._execute("finish_drained_job", job=job_id))
 
-    async def mark_cached(self, job_id: str, items: Sequence[int]) -> Sequence[int]:
+    async def set_cached_flags(self, job_id: str, items: Sequence[int]) -> Sequence[int]:
         """Mark the files of items that a job has read; returns those whose files somebody holds.
 
         A file that has changed since is not marked. Raises `LockTimeout` if the whole table is
         held.
         """
-        return await self._column("mark_cached", job=job_id, items=array_literal(items))
+        return await self._column("set_cached_flags", job=job_id, items=array_literal(items))
 
-    async def unmarked_files(self, job_id: str, after: int) -> Sequence[int]:
+    async def files_with_unset_flags(self, job_id: str, after: int) -> Sequence[int]:
         """Items of files that a job has read and that are not marked: the next after an item."""
-        return await self._column("unmarked_files", job=job_id, after=after, limit=FILES_AT_ONCE)
+        return await self._column(
+            "files_with_unset_flags", job=job_id, after=after, limit=FLAGS_PER_STATEMENT
+        )
 
-    async def overlooked_jobs(self) -> Sequence[str]:
+    async def jobs_with_unset_flags(self) -> Sequence[str]:
         """The ids of jobs that ended some time ago and whose files nobody has marked."""
-        parameters = {"seconds": OVERLOOKED_SECONDS, "limit": JOBS_AT_ONCE}
-        rows = await self._database.fetch(self._queries["overlooked_jobs"], parameters)
+        parameters = {"seconds": OVERLOOKED_SECONDS, "limit": MAX_ACTIVE_JOBS}
+        rows = await self._database.fetch(self._queries["jobs_with_unset_flags"], parameters)
         return [row.job_id for row in rows]
 
-    async def put_off_unmarked_job(self, job_id: str) -> None:
+    async def postpone_unset_flags(self, job_id: str) -> None:
         """Something is in the way of marking a job's files: it is overlooked until later."""
-        await self._execute("put_off_unmarked_job", job=job_id)
+        await self._execute("postpone_unset_flags", job=job_id)
 
-    async def forget_unmarked_job(self, job_id: str) -> None:
+    async def clear_unset_flags(self, job_id: str) -> None:
         """The files of a job that has ended are marked, as far as they ever will be."""
-        await self._execute("forget_unmarked_job", job=job_id)
+        await self._execute("clear_unset_flags", job=job_id)
 
-    async def mark_cached_directories(self, job_id: str) -> None:
+    async def set_cached_directory_flags(self, job_id: str) -> None:
         """Mark the directories that a job has completed: those with no uncached file below.
 
         Raises `LockTimeout` if somebody holds one of them.
         """
         paths = await self._column("parents_of_read_files", job=job_id)
         while paths:
-            parents = await self._column("mark_cached_directories", job=job_id, paths=paths)
+            parents = await self._column("set_cached_directory_flags", job=job_id, paths=paths)
             paths = list({parent for parent in parents if parent})
 
     async def _column(self, query: str, **parameters: object) -> list[Any]:

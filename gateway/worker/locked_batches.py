@@ -10,10 +10,10 @@ from typing import Final, Self
 
 from gateway.errors import GatewayError
 from gateway.job import JobStatus
-from gateway.logs.outage import Outage
-from gateway.runtime.tasks import end
+from gateway.logs.fault_log import FaultLog
+from gateway.runtime.tasks import cancel_and_wait
 from gateway.worker.batch_backoff import MOST_BATCHES, BatchPace
-from gateway.worker.in_flight import Batch, ItemReport, Ledger
+from gateway.worker.in_flight import Batch, InFlightTable, ItemReport
 from gateway.worker.item_store import LockedItems, Small
 from gateway.worker.readers.read_task import ReadTask
 from gateway.worker.readers.small_file_queue import SMALL_SIZE
@@ -42,20 +42,20 @@ class LockedBatches:
 
     def __init__(
         self,
-        ledger: Ledger,
+        in_flight: InFlightTable,
         *,
         is_quick: Callable[[str], bool],
         collect: Callable[[], None],
         on_report: Callable[[str, Sequence[ItemReport], JobStatus | None], None],
         on_end: Callable[[], None],
-        outage: Outage,
+        outage: FaultLog,
     ) -> None:
-        self._ledger = ledger
+        self._in_flight = in_flight
         self._is_quick = is_quick
         self._collect = collect
         self._on_report = on_report
         self._on_end = on_end
-        self._outage = outage
+        self._faults = outage
         self._pace = BatchPace()
         self._tasks: set[asyncio.Task[None]] = set()
         # One report at a time: each sees what the one before has written.
@@ -68,7 +68,7 @@ class LockedBatches:
     async def __aexit__(self, *_exc_info: object) -> None:
         await asyncio.sleep(0)  # each of them has begun, and ends its transaction
         for task in tuple(self._tasks):
-            await end(task)
+            await cancel_and_wait(task)
 
     @property
     def are_under_way(self) -> bool:
@@ -82,7 +82,7 @@ class LockedBatches:
 
     def add(self, locked: LockedItems) -> Sequence[ReadTask]:
         """Enter a batch into the ledger; returns what is to be read."""
-        batch = self._ledger.claim_batch(locked.items)
+        batch = self._in_flight.claim_batch(locked.items)
         task = asyncio.create_task(self._follow(locked, batch))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -108,14 +108,14 @@ class LockedBatches:
                     is_whole = await self._settle(locked, batch)
         except GatewayError as error:
             cause = f" ({len(batch)} files are read again: {str(error.__cause__).strip()})"
-            self._outage.begin(name, f"worker: {error.message}", cause)
+            self._faults.begin(name, f"worker: {error.message}", cause)
         except Exception:
             log.exception("job %s: %d files are read again", locked.job_id, len(batch))
         else:
-            self._outage.end(name)
+            self._faults.end(name)
         finally:
             (self._pace.succeed if is_whole else self._pace.fail)()
-            self._ledger.drop(batch)
+            self._in_flight.discard(batch)
             self._on_end()
 
     async def _wait(self, locked: LockedItems, batch: Batch) -> None:
@@ -131,17 +131,17 @@ class LockedBatches:
         if not await self._lock_job(locked):
             # Whoever has the job may want its items next. The report waits, without them.
             await locked.claim()
-            self._ledger.release(batch)
+            self._in_flight.detach(batch)
             return False
         self._collect()
-        reports = self._ledger.batch_reports(batch)
+        reports = self._in_flight.batch_reports(batch)
         ended = [report for report in reports if report.status != "running"]
         # What is not read at the end is left as it was.
         reports = ended if self._is_closing else reports
         if not reports:
             return False
         status = await locked.report(reports)
-        self._ledger.settle(reports)
+        self._in_flight.acknowledge(reports)
         self._on_report(locked.job_id, reports, status)
         return len(ended) == len(batch)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from gateway.settings import Settings
-from gateway.worker.readers.pool import LARGE_AT_ONCE
+from gateway.worker.readers.pool import MAX_CONCURRENT_LARGE
 
 # Reports are at least this far apart, in seconds, however many files end meanwhile: each notifies
 # the gateways, and NOTIFY takes a lock at commit that every other writer waits for.
@@ -16,23 +16,23 @@ TIDY_SECONDS = 5.0
 # Work is claimed ahead for this many seconds at the current pace, and for so many items at most:
 # of large files hardly any, so that a new job need not wait until those of an older one are read.
 AHEAD_SECONDS = 1.0
-LEAST_AHEAD = 2
-MOST_AHEAD = 8192
+MIN_AHEAD = 2
+MAX_AHEAD = 8192
 FIRST_CLAIM = 512
-MOST_UNREPORTED = 2 * MOST_AHEAD
+MAX_UNREPORTED = 2 * MAX_AHEAD
 # Without anything to claim the database is asked again after this long, in seconds.
 NOTHING_SECONDS = 1.0
 # The weight of the newest rate in the running average.
 SMOOTHING = 0.5
 
 
-class Schedule:
+class Pacing:
     """Keeps the thresholds of the settings: so many files, or so many milliseconds."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._concurrency = settings.worker_concurrency
-        self._file_threshold = min(settings.cache_progress_file_threshold, MOST_AHEAD)
+        self._file_threshold = min(settings.cache_progress_file_threshold, MAX_AHEAD)
         self._time_threshold = settings.cache_progress_time_threshold / 1000
         self._reported_at = self._tidied_at = clock()
         self._in_batches = 0
@@ -69,24 +69,26 @@ class Schedule:
         """Note that so many were reported with their batch: a report of the others is still due."""
         self._in_batches += ended
 
-    def room(self, places: int, ended: int, least: int = 0) -> int:
+    def claim_size(self, places: int, ended: int, least: int = 0) -> int:
         """How many items to claim now; ``least`` while there is enough in stock.
 
         ``places``: readers that the unfinished items are worth.
         ``ended``: items whose end is not reported. There is a limit to what is kept of them
         while reports fail.
         """
-        if self._clock() < self._nothing_until or ended > MOST_UNREPORTED:
+        if self._clock() < self._nothing_until or ended > MAX_UNREPORTED:
             return 0
         ahead = int(self._items_per_second * AHEAD_SECONDS)
-        ahead = min(MOST_AHEAD, max(LEAST_AHEAD, ahead))
+        ahead = min(MAX_AHEAD, max(MIN_AHEAD, ahead))
         # A quarter of a stock at a time: a claim for each item that ends would be a statement each.
         waiting = places - self._concurrency
         if waiting > ahead * 3 // 4:
-            return least if waiting < MOST_AHEAD else 0
+            return least if waiting < MAX_AHEAD else 0
         # Not all at once: when they are large, fewer are enough; and where hardly anything is being
         # read, the first few are there long before thousands are.
-        return max(least, min(ahead - waiting, LARGE_AT_ONCE + ahead, FIRST_CLAIM + 2 * places))
+        return max(
+            least, min(ahead - waiting, MAX_CONCURRENT_LARGE + ahead, FIRST_CLAIM + 2 * places)
+        )
 
     def found_nothing(self) -> None:
         """There was nothing to claim: wait a little, unless something is announced."""

@@ -33,7 +33,7 @@ class ThrottleStore:
         await self._database.fetch(self._queries[query], parameters)
 
 
-class Throttling:
+class ThrottleSync:
     """Keeps a worker's throttle to what the row says, and else to its own setting."""
 
     def __init__(self, store: ThrottleStore, bytes_per_second: int) -> None:

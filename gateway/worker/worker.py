@@ -11,23 +11,23 @@ from functools import partial
 from gateway.database import Database
 from gateway.errors import GatewayError
 from gateway.job import JOBS_CHANNEL, JobStatus
-from gateway.logs.outage import Outage
+from gateway.logs.fault_log import FaultLog
 from gateway.mount.mount import Mount
-from gateway.runtime.tasks import beside, happens_within
+from gateway.runtime.tasks import background_task, wait_for_event
 from gateway.settings import Settings
 from gateway.settings.filespaces import make_filespaces
-from gateway.worker.cache_marks import CacheMarks
-from gateway.worker.claims import Claims
-from gateway.worker.deferred_errors import Attempts
-from gateway.worker.fair_share import Turns, share, taking_turns
-from gateway.worker.in_flight import ItemReport, Ledger
+from gateway.worker.cached_flags import CachedFlagWriter
+from gateway.worker.claims import ItemClaimer
+from gateway.worker.deferred_errors import DeferredErrors
+from gateway.worker.fair_share import FairShareScheduler, fair_share, interleave
+from gateway.worker.in_flight import InFlightTable, ItemReport
 from gateway.worker.item_store import ItemStore, LockedItems, Small
 from gateway.worker.locked_batches import LEAST_CONNECTIONS, LockedBatches
-from gateway.worker.pacing import Schedule
+from gateway.worker.pacing import Pacing
 from gateway.worker.readers.file_source import FileSource
 from gateway.worker.readers.pools import ReaderPools
 from gateway.worker.readers.read_task import ReadTask
-from gateway.worker.throttle_store import THROTTLE_CHANNEL, ThrottleStore, Throttling
+from gateway.worker.throttle_store import THROTTLE_CHANNEL, ThrottleStore, ThrottleSync
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ GATHER_SECONDS = 0.01
 # As long as more files than these are left to read, the stock is looked at again and again.
 FEW = 16
 # Files reported by one statement: of a long wait not all at once.
-MOST_REPORTED = 10_000
+REPORTS_PER_STATEMENT = 10_000
 # How long to wait after the database failed, in seconds.
 RETRY_SECONDS = 1.0
 
@@ -67,30 +67,30 @@ class Worker:
         self._source = source
         self._items = ItemStore(database, settings.worker_lease)
         limit = settings.worker_max_bytes_per_second
-        self._throttling = Throttling(ThrottleStore(database), limit)
-        self._ledger = Ledger()
-        self._schedule = Schedule(settings)
-        self._marks = CacheMarks(self._items, lambda: self.is_busy)
-        self._claims = Claims(self._items, settings.mount_points)
-        self._turns = Turns()
+        self._throttle_sync = ThrottleSync(ThrottleStore(database), limit)
+        self._in_flight = InFlightTable()
+        self._pacing = Pacing(settings)
+        self._cached_flags = CachedFlagWriter(self._items, lambda: self.is_busy)
+        self._claimer = ItemClaimer(self._items, settings.mount_points)
+        self._scheduler = FairShareScheduler()
         self._to_report = asyncio.Event()
         self._to_claim = asyncio.Event()
-        self._exhausted: set[str] = set()
-        self._outage = Outage(log, "worker: all is well with the database again")
+        self._drained: set[str] = set()
+        self._faults = FaultLog(log, "worker: all is well with the database again")
         self._pool: ReaderPools | None = None
         self._batches = LockedBatches(
-            self._ledger,
+            self._in_flight,
             is_quick=lambda path: self._pool is not None and self._pool.is_quick(path),
             collect=self._collect,
             on_report=self._note_batch,
             on_end=self._wake,
-            outage=self._outage,
+            outage=self._faults,
         )
 
     @property
     def is_busy(self) -> bool:
         """Whether it has files to read, or to report."""
-        return len(self._ledger) > 0
+        return len(self._in_flight) > 0
 
     @property
     def bytes_read(self) -> int:
@@ -101,19 +101,19 @@ class Worker:
         """Work until ``stop`` is set; then give back what is not read, within the shutdown time."""
         pool = self._pool = self._start_pool()
         # Beside the end too: a statement of its that is cut off holds the rows for a while.
-        async with beside(self._marks.keep()), self._batches:
+        async with background_task(self._cached_flags.run()), self._batches:
             await self._work_until(stop, pool)
             await self._shut_down(pool)
 
     async def _work_until(self, stop: asyncio.Event, pool: ReaderPools) -> None:
         async with (
-            beside(self._look_at_mount()),
-            beside(self._keep_lease()),
-            beside(self._listen()),
-            beside(self._keep_watch(pool)),
-            beside(self._heed_stops()),
-            beside(self._claim_until(stop, pool)) as claiming,
-            beside(self._report_until(stop, pool)) as reporting,
+            background_task(self._look_at_mount()),
+            background_task(self._keep_lease()),
+            background_task(self._listen()),
+            background_task(self._watchdog(pool)),
+            background_task(self._poll_cancellations()),
+            background_task(self._claim_until(stop, pool)) as claiming,
+            background_task(self._report_until(stop, pool)) as reporting,
         ):
             await stop.wait()
             self._wake()
@@ -125,7 +125,7 @@ class Worker:
         mount_points = self._settings.mount_points
         readers = self._settings.worker_concurrency
         log.info("reading %s with %d readers", ", ".join(mount_points), readers)
-        visible = await Mount(mount_points).visible()
+        visible = await Mount(mount_points).mounted()
         for mount_point in mount_points:
             if mount_point not in visible:
                 log.warning("%s is no directory with something in it", mount_point)
@@ -133,12 +133,12 @@ class Worker:
     async def _report_until(self, stop: asyncio.Event, pool: ReaderPools) -> None:
         """Report beside claims: else readers would run out of work whenever a report takes long."""
         while not stop.is_set():
-            await self._survive(self._report_if_due(pool))
+            await self._retry_on_error(self._report_if_due(pool))
             await self._rest_from_reports(pool)
 
     async def _claim_until(self, stop: asyncio.Event, pool: ReaderPools) -> None:
         while not stop.is_set():
-            await self._survive(self._stock_up(pool))
+            await self._retry_on_error(self._refill(pool))
             await self._rest_from_claims(pool)
 
     def _start_pool(self) -> ReaderPools:
@@ -151,20 +151,20 @@ class Worker:
             on_outcomes=partial(loop.call_soon_threadsafe, self._wake),
             source=self._source,
             allowed=make_filespaces(self._settings).allowed_prefixes,
-            throttle=self._throttling.throttle,
+            throttle=self._throttle_sync.throttle,
         )
 
     async def _report_if_due(self, pool: ReaderPools) -> None:
         self._collect()
-        if self._schedule.is_report_due(self._ledger.ended, is_idle=not pool.moving):
+        if self._pacing.is_report_due(self._in_flight.ended, is_idle=not pool.moving):
             await self._report()
 
-    async def _stock_up(self, pool: ReaderPools) -> None:
-        if not self._items.has_lease or not self._throttling.is_known:
+    async def _refill(self, pool: ReaderPools) -> None:
+        if not self._items.has_lease or not self._throttle_sync.is_known:
             return
-        if self._schedule.is_tidying_due():
-            await self._tidy()
-        attempts = Attempts()
+        if self._pacing.is_tidying_due():
+            await self._housekeeping()
+        attempts = DeferredErrors()
         while room := self._room(pool):
             # What cannot be read here may be read by others.
             if not (pool.readable and await self._claim(pool, room, attempts)):
@@ -173,40 +173,40 @@ class Worker:
 
     def _room(self, pool: ReaderPools) -> int:
         # Also what has ended and is not collected, as long as a report takes.
-        owed = len(self._ledger) - pool.unfinished
+        owed = len(self._in_flight) - pool.unfinished
         if pool.are_quick and self._batches.are_under_way:
             return 0
         # A batch is worth one item: so many are claimed where files turn out not to be small.
         least = 1 if self._wanted(pool) else 0
-        return self._schedule.room(pool.moving_places, owed, least)
+        return self._pacing.claim_size(pool.moving_places, owed, least)
 
     def _wanted(self, pool: ReaderPools) -> Small | None:
         """What to lock while files come from memory; a batch has a connection, others need some."""
-        has_room = self._database.size >= LEAST_CONNECTIONS and self._claims.is_of_all
+        has_room = self._database.size >= LEAST_CONNECTIONS and self._claimer.is_of_all
         return self._batches.wanted if has_room and pool.are_quick else None
 
-    async def _keep_watch(self, pool: ReaderPools) -> None:
+    async def _watchdog(self, pool: ReaderPools) -> None:
         """Let go of what hangs; never behind a statement, which may hang, too."""
         while True:
-            await self._survive(self._let_go(pool))
+            await self._retry_on_error(self._abandon_hung(pool))
             await asyncio.sleep(CHECK_SECONDS)
 
-    async def _let_go(self, pool: ReaderPools) -> None:
+    async def _abandon_hung(self, pool: ReaderPools) -> None:
         pool.check_stalled()
 
-    async def _heed_stops(self) -> None:
+    async def _poll_cancellations(self) -> None:
         """Stop reading what is cancelled; never behind a slow report or claim."""
         while True:
-            await self._survive(self._stop_reads())
+            await self._retry_on_error(self._stop_reads())
             await asyncio.sleep(CHECK_SECONDS)
 
     async def _stop_reads(self) -> None:
-        self._ledger.stop(await self._items.stopped_jobs(list(self._ledger.jobs)))
+        self._in_flight.stop(await self._items.stopped_jobs(list(self._in_flight.jobs)))
 
     async def _rest_from_reports(self, pool: ReaderPools) -> None:
         """Sleep until something has ended, or the progress of what is read is due."""
-        busy = self._schedule.seconds_until_report()
-        await _wait(self._to_report, busy if len(self._ledger) else IDLE_SECONDS)
+        busy = self._pacing.seconds_until_report()
+        await _wait(self._to_report, busy if len(self._in_flight) else IDLE_SECONDS)
         if pool.unfinished:
             # Not beyond the last of them: nothing more would come.
             await _wait(self._to_report, GATHER_SECONDS)
@@ -215,9 +215,9 @@ class Worker:
         """Sleep until there may be something to claim, or room for it."""
         # As long as outcomes come, they wake us; but not while a report is under way.
         busy = GATHER_SECONDS if pool.moving > FEW else CHECK_SECONDS
-        await _wait(self._to_claim, busy if len(self._ledger) else IDLE_SECONDS)
+        await _wait(self._to_claim, busy if len(self._in_flight) else IDLE_SECONDS)
 
-    async def _survive(self, work: Coroutine[None, None, None]) -> bool:
+    async def _retry_on_error(self, work: Coroutine[None, None, None]) -> bool:
         """A database that is away ends no read: what is owed to it is kept, and tried again.
 
         False if the work failed, after a rest.
@@ -227,109 +227,109 @@ class Worker:
             await work
         except GatewayError as error:
             cause = f" ({str(error.__cause__).strip()})"
-            self._outage.begin(name, f"worker: {error.message}", cause)
+            self._faults.begin(name, f"worker: {error.message}", cause)
         except Exception:
             log.exception("worker: a round failed")
         else:
-            self._outage.end(name)
+            self._faults.end(name)
             return True
         await asyncio.sleep(RETRY_SECONDS)
         return False
 
     def _collect(self) -> None:
         for outcome in self._pool.drain() if self._pool else ():
-            self._ledger.end(outcome)
+            self._in_flight.end(outcome)
 
     async def _report(self) -> None:
-        ended = self._ledger.ended
-        attempts = Attempts()
-        for job_id, reports in self._ledger.reports().items():
-            for start in range(0, len(reports), MOST_REPORTED):
-                part = reports[start : start + MOST_REPORTED]
+        ended = self._in_flight.ended
+        attempts = DeferredErrors()
+        for job_id, reports in self._in_flight.reports().items():
+            for start in range(0, len(reports), REPORTS_PER_STATEMENT):
+                part = reports[start : start + REPORTS_PER_STATEMENT]
                 await attempts.add(self._report_job(job_id, part))
-        self._schedule.reported(ended - self._ledger.ended)
+        self._pacing.reported(ended - self._in_flight.ended)
         attempts.raise_failure()
 
     async def _report_job(self, job_id: str, reports: Sequence[ItemReport]) -> None:
         status = await self._items.report(job_id, reports)
-        self._ledger.settle(reports)
+        self._in_flight.acknowledge(reports)
         self._note_reported(job_id, reports, status)
 
     def _note_reported(
         self, job_id: str, reports: Sequence[ItemReport], status: JobStatus | None
     ) -> None:
-        self._marks.add(job_id, [r.task.item_id for r in reports if r.status == "completed"])
+        self._cached_flags.add(job_id, [r.task.item_id for r in reports if r.status == "completed"])
         _tell_failures(job_id, [r for r in reports if r.status == "failed"])
         if status is not None and status.has_ended:
             log.info("job %s %s", job_id, status)
-            self._marks.end(job_id)
+            self._cached_flags.end(job_id)
 
     def _note_batch(
         self, job_id: str, reports: Sequence[ItemReport], status: JobStatus | None
     ) -> None:
-        self._schedule.batch_reported(sum(report.status != "running" for report in reports))
+        self._pacing.batch_reported(sum(report.status != "running" for report in reports))
         self._note_reported(job_id, reports, status)
 
-    async def _claim(self, pool: ReaderPools, room: int, attempts: Attempts) -> bool:
+    async def _claim(self, pool: ReaderPools, room: int, attempts: DeferredErrors) -> bool:
         """Whether to go on: there may be more, and there may be room for it."""
-        self._claims.look_for(pool.readable)
+        self._claimer.look_for(pool.readable)
         held = self._held(pool)
-        jobs = self._turns.order(await self._claims.active_jobs(), held)
+        jobs = self._scheduler.order(await self._claimer.active_jobs(), held)
         counts = [held.get(job_id, 0) for job_id in jobs]
         batches: list[Sequence[ReadTask]] = []
         try:
             for position, job_id in enumerate(jobs):
-                limit = share(counts[position:], room)
+                limit = fair_share(counts[position:], room)
                 if limit <= 0:
                     break
-                self._turns.took(job_id)
+                self._scheduler.took(job_id)
                 batches.append(await attempts.add(self._claim_from(pool, job_id, limit)) or [])
                 room -= len(batches[-1])
         finally:
-            pool.submit(*taking_turns(batches))
+            pool.submit(*interleave(batches))
             # From now on there is progress to tell of.
             self._to_report.set()
-        if not any(batches) and not self._claims.has_more:
-            self._schedule.found_nothing()
+        if not any(batches) and not self._claimer.has_more:
+            self._pacing.found_nothing()
             return False
         return True
 
     def _held(self, pool: ReaderPools) -> Mapping[str, int]:
         """How many items of each job we hold; what is held up takes nothing from its share."""
-        if self._claims.is_of_all:
-            return self._ledger.unread
-        return self._ledger.unread_among(pool.is_moving)
+        if self._claimer.is_of_all:
+            return self._in_flight.unread
+        return self._in_flight.unread_among(pool.is_moving)
 
     async def _claim_from(self, pool: ReaderPools, job_id: str, limit: int) -> Sequence[ReadTask]:
         wanted = self._wanted(pool)
-        claimed = await self._claims.claim(job_id, limit, wanted)
+        claimed = await self._claimer.claim(job_id, limit, wanted)
         if isinstance(claimed, LockedItems):
             return self._batches.add(claimed)
         if wanted and claimed:
             self._batches.refuse()
         for item in claimed:
-            self._ledger.claim(item.task, item.mark)
+            self._in_flight.claim(item.task, item.reported_bytes)
         return [item.task for item in claimed]
 
-    async def _tidy(self) -> None:
+    async def _housekeeping(self) -> None:
         """Give back what a lost answer left in our name, end jobs that did not notice their end."""
-        if strays := await self._items.give_back_strays(self._ledger.items):
-            log.warning("worker: %d files came back whose claim was not answered", strays)
+        if orphans := await self._items.reclaim_orphans(self._in_flight.items):
+            log.warning("worker: %d files came back whose claim was not answered", orphans)
             self._announce()
-        exhausted = set(await self._items.exhausted_jobs())
+        exhausted = set(await self._items.drained_jobs())
         # Seen twice: a backend that has just read the last file may yet end its job itself.
-        for job_id in exhausted & self._exhausted:
-            if await self._items.end_exhausted_job(job_id):
+        for job_id in exhausted & self._drained:
+            if await self._items.finish_drained_job(job_id):
                 log.warning("job %s had nothing left and was ended", job_id)
-                self._marks.end(job_id)
-        self._exhausted = exhausted
-        for job_id in await self._items.overlooked_jobs():
-            self._marks.end(job_id)
+                self._cached_flags.end(job_id)
+        self._drained = exhausted
+        for job_id in await self._items.jobs_with_unset_flags():
+            self._cached_flags.end(job_id)
 
     async def _keep_lease(self) -> None:
         """Be a worker, and give back what others held who are no more."""
         while True:
-            if await self._survive(self._renew_lease()):
+            if await self._retry_on_error(self._renew_lease()):
                 await asyncio.sleep(self._settings.worker_lease / 3)
 
     async def _renew_lease(self) -> None:
@@ -338,10 +338,10 @@ class Worker:
             self._wake()
         elif not await self._items.renew_lease():
             log.warning("worker: the lease was lost, what was being read is left to others")
-            self._ledger.give_up()
+            self._in_flight.give_up()
             await self._items.end_lease()
             await self._items.take_lease()
-        if returned := await self._items.give_back_expired(everybody=self._is_alone):
+        if returned := await self._items.reclaim_expired_leases(everybody=self._is_alone):
             log.warning("worker: %d files came back from a worker that died", returned)
             self._announce()
         # Whoever is here from now on may have come after us, and has a lease that tells.
@@ -349,22 +349,22 @@ class Worker:
 
     async def _listen(self) -> None:
         while True:
-            await self._survive(self._follow_announcements())
+            await self._retry_on_error(self._follow_announcements())
 
     async def _follow_announcements(self) -> None:
         channels = (JOBS_CHANNEL, THROTTLE_CHANNEL)
         async with aclosing(self._database.listen(*channels)) as announcements:
             async for channel, payload in announcements:
                 if channel != JOBS_CHANNEL:
-                    await self._throttling.refresh()
-                self._outage.end(self._follow_announcements.__name__)
+                    await self._throttle_sync.refresh()
+                self._faults.end(self._follow_announcements.__name__)
                 # Progress is announced too, mostly our own: a job means work if it is pending, or
                 # is or was paused.
                 if not payload or '"pending"' in payload or '"paused"' in payload:
                     self._announce()
 
     def _announce(self) -> None:
-        self._schedule.look_again()
+        self._pacing.look_again()
         self._to_claim.set()
 
     def _wake(self) -> None:
@@ -374,23 +374,23 @@ class Worker:
     async def _shut_down(self, pool: ReaderPools) -> None:
         """Write what was read, give back what was not; bounded, whatever hangs."""
         with suppress(TimeoutError):
-            self._marks.hurry()
+            self._cached_flags.flush_now()
             async with asyncio.timeout(self._settings.shutdown_timeout / 2):
                 await asyncio.to_thread(pool.close, self._settings.shutdown_timeout / 4)
                 self._collect()
                 await self._batches.close()
-                await self._survive(self._report())
+                await self._retry_on_error(self._report())
                 if self._items.has_lease:
-                    await self._survive(self._items.end_lease())
-                await self._marks.wait_until_settled()
-        if ended := self._ledger.ended:
+                    await self._retry_on_error(self._items.end_lease())
+                await self._cached_flags.wait_until_drained()
+        if ended := self._in_flight.ended:
             log.warning("worker: %d files that were read are not reported, and read again", ended)
-        if owed := self._marks.owed:
+        if owed := self._cached_flags.owed:
             log.warning("worker: %d files that were read are not marked as cached", owed)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    await happens_within(event, seconds)
+    await wait_for_event(event, seconds)
     event.clear()
 
 

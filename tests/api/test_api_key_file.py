@@ -17,7 +17,7 @@ from gateway.auth.api_keys import ApiKeys
 from gateway.errors import Unauthorized
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.monitors.loop import running
-from gateway.runtime.small_file import LONGEST_FILE
+from gateway.runtime.small_file import MAX_FILE_BYTES
 from gateway.settings import DEMO_KEY
 from support.database import StartApi, make_public_folder
 
@@ -142,7 +142,7 @@ MALFORMED: dict[str, bytes] = {
     "zeros": bytes(4096),
     "deep nesting": b"[" * 60_000,
     "huge": b'{"apiKey": "new", "padding": "' + b"a" * 20_000_000 + b'"}',
-    "huge, with the key in front": b'{"apiKey": "new"}' + b" " * LONGEST_FILE,
+    "huge, with the key in front": b'{"apiKey": "new"}' + b" " * MAX_FILE_BYTES,
 }
 
 

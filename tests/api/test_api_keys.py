@@ -13,7 +13,7 @@ from gateway import app_keys
 from gateway.app import ROUTES, create_app
 from gateway.auth.access import Access
 from gateway.auth.api_keys import REMEMBERED_CALLERS, ApiKeys, StoredKey, digest_of
-from gateway.auth.callers import Rights, Scope
+from gateway.auth.callers import Grants, Scope
 from gateway.auth.key_secret import LENGTH, is_secret, make_secret
 from gateway.database.migrations import migrate
 from gateway.errors import Starting, Unauthorized
@@ -125,8 +125,8 @@ async def test_a_row_that_is_deleted_closes_its_key(api: Any, database_settings:
 
 def stored(**changes: Any) -> tuple[str, StoredKey]:
     secret = make_secret()
-    rights = Rights(frozenset({Scope.JOBS_READ}))
-    return secret, StoredKey(**{"name": "render", "digest": digest_of(secret), "rights": rights}
+    grants = Grants(frozenset({Scope.JOBS_READ}))
+    return secret, StoredKey(**{"name": "render", "digest": digest_of(secret), "grants": grants}
                              | changes)  # fmt: skip
 
 
@@ -136,9 +136,13 @@ def test_a_key_ends_at_the_very_moment_that_was_said() -> None:
     api_keys = ApiKeys("own", clock=lambda: now[0])
     api_keys.load([key])
     caller = api_keys.authenticate(secret, "")
-    assert (caller.key_name, caller.expires_at, api_keys.holds(caller)) == ("render", 100.0, True)
+    assert (caller.key_name, caller.expires_at, api_keys.is_valid(caller)) == (
+        "render",
+        100.0,
+        True,
+    )
     now[0] = 100.0
-    assert not api_keys.holds(caller)
+    assert not api_keys.is_valid(caller)
     with pytest.raises(Unauthorized, match='"render" has expired'):
         api_keys.authenticate(secret, "")
 
@@ -166,16 +170,16 @@ def test_of_more_addresses_than_it_remembers_each_is_known_all_the_same() -> Non
     assert len(api_keys._callers) <= REMEMBERED_CALLERS
 
 
-def test_a_caller_holds_no_more_once_the_rights_of_his_key_are_others() -> None:
+def test_a_caller_is_refused_once_the_grants_of_its_key_change() -> None:
     secret, key = stored()
     api_keys = ApiKeys("own")
     api_keys.load([key])
     caller = api_keys.authenticate(secret, "")
     told: list[bool] = []
-    api_keys.call_when_changed(lambda: told.append(api_keys.holds(caller)))
+    api_keys.subscribe(lambda: told.append(api_keys.is_valid(caller)))
     api_keys.load([key])
     assert told == []
-    wider = Rights(frozenset(Scope))
+    wider = Grants(frozenset(Scope))
     api_keys.load([StoredKey(key.name, key.digest, wider)])
     api_keys.load([])
     assert told == [False, False]

@@ -16,7 +16,7 @@ from gateway.app import create_app
 from gateway.auth.callers import Scope
 from gateway.auth.key_secret import make_secret
 from gateway.errors import SettingsError
-from gateway.logs.audit import AUDIT, LONGEST_TEXT, AuditLog
+from gateway.logs.audit import AUDIT, MAX_TEXT_LENGTH, AuditLog
 from gateway.logs.logging import configure_logging
 from gateway.settings import Settings
 from support.database import StartApi
@@ -84,7 +84,7 @@ async def test_a_refused_attempt_is_one_line(
     assert response.status == status
     [line] = await lines_of(api, path)
     assert (line["event"], line["outcome"], line["status"]) == ("job.create", "refused", status)
-    assert line["error"] == (await response.json())["error"][:LONGEST_TEXT]
+    assert line["error"] == (await response.json())["error"][:MAX_TEXT_LENGTH]
     assert line["caller"] == (None if status == 401 else "default")
 
 
@@ -193,9 +193,9 @@ async def test_a_name_cannot_forge_a_line_and_is_bounded(api: Any, path: Path) -
     await api.post(JOBS, json={"files": HOSTILE + ["a"] * 100})
     [line] = await lines_of(api, path)
     text = path.read_text()
-    assert text.isascii() and text.count("\n") == 1 and len(text) < 6 * 11 * LONGEST_TEXT
+    assert text.isascii() and text.count("\n") == 1 and len(text) < 6 * 11 * MAX_TEXT_LENGTH
     assert len(line["paths"]) == 10 and line["files"] == 105
-    assert line["paths"][0] == HOSTILE[0] and len(line["paths"][4]) == LONGEST_TEXT + 1
+    assert line["paths"][0] == HOSTILE[0] and len(line["paths"][4]) == MAX_TEXT_LENGTH + 1
 
 
 async def test_a_log_that_is_moved_away_goes_on_in_a_new_file(api: Any, path: Path) -> None:

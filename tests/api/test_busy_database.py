@@ -8,14 +8,14 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
 import pytest
-from tests.manager_schema import connect_as
-from tests.sessions import SLEEP, running, until_ours
 
 from gateway.database import Database
 from gateway.errors import Unavailable
 from gateway.settings import Settings
 from support.database import StartApi
 from support.index_rows import add_files
+from support.manager_schema import connect_as
+from support.sessions import SLEEP, running, until_ours
 
 JOBS = "/api/v1/cache/jobs"
 POOL = 4
@@ -64,7 +64,7 @@ async def test_a_submit_that_never_gets_its_turn_is_told_when_to_come_back(
     with jobs_locked(database_settings):
         submits = [asyncio.create_task(submit(api)) for _ in range(POOL // 2)]
         await until_ours(database_settings, POOL // 2, WAITING)
-        monkeypatch.setattr("gateway.database.database.SLOW_TURN_SECONDS", 0.1)
+        monkeypatch.setattr("gateway.database.database.SLOW_QUERY_SLOT_SECONDS", 0.1)
         response = await api.post(JOBS, json={"directories": ["a"]})
         assert response.status == 503
         assert response.headers["Retry-After"] == "10"
@@ -78,14 +78,14 @@ async def test_a_submit_that_never_gets_its_turn_is_told_when_to_come_back(
 async def test_a_submit_waits_for_one_turn_whatever_it_asks_for(
     api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns, slow_turn = 0, Database.slow_turn
+    turns, slow_query_slot = 0, Database.slow_query_slot
 
     def counted(database: Database, work: str) -> AbstractAsyncContextManager[None]:
         nonlocal turns
         turns += 1
-        return slow_turn(database, work)
+        return slow_query_slot(database, work)
 
-    monkeypatch.setattr(Database, "slow_turn", counted)
+    monkeypatch.setattr(Database, "slow_query_slot", counted)
     response = await api.post(JOBS, json={"directories": ["a"], "files": ["a/1.mov", "b"]})
     assert (response.status, turns) == (201, 1)
 
@@ -96,7 +96,7 @@ async def test_who_asks_what_paths_mean_is_not_told_of_jobs(
     with jobs_locked(database_settings):
         submits = [asyncio.create_task(submit(api)) for _ in range(POOL // 2)]
         await until_ours(database_settings, POOL // 2, WAITING)
-        monkeypatch.setattr("gateway.database.database.SLOW_TURN_SECONDS", 0.1)
+        monkeypatch.setattr("gateway.database.database.SLOW_QUERY_SLOT_SECONDS", 0.1)
         response = await api.post("/api/v1/paths/resolve", json={"paths": ["a"]})
         assert (await response.json())["error"] == (
             "Too many paths are being looked up, please try again later"
@@ -108,23 +108,23 @@ async def test_who_asks_what_paths_mean_is_not_told_of_jobs(
 async def test_a_submit_that_hangs_up_while_it_waits_gives_its_turn_back(
     empty_database: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.database.database.SLOW_TURN_SECONDS", 20.0)
+    monkeypatch.setattr("gateway.database.database.SLOW_QUERY_SLOT_SECONDS", 20.0)
     async with Database(empty_database.model_copy(update={"db_pool_size": 1})) as database:
-        async with database.slow_turn("of them"):
+        async with database.slow_query_slot("of them"):
             waiting = [asyncio.create_task(take_turn(database)) for _ in range(3)]
             await asyncio.sleep(0)
             waiting[0].cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting[0]
         await asyncio.gather(*waiting[1:])
-        monkeypatch.setattr("gateway.database.database.SLOW_TURN_SECONDS", 0.01)
-        async with database.slow_turn("of them"):
+        monkeypatch.setattr("gateway.database.database.SLOW_QUERY_SLOT_SECONDS", 0.01)
+        async with database.slow_query_slot("of them"):
             with pytest.raises(Unavailable, match="Too many of them"):
                 await take_turn(database)
 
 
 async def take_turn(database: Database) -> None:
-    async with database.slow_turn("of them"):
+    async with database.slow_query_slot("of them"):
         await asyncio.sleep(0)
 
 

@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 from gateway.app import create_app
 from gateway.auth.rate_limits import Limits
 from gateway.errors import SettingsError
-from gateway.net.addresses import TrustedProxies, came_over_loopback, household_of, read_address
+from gateway.net.addresses import (
+    TrustedProxies,
+    is_loopback_chain,
+    rate_limit_network,
+    read_address,
+)
 from gateway.settings import DEMO_KEY, Settings
 from support.certificates import serving
 from support.database import UNLIMITED, StartApi, change, wait_until_ready
@@ -91,7 +96,7 @@ def test_whatever_stands_there_an_address_comes_out(lines: list[str]) -> None:
     ],
 )
 def test_only_loopback_all_the_way_is_local(lines: Sequence[str], expected: bool) -> None:
-    assert came_over_loopback(lines) is expected
+    assert is_loopback_chain(lines) is expected
 
 
 @pytest.mark.parametrize(
@@ -245,7 +250,7 @@ async def test_a_trusted_proxy_says_that_the_client_came_by_https(
     ],
 )
 def test_a_network_of_64_bits_counts_as_one_machine(address: str, counted: str) -> None:
-    assert household_of(address) == counted
+    assert rate_limit_network(address) == counted
 
 
 def test_wrong_keys_from_one_network_draw_from_one_bucket() -> None:

@@ -175,11 +175,11 @@ async def test_a_start_that_fails_half_way_closes_what_it_opened(
     entered: list[str] = []
 
     @asynccontextmanager
-    async def failing(monitor: Any, pulses: Any) -> AsyncIterator[None]:
+    async def failing(monitor: Any, heartbeats: Any) -> AsyncIterator[None]:
         if entered:
             raise RuntimeError("no more")
         entered.append(monitor.name)
-        async with running(monitor, pulses):
+        async with running(monitor, heartbeats):
             yield
 
     monkeypatch.setattr(gateway.app, "running", failing)

@@ -184,7 +184,7 @@ async def test_health_says_starting_while_postgres_does(
     aiohttp_client: Any, database_settings: Settings
 ) -> None:
     app = create_app(change(database_settings, NO_DATABASE))
-    app[READINESS].hold_until_database_starts()
+    app[READINESS].expect_database_start()
     status, health, *_ = await read_health(await aiohttp_client(app))
     assert (status, health["status"], health["error"]) == (
         503,

@@ -14,9 +14,9 @@ import pytest
 from gateway.database import Database, connection_arguments
 from gateway.database.readiness import Readiness
 from gateway.errors import KeyInUse
-from gateway.jobs.idempotency import Attempt, FirstAnswer, Idempotency
+from gateway.jobs.idempotency import Idempotency, IdempotentRequest, StoredResponse
 from gateway.jobs.store import CreatedJob, JobRequest, JobStore
-from gateway.monitors.purge import ForgettingMonitor
+from gateway.monitors.purge import PurgeMonitor
 from gateway.settings import Settings
 from support.database import StartApi
 from support.index_rows import add_files, count_rows, job_rows, run
@@ -254,15 +254,15 @@ async def test_a_key_that_another_gateway_has_answered_meanwhile_makes_no_job(
     """Between our look and our turn, all of another gateway's work may lie."""
     async with Database(database_settings) as database:
         store, one, other = JobStore(database, 60), Idempotency(database), Idempotency(database)
-        attempt = Attempt("default", "k1", "f")
+        attempt = IdempotentRequest("default", "k1", "f")
         request = JobRequest(paths=["/m/a"], sizes=[1])
-        async with one.alone(attempt) as first:
+        async with one.begin(attempt) as first:
             assert first is None
             await store.create(request, other.beside(attempt, describe))
             with pytest.raises(KeyInUse):
                 await store.create(request, one.beside(attempt, describe))
-        async with one.alone(attempt) as first:
-            assert isinstance(first, FirstAnswer)
+        async with one.begin(attempt) as first:
+            assert isinstance(first, StoredResponse)
     assert count_rows(database_settings) == (1, 1)
 
 
@@ -271,15 +271,15 @@ async def test_another_caller_may_have_the_same_key(database_settings: Settings)
         store, idempotency = JobStore(database, 60), Idempotency(database)
         jobs = {}
         for caller in ("farm", "mam"):
-            attempt = Attempt(caller, "k1", caller)
-            async with idempotency.alone(attempt) as first:
+            attempt = IdempotentRequest(caller, "k1", caller)
+            async with idempotency.begin(attempt) as first:
                 assert first is None
                 request = JobRequest(paths=["/m/a"], sizes=[1], submitted_by=caller)
                 job = await store.create(request, idempotency.beside(attempt, describe))
                 jobs[caller] = job.id
         for caller, job_id in jobs.items():
-            async with idempotency.alone(Attempt(caller, "k1", caller)) as first:
-                assert first == FirstAnswer(job_id, job_id.encode())
+            async with idempotency.begin(IdempotentRequest(caller, "k1", caller)) as first:
+                assert first == StoredResponse(job_id, job_id.encode())
 
 
 def describe(job: CreatedJob) -> bytes:
@@ -348,7 +348,7 @@ async def test_a_key_is_free_again_after_a_day(api: Any, database_settings: Sett
 async def test_old_keys_are_deleted_in_batches_and_young_ones_kept(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.jobs.idempotency.FORGET_BATCH", 7)
+    monkeypatch.setattr("gateway.jobs.idempotency.PURGE_BATCH", 7)
     fill = (
         "INSERT INTO teamcache_gateway.idempotency_keys"
         " SELECT 'default', %s || n, '', %s, '', now() - %s::interval"
@@ -357,9 +357,9 @@ async def test_old_keys_are_deleted_in_batches_and_young_ones_kept(
     run(database_settings, fill, "old", str(uuid.uuid4()), "25 hours")
     run(database_settings, fill, "young", str(uuid.uuid4()), "23 hours")
     readiness = Readiness()
-    readiness.reached()
+    readiness.set_ready()
     async with Database(database_settings) as database:
-        await ForgettingMonitor("", Idempotency(database), readiness).check_once()
+        await PurgeMonitor("", Idempotency(database), readiness).check_once()
     left = run(database_settings, KEPT)
     assert len(left) == 30
     assert all(row.key.startswith("young") for row in left)

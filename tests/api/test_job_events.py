@@ -16,7 +16,7 @@ import pytest
 from gateway.app import create_app
 from gateway.database.migrations import migrate
 from gateway.events.hub import Event, Hub
-from gateway.events.job_publisher import JobNews
+from gateway.events.job_publisher import JobEventPublisher
 from gateway.job import JOBS_CHANNEL, Job, JobStatus, Progress
 from gateway.metrics.latest import Metrics
 from gateway.monitors import job_events
@@ -254,14 +254,14 @@ class Recorder:
 
 def test_of_very_many_jobs_those_that_have_not_ended_are_never_forgotten() -> None:
     hub, recorder = Hub(), Recorder()
-    news = JobNews(hub, Metrics("us-east-1"))
+    news = JobEventPublisher(hub, Metrics("us-east-1"))
     some = Progress(10, 1, 0, 0, 0, 0)
     old = str(uuid.uuid4())
-    news.tell(old, JobStatus.RUNNING, some, None)
+    news.publish(old, JobStatus.RUNNING, some, None)
     for number in range(25_000):
-        news.tell(str(number), JobStatus.COMPLETED, some, None)
+        news.publish(str(number), JobStatus.COMPLETED, some, None)
     hub.subscribe(recorder, "jobs")
-    news.tell(old, JobStatus.RUNNING, Progress(10, 2, 0, 0, 0, 0), None)
+    news.publish(old, JobStatus.RUNNING, Progress(10, 2, 0, 0, 0, 0), None)
     assert recorder.told == ["job-progress"]
     assert len(news._ended) < 25_000
 
@@ -274,29 +274,29 @@ def job(done: int, status: JobStatus = JobStatus.RUNNING) -> Job:
 def test_what_somebody_was_shown_is_never_followed_by_what_is_older() -> None:
     hub, recorder = Hub(), Recorder()
     hub.subscribe(recorder, "jobs")
-    news = JobNews(hub, Metrics("us-east-1"))
-    news.tell_truth(job(1))
-    news.show(job(4))
+    news = JobEventPublisher(hub, Metrics("us-east-1"))
+    news.publish_authoritative(job(1))
+    news.note_snapshot(job(4))
     told = len(recorder.told)
-    news.tell("1", JobStatus.RUNNING, job(3).progress, None)
-    news.tell_truth(job(2))
+    news.publish("1", JobStatus.RUNNING, job(3).progress, None)
+    news.publish_authoritative(job(2))
     assert len(recorder.told) == told
-    news.tell("1", JobStatus.RUNNING, job(4).progress, None)
+    news.publish("1", JobStatus.RUNNING, job(4).progress, None)
     assert recorder.told[told:] == ["job-progress"]
-    news.show(job(3))
-    news.tell("1", JobStatus.COMPLETED, job(9).progress, None)
+    news.note_snapshot(job(3))
+    news.publish("1", JobStatus.COMPLETED, job(9).progress, None)
     assert recorder.told[-1] == "job-completed"
 
 
 def test_what_was_told_is_not_told_again_nor_anything_older() -> None:
     hub, recorder = Hub(), Recorder()
-    news = JobNews(hub, Metrics("us-east-1"))
-    news.tell_truth(job(9, JobStatus.COMPLETED))
+    news = JobEventPublisher(hub, Metrics("us-east-1"))
+    news.publish_authoritative(job(9, JobStatus.COMPLETED))
     hub.subscribe(recorder, "jobs")
     for done in (1, 9):
-        news.tell("1", JobStatus.RUNNING, job(done).progress, None)
-    news.tell("1", JobStatus.COMPLETED, job(9).progress, None)
-    news.tell_truth(job(9, JobStatus.COMPLETED))
+        news.publish("1", JobStatus.RUNNING, job(done).progress, None)
+    news.publish("1", JobStatus.COMPLETED, job(9).progress, None)
+    news.publish_authoritative(job(9, JobStatus.COMPLETED))
     assert recorder.told == []
 
 
@@ -305,5 +305,7 @@ def test_a_job_of_which_only_its_change_is_known_was_not_created_just_now() -> N
     metrics = Metrics("us-east-1")
     hub.subscribe(recorder, "jobs")
     progress = Progress(10, 9, 0, 0, 0, 0)
-    JobNews(hub, metrics).tell("1", JobStatus.RUNNING, progress, None, JobStatus.RUNNING)
+    JobEventPublisher(hub, metrics).publish(
+        "1", JobStatus.RUNNING, progress, None, JobStatus.RUNNING
+    )
     assert (recorder.told, metrics.warmed.files) == (["job-progress"], 0)

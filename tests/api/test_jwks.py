@@ -13,7 +13,7 @@ import pytest
 
 from bench.free_ports import free_port
 from gateway import app_keys
-from gateway.auth.jwks import REST_SECONDS, InvalidKeySet, SigningKeys
+from gateway.auth.jwks import REST_SECONDS, InvalidKeySet, JWKSet
 from gateway.auth.tokens import TokenRules, Tokens
 from gateway.errors import InvalidToken, SettingsError, Unavailable
 from gateway.monitors import jwks as monitors
@@ -40,7 +40,7 @@ class Verifier:
 
     def __init__(self, issuer: RunningIssuer) -> None:
         self.clock = Clock()
-        self.keys = SigningKeys(ALGORITHMS, self.clock)
+        self.keys = JWKSet(ALGORITHMS, self.clock)
         told = issuer.settings
         self.monitor = KeySetUrlMonitor(self.keys, told["jwt_jwks_url"])
         rules = TokenRules(told["jwt_issuer"], told["jwt_audience"], ALGORITHMS)
@@ -152,7 +152,7 @@ async def test_an_issuer_that_is_away_or_silent_is_told_in_one_sentence(
     monkeypatch.setattr(monitors, "FETCH_SECONDS", 0.05)
     silent = await asyncio.start_server(lambda *_: asyncio.sleep(PATIENCE), "127.0.0.1", 0)
     for port in (free_port(), silent.sockets[0].getsockname()[1]):
-        monitor = KeySetUrlMonitor(SigningKeys(ALGORITHMS), f"http://127.0.0.1:{port}/jwks")
+        monitor = KeySetUrlMonitor(JWKSet(ALGORITHMS), f"http://127.0.0.1:{port}/jwks")
         with pytest.raises(Unavailable, match=r"cannot be asked for keys: \w") as told:
             await monitor.check_once()
         assert "\n" not in told.value.message
@@ -208,18 +208,18 @@ async def test_keys_in_a_file_are_taken_over_while_they_are_valid(
 async def become(client: Any, token: str, status: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while (await client.get(JOBS, headers=bearer(token))).status != status:
-            client.app[app_keys.SIGNING_KEYS].wanted.set()
+            client.app[app_keys.JWKS].wanted.set()
             await asyncio.sleep(0.01)
 
 
 async def test_a_file_that_is_away_is_told(tmp_path: Path) -> None:
-    monitor = KeySetFileMonitor(SigningKeys(ALGORITHMS), str(tmp_path / "none.json"))
+    monitor = KeySetFileMonitor(JWKSet(ALGORITHMS), str(tmp_path / "none.json"))
     with pytest.raises(Unavailable, match=r"cannot be read from .*none\.json"):
         await monitor.check_once()
 
 
 def test_an_unnamed_key_is_that_of_tokens_that_name_none(issuer: RunningIssuer) -> None:
-    only = SigningKeys(ALGORITHMS)
+    only = JWKSet(ALGORITHMS)
     [rsa] = [key for key in issuer.key_set["keys"] if key["kid"] == "rsa"]
     assert only.load(json.dumps({"keys": [rsa]}).encode()) == 1
     assert only.find("", "RS256") is not None
@@ -232,7 +232,7 @@ def test_an_unnamed_key_is_that_of_tokens_that_name_none(issuer: RunningIssuer) 
 
 def test_of_two_keys_neither_is_that_of_tokens_that_name_none(issuer: RunningIssuer) -> None:
     issuer.show("ed", "next", "rsa")
-    two = SigningKeys(ALGORITHMS)
+    two = JWKSet(ALGORITHMS)
     assert two.load(json.dumps(issuer.key_set).encode()) == 3
     assert two.find("", "EdDSA") is None
     assert two.find("", "RS256") is not None
@@ -264,7 +264,7 @@ def test_only_keys_for_signatures_that_are_accepted_are_taken(
 ) -> None:
     [rsa] = [key for key in issuer.key_set["keys"] if key["kid"] == "rsa"]
     text = json.dumps({"keys": [rsa | change]}).encode()
-    taken = SigningKeys(ALGORITHMS)
+    taken = JWKSet(ALGORITHMS)
     if usable:
         assert taken.load(text) == 1
         return
@@ -285,7 +285,7 @@ def test_only_keys_for_signatures_that_are_accepted_are_taken(
 def test_keys_that_come_in_clear_are_warned_of(
     caplog: pytest.LogCaptureFixture, url: str, warned: bool
 ) -> None:
-    made = monitors.signing_keys_monitor(SigningKeys(()), "https://issuer.example", url, "")
+    made = monitors.signing_keys_monitor(JWKSet(()), "https://issuer.example", url, "")
     assert isinstance(made, SigningKeysMonitor)
     assert ("can forge tokens" in caplog.text) is warned
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.auth.jwks import REST_SECONDS, InvalidKeySet, SigningKeys
+from gateway.auth.jwks import REST_SECONDS, InvalidKeySet, JWKSet
 from gateway.auth.oidc_discovery import InvalidMetadata, key_set_url, metadata_url
 from gateway.errors import GatewayError, Unavailable
 from gateway.monitors import jwks as monitors
@@ -30,11 +30,11 @@ def issuer() -> Iterator[RunningIssuer]:
 
 
 @pytest.fixture
-def known() -> SigningKeys:
-    return SigningKeys(("RS256", "EdDSA"))
+def known() -> JWKSet:
+    return JWKSet(("RS256", "EdDSA"))
 
 
-def watch(keys: SigningKeys, issuer: RunningIssuer) -> DiscoveredKeySetMonitor:
+def watch(keys: JWKSet, issuer: RunningIssuer) -> DiscoveredKeySetMonitor:
     made = monitors.signing_keys_monitor(keys, issuer.url, "", "")
     assert isinstance(made, DiscoveredKeySetMonitor)
     return made
@@ -53,9 +53,7 @@ async def test_with_the_issuer_alone_its_tokens_are_taken(
     assert (await client.get(JOBS, headers=bearer(issuer.token()))).status == 401
 
 
-async def test_keys_that_have_moved_are_found_again(
-    issuer: RunningIssuer, known: SigningKeys
-) -> None:
+async def test_keys_that_have_moved_are_found_again(issuer: RunningIssuer, known: JWKSet) -> None:
     monitor = watch(known, issuer)
     await monitor.check_once()
     issuer.show("next")
@@ -98,7 +96,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("status", "text"), WRONG.values(), ids=WRONG)
 async def test_whatever_it_says_of_itself_the_last_keys_stay(
-    issuer: RunningIssuer, known: SigningKeys, status: int, text: str
+    issuer: RunningIssuer, known: JWKSet, status: int, text: str
 ) -> None:
     monitor = watch(known, issuer)
     await monitor.check_once()
@@ -117,7 +115,7 @@ async def test_whatever_it_says_of_itself_the_last_keys_stay(
 
 
 async def test_an_issuer_that_is_silent_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, known: SigningKeys
+    monkeypatch: pytest.MonkeyPatch, known: JWKSet
 ) -> None:
     monkeypatch.setattr(monitors, "FETCH_SECONDS", 0.05)
     silent = await asyncio.start_server(lambda *_: asyncio.sleep(PATIENCE), "127.0.0.1", 0)

@@ -219,7 +219,7 @@ def test_no_other_message_is_understood() -> None:
 
 
 def test_the_figures_of_the_cache_are_those_that_the_backend_is_asked_for() -> None:
-    assert set(document()["components"]["schemas"]["VarnishFigures"]["properties"]) == set(
+    assert set(document()["components"]["schemas"]["VarnishMetrics"]["properties"]) == set(
         VARNISH_FIGURES
     )
 
@@ -234,5 +234,5 @@ def test_a_field_that_is_not_described_is_noticed() -> None:
 
 def test_shapes_are_closed_for_the_tests_only() -> None:
     schemas = document()["components"]["schemas"]
-    assert "additionalProperties" not in schemas["JobInFull"]
-    assert closed_components()["schemas"]["JobInFull"]["additionalProperties"] is False
+    assert "additionalProperties" not in schemas["JobDetail"]
+    assert closed_components()["schemas"]["JobDetail"]["additionalProperties"] is False

@@ -75,7 +75,7 @@ async def test_a_request_can_be_tried(page: Any, address: str) -> None:
 
 
 async def test_a_shape_can_be_unfolded(page: Any) -> None:
-    title = page.locator(".json-schema-2020-12__title", has_text="JobInFull")
+    title = page.locator(".json-schema-2020-12__title", has_text="JobDetail")
     shape = page.locator(".models article").filter(has=title)
     await shape.get_by_role("button", name="Expand all").click()
     await shape.get_by_text("Of a running job, while samples come in.").wait_for()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.path_cases import EAST, LISTED, MOUNT, SINGLE, WEST
 
 from gateway.paths import Filespaces
 from gateway.settings import Settings
 from gateway.settings.filespace_settings import FilespaceSettings
 from support.database import StartApi
 from support.index_rows import add_item, make_job
+from support.path_cases import EAST, LISTED, MOUNT, SINGLE, WEST
 from support.stream_kit import listening
 
 

@@ -18,7 +18,7 @@ from gateway.auth.callers import Scope
 from gateway.auth.nonce_store import NonceStore
 from gateway.database import Database
 from gateway.database.readiness import Readiness
-from gateway.monitors.purge import ForgettingMonitor
+from gateway.monitors.purge import PurgeMonitor
 from gateway.settings import Settings
 from support.database import StartApi
 from support.index_rows import add_files, run
@@ -287,17 +287,17 @@ async def test_a_read_costs_no_row_and_each_change_costs_one(
 async def test_old_nonces_are_let_go_of_and_young_ones_are_not(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.auth.nonce_store.FORGET_BATCH", 7)
+    monkeypatch.setattr("gateway.auth.nonce_store.PURGE_BATCH", 7)
     run(
         database_settings,
         "INSERT INTO teamcache_gateway.signature_nonces (key_name, nonce, seen_at)"
         " SELECT 'farm', n::text, now() - n * interval '10 minutes' FROM generate_series(0, 40) n",
     )
     readiness = Readiness()
-    readiness.reached()
+    readiness.set_ready()
     async with Database(database_settings) as database:
         store = NonceStore(database)
-        await ForgettingMonitor("signature-nonces", store, readiness).check_once()
+        await PurgeMonitor("signature-nonces", store, readiness).check_once()
         assert not await store.spend("farm", "17")
     assert len(spent_nonces(database_settings)) == 18
 

@@ -12,10 +12,10 @@ from gateway import app_keys
 from gateway.errors import DatabaseUnavailable
 from gateway.monitors import job_lookups
 from gateway.monitors.job_events import FILES_CHANNEL
-from gateway.monitors.job_lookups import LateLookUps
+from gateway.monitors.job_lookups import DebouncedLookups
 from gateway.settings import Settings
 from support.index_rows import change_job, make_job, run
-from support.job_event_faults import KILL, deafness, notify  # noqa: F401
+from support.job_event_faults import KILL, notify
 from support.stream_kit import Listener, listening
 
 ITEMS = """
@@ -85,7 +85,7 @@ async def test_many_changes_of_a_job_are_looked_up_seldom_and_the_newest_is_told
         done.set()
         return True
 
-    done, late = asyncio.Event(), LateLookUps(tell)
+    done, late = asyncio.Event(), DebouncedLookups(tell)
     running = asyncio.create_task(late.run())
     await asyncio.sleep(0)
     for number in range(100):
@@ -116,7 +116,7 @@ async def test_a_change_that_could_not_be_told_is_tried_again_unless_there_is_a_
             raise outcome
         return bool(outcome)
 
-    late = LateLookUps(tell)
+    late = DebouncedLookups(tell)
     running = asyncio.create_task(late.run())
     await asyncio.sleep(0)
     late.want("a", 1)
@@ -154,7 +154,7 @@ async def test_files_that_cannot_be_read_are_counted_and_listening_goes_on(
 async def test_files_that_ended_while_nobody_listened_are_counted(
     api: Any,
     database_settings: Settings,
-    deafness: asyncio.Event,  # noqa: F811
+    deafness: asyncio.Event,
 ) -> None:
     job_id = make_job(database_settings, status="running", total_files=9)
     async with listening(api) as files, listening(api) as other:
@@ -185,16 +185,16 @@ async def test_where_nothing_happens_listening_is_alive_all_the_same(
     start_api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = await start_api()
-    await api.server.app[app_keys.JOB_NEWS].has_begun.wait()
-    pulse = api.server.app[app_keys.PROMETHEUS].pulses["job-events"]
+    await api.server.app[app_keys.JOB_EVENTS].has_begun.wait()
+    heartbeat = api.server.app[app_keys.PROMETHEUS].heartbeats["job-events"]
     beats = asyncio.Queue[None]()
-    monkeypatch.setattr(pulse, "beat", lambda: beats.put_nowait(None))
-    pulses = api.server.app[app_keys.PROMETHEUS].pulses
+    monkeypatch.setattr(heartbeat, "ok", lambda: beats.put_nowait(None))
+    heartbeats = api.server.app[app_keys.PROMETHEUS].heartbeats
     # After a probe nothing would tell the connection that listens from the others.
     monkeypatch.setattr("gateway.database.database.LISTEN_PROBE_SECONDS", 0.01)
     run(api.server.app[app_keys.SETTINGS], KILL)
     async with asyncio.timeout(30):
         for _ in range(5):
             await beats.get()
-    assert pulses["schema"].age is None
-    assert pulses["schema"].is_healthy
+    assert heartbeats["schema"].age is None
+    assert heartbeats["schema"].is_healthy

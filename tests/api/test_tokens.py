@@ -43,7 +43,7 @@ def start(start_shared_api: StartApi, issuer: RunningIssuer) -> StartWithTokens:
     async def start_it(**changes: Any) -> TestClient[Any, Any]:
         client = await start_shared_api(**(issuer.settings | changes))
         client.session.headers.pop("X-API-Key", None)
-        await client.app[app_keys.SIGNING_KEYS].refresh()
+        await client.app[app_keys.JWKS].refresh()
         return client
 
     return start_it

@@ -324,7 +324,7 @@ async def test_a_statement_that_postgresql_refuses_is_logged_and_not_told(
     api: Any, database_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_id = make_job(database_settings)
-    await api.server.app[app_keys.JOB_NEWS].has_begun.wait()
+    await api.server.app[app_keys.JOB_EVENTS].has_begun.wait()
     async with listening(api) as listener:
         run(database_settings, "ALTER TABLE cache_jobs RENAME TO elsewhere")
         await listener.socket.send_json({"type": "subscribe", "channel": "job", "jobId": job_id})

@@ -123,7 +123,7 @@ async def test_clients_that_vanish_at_any_moment_leave_nothing_behind(
             await asyncio.sleep(0)
         while len(asyncio.all_tasks()) > before:
             await asyncio.sleep(0)
-    assert app[app_keys.OUTBOXES].count == 0
+    assert app[app_keys.SEND_BUFFERS].count == 0
     assert faults(caplog) == []
 
 
@@ -145,7 +145,7 @@ async def test_while_the_database_is_away_a_subscription_is_refused_with_a_wait(
     api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = api.server.app[app_keys.DATABASE]
-    await api.server.app[app_keys.JOB_NEWS].has_begun.wait()
+    await api.server.app[app_keys.JOB_EVENTS].has_begun.wait()
     pool, database._pool = database._pool, None
     async with listening(api) as listener:
         await listener.ask(type="subscribe", channel="jobs")
@@ -159,8 +159,8 @@ async def test_while_the_database_is_away_a_subscription_is_refused_with_a_wait(
 async def test_before_jobs_are_known_a_subscription_is_refused_with_a_wait(
     api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket_session, "NEWS_SECONDS", 0.01)
-    begun = api.server.app[app_keys.JOB_NEWS].has_begun
+    monkeypatch.setattr(websocket_session, "EVENT_SECONDS", 0.01)
+    begun = api.server.app[app_keys.JOB_EVENTS].has_begun
     await begun.wait()
     begun.clear()
     async with listening(api) as listener:
@@ -303,8 +303,10 @@ async def test_a_shutdown_says_goodbye_to_all_within_a_bounded_time(
         tasks = [loop.create_task(wait_for_goodbye(client)) for client in clients]
         deaf = [await connect_raw(server.host, server.port) for _ in range(5)]
         hub = server.app[app_keys.HUB]
-        outboxes = server.app[app_keys.OUTBOXES]
-        while outboxes.count < 205 or not any(outbox.is_full for outbox in outboxes._open):
+        send_buffers = server.app[app_keys.SEND_BUFFERS]
+        while send_buffers.count < 205 or not any(
+            send_buffer.is_full for send_buffer in send_buffers._open
+        ):
             hub.publish(Event({"type": "x", "text": "x" * 50_000}))
             await asyncio.sleep(0)
         started = loop.time()
@@ -321,13 +323,13 @@ async def test_a_shutdown_says_goodbye_to_all_within_a_bounded_time(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's buffer is bounded on Linux")
 async def test_the_kernel_holds_little_for_a_client_that_never_reads(api: Any) -> None:
-    outboxes, hub = api.server.app[app_keys.OUTBOXES], api.server.app[app_keys.HUB]
+    send_buffers, hub = api.server.app[app_keys.SEND_BUFFERS], api.server.app[app_keys.HUB]
     with closing(await connect_raw(api.server.host, api.server.port)):
-        while not outboxes.count:
+        while not send_buffers.count:
             await asyncio.sleep(0)
-        (outbox,) = outboxes._open
+        (send_buffer,) = send_buffers._open
         written = 0
-        while not outbox.is_full:
+        while not send_buffer.is_full:
             hub.publish(Event({"type": "x", "text": "x" * 10_000}))
             written += 10_000
             await asyncio.sleep(0)
@@ -349,21 +351,21 @@ async def test_over_tls_a_client_that_never_reads_is_bounded_and_cut_off(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(chain, key)
     server = await aiohttp_server(create_app(database_settings), ssl=context)
-    outboxes, hub = server.app[app_keys.OUTBOXES], server.app[app_keys.HUB]
+    send_buffers, hub = server.app[app_keys.SEND_BUFFERS], server.app[app_keys.HUB]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session:
         socket = await session.ws_connect(server.make_url("/ws"))
         assert (await socket.receive()).json()["type"] == "metrics"
-        (outbox,) = outboxes._open
+        (send_buffer,) = send_buffers._open
         socket._response.connection.transport.pause_reading()
-        while not outbox.is_behind:
+        while not send_buffer.is_behind:
             hub.publish(Event({"type": "x", "text": "x" * 5000}))
             await asyncio.sleep(0)
         for number in range(3000):
             hub.publish(Event({"type": f"x{number % 10}", "text": "x" * 5000}))
-        assert outbox._transport.get_write_buffer_size() < 200_000
+        assert send_buffer._transport.get_write_buffer_size() < 200_000
         hours = itertools.count(1)
-        outbox._clock = lambda: next(hours) * 3600.0
+        send_buffer._clock = lambda: next(hours) * 3600.0
         async with asyncio.timeout(PATIENCE):
-            while outboxes.count:
+            while send_buffers.count:
                 await asyncio.sleep(0)
         socket._response.connection.transport.abort()

@@ -51,7 +51,7 @@ async def test_the_application_looks_by_itself(start_api: StartApi) -> None:
 
 async def test_while_the_database_is_away_the_last_limit_stays_and_none_is_invented() -> None:
     readiness, metrics = Readiness(), Metrics("")
-    readiness.reached()
+    readiness.set_ready()
     away = Database(change(Settings(), NO_DATABASE))
     async with away:
         monitor = WorkerLimitMonitor(ThrottleStore(away), 7, metrics, readiness)

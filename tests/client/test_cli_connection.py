@@ -13,7 +13,7 @@ import pytest
 from gateway.cli.client_settings import Choice, load_client_settings
 from gateway.settings import DEMO_KEY
 from support.cli_kit import PROGRAM, Answering, User, write_client_file
-from support.client_server import KEY, Server, server, start_server  # noqa: F401
+from support.client_server import KEY, Server
 
 KEPT = 'url = "http://kept:1"\napi_key = "kept"\n'
 
@@ -99,7 +99,7 @@ def test_a_key_file_that_is_wrong_is_named(home: Path) -> None:
 
 
 async def test_the_users_file_leads_to_the_gateway(
-    server: Server,  # noqa: F811
+    server: Server,
     tmp_path: Path,
 ) -> None:
     write_client_file(tmp_path, f'url = "{server.url}/"\napi_key = "{KEY}"\n')
@@ -159,7 +159,7 @@ GARBAGE = {
 async def test_whatever_answers_one_sentence_says_what_is_wrong(
     aiohttp_server: Any, tmp_path: Path, status: int, body: Any, code: int, says: str
 ) -> None:
-    server = Answering(aiohttp_server)  # noqa: F811
+    server = Answering(aiohttp_server)
     server.answers["GET /api/v1/cache/jobs"] = (status, body)
     done = await User(await server.start(), tmp_path).run("jobs", "--json")
     assert (done.code, done.output) == (code, "")
@@ -168,7 +168,7 @@ async def test_whatever_answers_one_sentence_says_what_is_wrong(
 
 
 async def test_a_url_too_far_in_is_told_where_it_should_end(
-    server: Server,  # noqa: F811
+    server: Server,
     tmp_path: Path,
 ) -> None:
     url = f"{server.url}/api/v1"
@@ -181,7 +181,7 @@ async def test_a_url_too_far_in_is_told_where_it_should_end(
 
 
 async def test_output_that_cannot_be_written_is_told_in_a_sentence(
-    server: Server,  # noqa: F811
+    server: Server,
     tmp_path: Path,
 ) -> None:
     for arguments in (("jobs", "--json"), ("--help",)):
@@ -196,7 +196,7 @@ async def test_output_that_cannot_be_written_is_told_in_a_sentence(
 
 
 async def test_being_told_to_wait_is_told(aiohttp_server: Any, tmp_path: Path) -> None:
-    server = Answering(aiohttp_server)  # noqa: F811
+    server = Answering(aiohttp_server)
     answers = iter([(429, {"error": "Too many"}), (200, {"jobs": [], "total": 0})])
     server.answers["GET /api/v1/cache/jobs"] = (0, lambda _body: next(answers))
     done = await User(await server.start(), tmp_path).run("jobs")

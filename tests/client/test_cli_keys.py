@@ -12,7 +12,7 @@ import pytest
 
 from gateway.auth.api_keys import digest_of
 from gateway.auth.key_secret import is_secret
-from gateway.cli.key_options import End
+from gateway.cli.key_options import ExpiryTime
 from gateway.settings import Settings
 from support.cli_kit import PROGRAM, ended
 from support.index_rows import run
@@ -190,7 +190,7 @@ async def test_a_wrong_option_makes_no_key(operator: Operator, options: list[str
 
 @pytest.mark.parametrize("text", ["30m", "12h", "90d", "2w", "2090-01-31", "2090-01-31T12:00Z"])
 def test_the_end_of_a_key_is_a_span_or_a_moment(text: str) -> None:
-    assert End().convert(text, None, None) > datetime.now(UTC)
+    assert ExpiryTime().convert(text, None, None) > datetime.now(UTC)
 
 
 async def test_two_who_make_the_same_key_at_once_make_one(operator: Operator) -> None:

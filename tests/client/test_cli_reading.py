@@ -10,7 +10,7 @@ import pytest
 
 from gateway.settings import Settings
 from support.cli_kit import Answering, User
-from support.client_server import Server, server, start_server  # noqa: F401
+from support.client_server import Server
 from support.index_rows import UNKNOWN_ID, make_job, run
 from support.terminals import on_terminal
 
@@ -20,7 +20,7 @@ LIST = "GET /api/v1/cache/jobs"
 
 
 @pytest.fixture
-def user(server: Server, tmp_path: Path) -> User:  # noqa: F811
+def user(server: Server, tmp_path: Path) -> User:
     return User(server.url, tmp_path)
 
 

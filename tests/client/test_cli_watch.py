@@ -13,7 +13,7 @@ from gateway.cli.job_view import Lines, Rate, fitting, pace
 from gateway.client import JobChange, JobView
 from gateway.settings import Settings
 from support.cli_kit import PROGRAM, User, ended, line_with
-from support.client_server import Server, server, start_server  # noqa: F401
+from support.client_server import Server
 from support.index_rows import UNKNOWN_ID, add_item, change_job, make_job, run
 from support.terminals import on_terminal
 
@@ -22,7 +22,7 @@ DONE = {"completed_files": 1, "completed_size_bytes": 3 * MIB, "total_size_bytes
 
 
 @pytest.fixture
-def user(server: Server, tmp_path: Path) -> User:  # noqa: F811
+def user(server: Server, tmp_path: Path) -> User:
     return User(server.url, tmp_path)
 
 
@@ -156,7 +156,7 @@ async def test_ctrl_c_on_a_terminal_says_the_same(
 
 async def test_a_gateway_that_goes_away_for_good_is_told(
     user: User,
-    server: Server,  # noqa: F811
+    server: Server,
     database_settings: Settings,
 ) -> None:
     process = await user.start("watch", make_job(database_settings), "--patience", "0.1")
@@ -171,7 +171,7 @@ async def test_a_gateway_that_goes_away_for_good_is_told(
 
 async def test_a_gateway_that_comes_back_is_watched_again(
     user: User,
-    server: Server,  # noqa: F811
+    server: Server,
     database_settings: Settings,
 ) -> None:
     job_id = make_job(database_settings)

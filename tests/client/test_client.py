@@ -33,7 +33,7 @@ async def client(server: Server) -> AsyncIterator[GatewayClient]:
 
 @pytest.fixture(autouse=True)
 def _quick_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LONGEST_BACKOFF", 0.05)
+    monkeypatch.setattr(client_module, "MAX_BACKOFF", 0.05)
 
 
 async def test_a_job_is_submitted_read_listed_and_cancelled(

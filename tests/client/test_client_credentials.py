@@ -15,7 +15,7 @@ from gateway.cli.client_settings import load_client_settings
 from gateway.cli.credentials import ShownToken
 from gateway.client import GatewayClient, GatewayClientError
 from support.cli_kit import User, write_client_file
-from support.client_server import KEY, Server, StartServer, start_server  # noqa: F401
+from support.client_server import Server, StartServer
 from support.index_rows import UNKNOWN_ID
 from support.issuer_kit import RunningIssuer, running_issuer
 
@@ -29,10 +29,10 @@ def issuer() -> Iterator[RunningIssuer]:
 
 
 @pytest.fixture
-async def server(start_server: StartServer, issuer: RunningIssuer) -> Server:  # noqa: F811
+async def server(start_server: StartServer, issuer: RunningIssuer) -> Server:
     started: Server = await start_server(**issuer.settings)
     async with asyncio.timeout(PATIENCE):
-        while not started.app[app_keys.SIGNING_KEYS].are_known:
+        while not started.app[app_keys.JWKS].are_known:
             await asyncio.sleep(0.01)
     return started
 
@@ -114,8 +114,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def chosen(key_file: Path | None, token_file: Path | None, **environ: str) -> str | None:
     found = load_client_settings(None, key_file, environ, token_file=token_file)
-    assert (found.key is None) is (found.proof is not None)
-    return found.proof.read() if isinstance(found.proof, ShownToken) else None
+    assert (found.key is None) is (found.credentials is not None)
+    return found.credentials.read() if isinstance(found.credentials, ShownToken) else None
 
 
 def test_of_a_key_and_a_token_the_nearer_one_is_shown(home: Path) -> None:
@@ -152,8 +152,8 @@ def test_a_file_that_somebody_keeps_fresh_is_read_anew(home: Path) -> None:
     (home / "it").write_text("first")
     found = load_client_settings(None, None, {}, token_file=home / "it")
     (home / "it").write_text("second")
-    assert isinstance(found.proof, ShownToken)
-    assert found.proof.read() == "second"
+    assert isinstance(found.credentials, ShownToken)
+    assert found.credentials.read() == "second"
 
 
 async def test_the_commands_show_a_token(

@@ -16,7 +16,7 @@ from gateway.client import GatewayClient, GatewayClientError, GatewayUnreachable
 from gateway.client import client as client_module
 from gateway.client.parsing import read_wait
 from gateway.settings import Settings
-from support.client_server import KEY, Server, StartServer, Watching, start_server  # noqa: F401
+from support.client_server import KEY, Server, StartServer, Watching
 from support.index_rows import UNKNOWN_ID, make_job, run
 from support.stream_kit import PATIENCE
 
@@ -201,7 +201,7 @@ async def test_a_stream_that_is_none_of_ours_ends_the_watch(
 
 
 async def test_a_job_that_is_deleted_ends_its_watch(
-    start_server: StartServer,  # noqa: F811
+    start_server: StartServer,
     database_settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -218,7 +218,7 @@ async def test_a_job_that_is_deleted_ends_its_watch(
 
 
 async def test_being_asked_for_too_often_ends_no_watch(
-    start_server: StartServer,  # noqa: F811
+    start_server: StartServer,
     database_settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

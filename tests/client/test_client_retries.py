@@ -13,7 +13,7 @@ from aiohttp import web
 from gateway.client import GatewayClient, GatewayClientError, GatewayUnreachable
 from gateway.settings import Settings
 from support.cli_kit import User
-from support.client_server import KEY, Server, quiet_port, server, start_server  # noqa: F401
+from support.client_server import KEY, Server, quiet_port
 from support.index_rows import add_files, count_rows
 
 CREATED = {
@@ -54,7 +54,7 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 async def test_a_submit_whose_answer_is_lost_makes_one_job(
-    server: Server,  # noqa: F811
+    server: Server,
     database_settings: Settings,
 ) -> None:
     add_files(database_settings, ["a/1.mov", "a/2.mov"])
@@ -67,7 +67,7 @@ async def test_a_submit_whose_answer_is_lost_makes_one_job(
 
 
 async def test_the_command_makes_one_job_too(
-    server: Server,  # noqa: F811
+    server: Server,
     database_settings: Settings,
     tmp_path: Any,
 ) -> None:
@@ -171,11 +171,11 @@ async def test_where_nobody_listens_nothing_is_waited_for() -> None:
 
 
 async def test_a_gateway_that_restarts_under_a_submit_is_waited_for(
-    start_server: Any,  # noqa: F811
+    start_server: Any,
     database_settings: Settings,
 ) -> None:
     add_files(database_settings, ["a/1.mov"])
-    server: Server = await start_server()  # noqa: F811
+    server: Server = await start_server()
     port = server.settings.api_gateway_port
     async with cutting_relay(port, 1) as url, GatewayClient(url, KEY) as client:
         submitting = asyncio.create_task(client.submit(directories=["a"], patience=PATIENCE))

@@ -29,7 +29,7 @@ from support.cli_kit import User
 from support.database import StartApi
 from support.index_rows import add_files, run
 from support.key_kit import change_key
-from support.key_operator import Operator, operator  # noqa: F401 - a fixture
+from support.key_operator import Operator
 from support.signing_kit import NAME, Signer, knowing, make_signer
 
 PATIENCE = 30.0
@@ -202,15 +202,15 @@ def test_the_nearer_place_decides_which_kind_of_key_it_is(
     secret.write_text("a secret")
     told = {"TEAMCACHE_SIGNING_KEY": str(signing), "TEAMCACHE_KEY_ID": NAME, "API_GATEWAY_KEY": "s"}
     found = load_client_settings(None, None, told)
-    assert found.key is None and isinstance(found.proof, Signing)
-    assert found.proof.key.key_id == NAME
+    assert found.key is None and isinstance(found.credentials, Signing)
+    assert found.credentials.key.key_id == NAME
     found = load_client_settings(None, secret, told)
-    assert found.proof is None and found.key and found.key.value == "a secret"
+    assert found.credentials is None and found.key and found.key.value == "a secret"
     found = load_client_settings(
         None, None, {"TEAMCACHE_API_KEY": "s"}, None, None, signing, "other"
     )
-    assert found.key is None and isinstance(found.proof, Signing)
-    assert found.proof.key.key_id == "other"
+    assert found.key is None and isinstance(found.credentials, Signing)
+    assert found.credentials.key.key_id == "other"
 
 
 # Keys are made, listed and taken back by an operator
@@ -224,7 +224,7 @@ def write_public(signer: Signer, path: Path) -> str:
 
 async def test_an_operator_makes_a_key_that_signs_and_sees_its_fingerprint(
     start_api: StartApi,
-    operator: Operator,  # noqa: F811
+    operator: Operator,
     tmp_path: Path,
 ) -> None:
     mam = Signer("mam")
@@ -261,7 +261,7 @@ async def test_an_operator_makes_a_key_that_signs_and_sees_its_fingerprint(
     ],
 )
 async def test_a_key_that_cannot_sign_is_not_made(
-    operator: Operator,  # noqa: F811
+    operator: Operator,
     tmp_path: Path,
     name: str,
     text: bytes | None,
@@ -276,7 +276,7 @@ async def test_a_key_that_cannot_sign_is_not_made(
 
 
 async def test_a_public_key_that_is_not_there_is_named(
-    operator: Operator,  # noqa: F811
+    operator: Operator,
 ) -> None:
     done = await operator.keys("create", "mam", "--public-key", "missing.pub")
     assert done.code == 2 and "missing.pub" in done.errors

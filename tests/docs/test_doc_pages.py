@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.path_cases import LISTED
 
 from docs.generate import DOCS, FILE, MARKED, PARTS, regenerated
 from docs.metrics_pages import series
@@ -22,6 +21,7 @@ from gateway.paths.client_roots import CLIENT_ROOTS
 from gateway.settings import Settings
 from gateway.settings.filespaces import make_filespaces
 from support.page_kit import PAGES, anchors_of, blocks_of, links_of, relative_name
+from support.path_cases import LISTED
 
 LINKING = [
     *PAGES,

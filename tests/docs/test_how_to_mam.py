@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bench.free_ports import free_port
-from support.how_to_kit import Example, ask, sample  # noqa: F401 - a fixture
+from support.how_to_kit import Example, ask
 from support.sample_gateway import Sample
 
 PATIENCE = 60.0
@@ -26,22 +26,22 @@ class Mam:
 
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] = []
-        self._news = asyncio.Condition()
+        self._publisher = asyncio.Condition()
 
     async def patch(self, request: web.Request) -> web.Response:
         told = await request.json()
         assert told["asset"] == request.match_info["asset"]
-        async with self._news:
+        async with self._publisher:
             self.told.append(told)
-            self._news.notify_all()
+            self._publisher.notify_all()
         return web.Response()
 
     async def hears(self, asset: str, state: str) -> dict[str, Any]:
         def found() -> list[dict[str, Any]]:
             return [it for it in self.told if (it["asset"], it["state"]) == (asset, state)]
 
-        async with asyncio.timeout(PATIENCE), self._news:
-            await self._news.wait_for(found)
+        async with asyncio.timeout(PATIENCE), self._publisher:
+            await self._publisher.wait_for(found)
         return found()[0]
 
 
@@ -83,7 +83,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def example(tmp_path: Path, sample: Sample) -> Example:  # noqa: F811
+def example(tmp_path: Path, sample: Sample) -> Example:
     return Example("mam_bridge.py", tmp_path, sample)
 
 
@@ -105,7 +105,7 @@ async def test_the_mam_is_told_of_an_asset_until_it_is_cached(
 
 async def test_what_happened_while_the_bridge_was_away_is_made_up_for(
     example: Example,
-    sample: Sample,  # noqa: F811
+    sample: Sample,
     mam: tuple[Mam, str],
 ) -> None:
     told, url = mam
@@ -128,7 +128,7 @@ def note(example: Example, asset: str, job: str) -> None:
 
 async def test_a_job_that_is_gone_keeps_no_other_asset_waiting(
     example: Example,
-    sample: Sample,  # noqa: F811
+    sample: Sample,
     mam: tuple[Mam, str],
 ) -> None:
     told, url = mam

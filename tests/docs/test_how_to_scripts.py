@@ -12,7 +12,7 @@ import pytest
 from bench.free_ports import free_port
 from docs.metrics_pages import series
 from support.cloudwatch_server import running_cloudwatch
-from support.how_to_kit import HOW_TO, Example, ask, sample, submitted_jobs  # noqa: F401 - a fixture
+from support.how_to_kit import HOW_TO, Example, ask, submitted_jobs
 from support.sample_gateway import Sample
 
 FRAMES = "01_VFX/SEQ_010/SH_0040/comp/v003/SEQ_010_SH_0040.%04d.exr"
@@ -43,7 +43,7 @@ def nowhere() -> str:
 
 
 @pytest.fixture
-def hook(tmp_path: Path, sample: Sample) -> Example:  # noqa: F811
+def hook(tmp_path: Path, sample: Sample) -> Example:
     return Example("publish_hook.sh", tmp_path, sample)
 
 
@@ -85,14 +85,14 @@ def test_the_hook_without_its_list_is_a_mistake(hook: Example) -> None:
 
 
 @pytest.fixture
-def prejob(tmp_path: Path, sample: Sample) -> Example:  # noqa: F811
+def prejob(tmp_path: Path, sample: Sample) -> Example:
     (tmp_path / "shot.nk").write_text(SCRIPT, encoding="utf-8")
     return Example("render_prejob.py", tmp_path, sample)
 
 
 def test_the_task_repeated_submits_nothing_more_unless_the_job_was_cancelled(
     prejob: Example,
-    sample: Sample,  # noqa: F811
+    sample: Sample,
 ) -> None:
     before = len(submitted_jobs(sample))
     for _ in range(2):
@@ -110,7 +110,7 @@ def test_the_task_repeated_submits_nothing_more_unless_the_job_was_cancelled(
 
 def test_a_script_that_reads_other_files_gets_another_job(
     prejob: Example,
-    sample: Sample,  # noqa: F811
+    sample: Sample,
 ) -> None:
     prejob.run("shot.nk")
     before = len(submitted_jobs(sample))
@@ -165,13 +165,13 @@ def test_the_files_of_a_nuke_script_are_found(text: str, files: list[str]) -> No
 
 
 @pytest.fixture
-def pusher(tmp_path: Path, sample: Sample) -> Example:  # noqa: F811
+def pusher(tmp_path: Path, sample: Sample) -> Example:
     return Example("cloudwatch_metrics.py", tmp_path, sample)
 
 
 def test_what_is_pushed_is_what_the_gateway_measures(
     pusher: Example,
-    sample: Sample,  # noqa: F811
+    sample: Sample,
 ) -> None:
     ask(sample, "POST", "/cache/jobs", {"files": ["00_Media/Farm/ProRes422/Farm00001.mov"]})
     with running_cloudwatch() as cloudwatch:

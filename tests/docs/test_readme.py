@@ -136,4 +136,4 @@ def test_every_promise_names_the_tests_that_prove_it(section: str) -> None:
     promises = rows_of(section)[1:]
     assert len(promises) >= 12
     for promise in promises:
-        assert re.search(r"\]\(tests/test_\w+\.py\)", promise[-1]), promise
+        assert re.search(r"\]\(tests/\w+/test_\w+\.py\)", promise[-1]), promise

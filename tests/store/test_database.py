@@ -6,16 +6,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.manager_schema import run_as
-from tests.sessions import (
-    SLEEP,
-    count_ours,
-    make_table,
-    rows_of_table,
-    running,
-    settings_of,
-    until_ours,
-)
 
 from gateway.database import (
     Database,
@@ -27,6 +17,16 @@ from gateway.database.errors import first_line
 from gateway.errors import DatabaseUnavailable, GatewayError, PermissionDenied, StatementFailed
 from gateway.settings import Settings
 from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
+from support.manager_schema import run_as
+from support.sessions import (
+    SLEEP,
+    count_ours,
+    make_table,
+    rows_of_table,
+    running,
+    settings_of,
+    until_ours,
+)
 
 
 async def test_a_statement_gives_named_rows_and_a_count(database: Database) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import aiopg.connection
 import pytest
 import uvloop
-from tests.dying_postgres import DyingPostgres
-from tests.index_rows import run
 
 from gateway.database import Database
 from gateway.errors import DatabaseUnavailable
 from gateway.settings import Settings
+from support.dying_postgres import DyingPostgres
+from support.index_rows import run
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 PATIENCE = 10.0

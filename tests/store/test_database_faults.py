@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sessions import SLEEP, watch_loop
 
 from gateway import app_keys
 from gateway.database import Database
@@ -24,6 +23,7 @@ from gateway.settings import Settings
 from support.database import HEALTH, StartApi, wait_until_ready
 from support.fault_proxy import FaultProxy
 from support.index_rows import add_files, make_job
+from support.sessions import SLEEP, watch_loop
 from support.worker_kit import GatedFiles, counters, happens, item_states, open_bench
 
 JOBS = "/api/v1/cache/jobs"

@@ -9,8 +9,13 @@ import signal
 from contextlib import closing, suppress
 
 import pytest
-from tests.manager_schema import connect_as, run_as
-from tests.sessions import (
+
+from gateway.database import Database
+from gateway.errors import DatabaseUnavailable, StatementFailed
+from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
+from support.manager_schema import connect_as, run_as
+from support.sessions import (
     OURS,
     SLEEP,
     UNTIL_SECONDS,
@@ -22,11 +27,6 @@ from tests.sessions import (
     until_ours,
     watch_loop,
 )
-
-from gateway.database import Database
-from gateway.errors import DatabaseUnavailable, StatementFailed
-from gateway.settings import Settings
-from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
 
 
 async def test_a_statement_that_takes_too_long_is_unavailability_not_a_cancellation(

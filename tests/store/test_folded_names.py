@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
-from tests.manager_schema import run_as
-from tests.manager_use import is_up_to_date, step_titles
 
 from gateway.database import Database, array_literal
 from gateway.database.migrations import migrate
@@ -21,6 +19,8 @@ from gateway.settings import Settings
 from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
 from support.database import ROLE, administer, make_settings
 from support.index_rows import add_files, run
+from support.manager_schema import run_as
+from support.manager_use import is_up_to_date, step_titles
 
 MOUNT = "/media/lucidlink-1"
 LOOK_UP = load_queries("paths")["look_up"]

@@ -1,4 +1,3 @@
-# ruff: noqa: F811 - fixtures are imported and asked for by the same name
 """A folder becomes rows."""
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ import pytest
 
 from gateway.index.listing import Entry, Listing, digest_of
 from gateway.index.table import Changes
-from support.indexer_tools import apply_listings, index, mount, read_rows, settings, write, written  # noqa: F401
+from support.indexer_tools import apply_listings, read_rows, write, written
 
 
 async def test_a_file_becomes_a_row(index, settings, mount):

@@ -1,4 +1,3 @@
-# ruff: noqa: F811 - fixtures are imported and asked for by the same name
 """Rows follow the folder, and nothing else is written."""
 
 from __future__ import annotations
@@ -12,18 +11,15 @@ from gateway.index import table as index_table
 from gateway.index.listing import Listing
 from gateway.index.scan import Scan
 from gateway.index.table import Changes, IndexTable
-from support.indexer_tools import (  # noqa: F401
+from support.indexer_tools import (
     JOB,
     MODIFIED_NS,
     apply_listings,
     connect,
     fetch,
-    index,
-    mark_cached,
-    mount,
     paths_below,
     read_rows,
-    settings,
+    set_cached_flags,
     write,
     written,
 )
@@ -84,7 +80,7 @@ async def test_of_unchanged_folders_nothing_is_sent_to_the_database(index, mount
 async def test_a_changed_file_is_no_longer_cached(index, settings, mount, change):
     changed, same = write(mount / "changed"), write(mount / "same")
     await index()
-    mark_cached(settings)
+    set_cached_flags(settings)
 
     write(changed, **change)
     result = await index()
@@ -100,7 +96,7 @@ async def test_a_changed_file_is_no_longer_cached(index, settings, mount, change
 async def test_changed_permissions_leave_a_file_cached(index, settings, mount):
     file = write(mount / "a")
     await index()
-    mark_cached(settings)
+    set_cached_flags(settings)
     file.chmod(0o600)
     assert written(await index()) == (0, 1, 0)
     row = read_rows(settings)[str(file)]
@@ -113,7 +109,7 @@ async def test_times_that_others_truncated_or_rounded_count_as_the_same(
 ):
     file = write(mount / "a", modified_ns=1_700_000_000_123_600_000)
     await index()
-    mark_cached(settings)
+    set_cached_flags(settings)
     time = f"2023-11-14 {stored}"
     fetch(settings, "UPDATE files SET modified_at = %s WHERE path = %s", time, str(file))
     assert written(await index()) == (0, 0, 0)
@@ -144,7 +140,7 @@ async def test_a_file_may_become_a_folder_and_a_file_again(index, settings, moun
     write(mount / "keep")
     write(mount / "a")
     await index()
-    mark_cached(settings)
+    set_cached_flags(settings)
 
     (mount / "a").unlink()
     write(mount / "a" / "b")
@@ -241,7 +237,7 @@ async def test_a_directory_with_an_uncached_file_below_is_no_longer_cached(
     for name in ("reels/day 1/a.mov", "reels/day 2/b.mov", "audio/c.wav"):
         write(mount / name)
     await index()
-    mark_cached(settings)
+    set_cached_flags(settings)
     if what == "new folder":
         write(mount / "reels/day 1/more/d.mov")
     else:
@@ -260,7 +256,7 @@ async def test_a_vanished_file_leaves_its_directory_cached(index, settings, moun
     for name in ("reels/a.mov", "reels/b.mov"):
         write(mount / name)
     await index()
-    mark_cached(settings)
+    set_cached_flags(settings)
     (mount / "reels/a.mov").unlink()
     await index()
     assert read_rows(settings)[str(mount / "reels")].cached

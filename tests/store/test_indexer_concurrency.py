@@ -1,4 +1,3 @@
-# ruff: noqa: F811 - fixtures are imported and asked for by the same name
 """Indexing beside other indexers, workers and impatient callers."""
 
 from __future__ import annotations
@@ -12,14 +11,11 @@ import pytest
 
 from gateway.index import listing
 from gateway.index.indexer import IndexProgress
-from support.indexer_tools import (  # noqa: F401
+from support.indexer_tools import (
     connect,
     has_met_a_lock,
-    index,
-    mount,
     paths_below,
     read_rows,
-    settings,
     until,
     until_threads_ended,
     write,

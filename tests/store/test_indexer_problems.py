@@ -1,4 +1,3 @@
-# ruff: noqa: F811 - fixtures are imported and asked for by the same name
 """What cannot be indexed is left out, and what is known of it stays."""
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from gateway.index import indexer, listing
 from gateway.index.indexer import Indexer
 from gateway.index.scan import Scan
 from support import superpowers
-from support.indexer_tools import index, mount, paths_below, read_rows, settings, write, written  # noqa: F401
+from support.indexer_tools import paths_below, read_rows, write, written
 
 
 async def test_a_link_to_a_file_inside_the_filespace_is_that_file(index, settings, mount):

@@ -1,4 +1,3 @@
-# ruff: noqa: F811 - fixtures are imported and asked for by the same name
 """What would do harm is refused."""
 
 from __future__ import annotations
@@ -11,16 +10,7 @@ import pytest
 from gateway.errors import DatabaseUnavailable, IndexRefused
 from gateway.index.indexer import Indexer
 from gateway.settings import Settings
-from support.indexer_tools import (  # noqa: F401
-    fetch,
-    index,
-    mount,
-    paths_below,
-    read_rows,
-    settings,
-    write,
-    written,
-)
+from support.indexer_tools import fetch, paths_below, read_rows, write, written
 
 
 @pytest.mark.parametrize("directory", ["/", "", ".", "relative", "{mount}/..", "{mount}-2", "/tmp"])

@@ -8,11 +8,11 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from tests.manager_schema import connect_as
 
 from gateway.database import Database
 from gateway.jobs.store import CreatedJob, JobRequest, JobStore
 from gateway.settings import Settings
+from support.manager_schema import connect_as
 
 CHANNEL = "teamcache_gateway_jobs"
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.manager_schema import run_as
 
 from gateway.database import Database
 from gateway.job import Job, JobStatus
 from gateway.jobs import pages as job_pages
 from gateway.jobs.pages import REMEMBERED_BYTES, JobPages, PageOfJobs
 from gateway.jobs.store import JobStore
-from gateway.schemas.serializers import job_in_brief
+from gateway.schemas.serializers import serialize_job_summary
 from gateway.settings import Settings
 from support.job_lists import Query, create_listed, listed
+from support.manager_schema import run_as
 
 
 class CountingStore(JobStore):
@@ -114,7 +114,7 @@ async def test_a_job_that_changed_is_read_alone(
     query(f"UPDATE cache_jobs SET {change} WHERE id = '{job_id}'")
     page = await seen(pages)
     assert counting.readings[1:] == [[job_id]]
-    assert page[1] == job_in_brief(await counting.get(job_id))
+    assert page[1] == serialize_job_summary(await counting.get(job_id))
     assert await seen(pages) == page
     assert len(counting.readings) == 2
 

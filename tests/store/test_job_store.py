@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 
 import pytest
-from tests.manager_schema import connect_as, run_as
 
 from gateway.database import Database
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
 from gateway.job import JobStatus
 from gateway.jobs import store as job_store
-from gateway.jobs.store import SUMS_AT_ONCE, CreatedJob, JobRequest, JobStore
+from gateway.jobs.store import MAX_CONCURRENT_SUMS, CreatedJob, JobRequest, JobStore
 from gateway.settings import Settings
 from support.job_lists import ROOT, Query, create_listed, listed
+from support.manager_schema import connect_as, run_as
 from support.worker_kit import BLOCKED, PATIENCE, until_blocked
 
 # The manager's own table allows NULL there.
@@ -351,7 +351,7 @@ async def test_many_jobs_without_sizes_are_shown_while_their_items_cannot_be_sum
             jobs = await store.newest(1000)
         assert [job.progress.completed_bytes for job in jobs] == [0] * 1000
         page = asyncio.create_task(listed(store, limit=100))
-        await until_blocked(database_settings, SUMS_AT_ONCE)
+        await until_blocked(database_settings, MAX_CONCURRENT_SUMS)
         assert len(await store.newest(5)) == 5, "other statements find a connection"
         busy.rollback()
     assert len((await page)[0]) == 100

@@ -54,7 +54,7 @@ def exhausted(state: str) -> Verb:
             state,
             job_id,
         )
-        await item_store.end_exhausted_job(job_id)
+        await item_store.finish_drained_job(job_id)
 
     return end
 

@@ -6,19 +6,19 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
-from tests.sessions import (
-    UNTIL_SECONDS,
-    running,
-    terminate_ours,
-    until_ours,
-    watch_loop,
-)
 
 from gateway.database import (
     Database,
 )
 from gateway.errors import DatabaseUnavailable
 from gateway.settings import Settings
+from support.sessions import (
+    UNTIL_SECONDS,
+    running,
+    terminate_ours,
+    until_ours,
+    watch_loop,
+)
 
 
 async def test_listening_begins_with_an_empty_payload_and_loses_nothing_after_it(

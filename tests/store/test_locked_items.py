@@ -246,6 +246,6 @@ async def test_a_worker_that_has_items_locked_is_not_given_up_for_dead(
     other = ItemStore(bench.database, 60)
     await other.take_lease()
     async with await lock(item_store, job_id) as locked:
-        assert await other.give_back_expired(everybody=True) == 0
+        assert await other.reclaim_expired_leases(everybody=True) == 0
         await locked.report(reports(locked.items, "running"))
-    assert await other.give_back_expired(everybody=True) == 5
+    assert await other.reclaim_expired_leases(everybody=True) == 5

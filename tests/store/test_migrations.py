@@ -6,14 +6,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.manager_schema import (
-    FILE,
-    make_manager_database,
-    read_rows,
-    read_schema,
-    run_as,
-)
-from tests.manager_use import is_up_to_date, step_titles, use_gateway
 
 from gateway.database import Database
 from gateway.database.migrations import migrate, pending_statements
@@ -21,6 +13,14 @@ from gateway.errors import DatabaseUnavailable
 from gateway.jobs.store import JobRequest, JobStore
 from gateway.settings import Settings
 from gateway.standalone.postgres import SUPERUSER
+from support.manager_schema import (
+    FILE,
+    make_manager_database,
+    read_rows,
+    read_schema,
+    run_as,
+)
+from support.manager_use import is_up_to_date, step_titles, use_gateway
 
 
 async def test_an_empty_database_gets_everything_and_a_second_run_does_nothing(

@@ -6,19 +6,19 @@ import asyncio
 from contextlib import closing
 
 import pytest
-from tests.manager_schema import (
-    connect_as,
-    make_manager_database,
-    run_as,
-)
-from tests.manager_use import is_up_to_date
-from tests.sessions import running
 
 from gateway.database import migrations
 from gateway.database.migrations import migrate
 from gateway.errors import LockTimeout
 from gateway.settings import Settings
 from gateway.standalone.postgres import SUPERUSER
+from support.manager_schema import (
+    connect_as,
+    make_manager_database,
+    run_as,
+)
+from support.manager_use import is_up_to_date
+from support.sessions import running
 
 PREFIX_INDEX = "teamcache_gateway_files_path_prefix"
 SOMEBODY_WAITS = """

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.manager_schema import (
+
+from gateway.database.migrations import migrate, pending_statements
+from gateway.errors import MigrationRequired, SettingsError
+from gateway.settings import Settings
+from gateway.standalone.postgres import SUPERUSER
+from support.manager_schema import (
     JOB_ID,
     OWNER,
     as_owner,
@@ -12,12 +17,7 @@ from tests.manager_schema import (
     read_schema,
     run_as,
 )
-from tests.manager_use import is_up_to_date, use_gateway
-
-from gateway.database.migrations import migrate, pending_statements
-from gateway.errors import MigrationRequired, SettingsError
-from gateway.settings import Settings
-from gateway.standalone.postgres import SUPERUSER
+from support.manager_use import is_up_to_date, use_gateway
 
 
 @pytest.mark.parametrize("with_sizes", [True, False])

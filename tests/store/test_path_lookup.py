@@ -11,7 +11,7 @@ import pytest
 from gateway.database import Database
 from gateway.index.path_lookup import PathLookup
 from gateway.mount.mount import Mount
-from gateway.mount.path_status import Kind
+from gateway.mount.path_status import PathKind
 from gateway.paths import Filespaces
 from gateway.settings import Settings
 from support.database import StartApi
@@ -256,7 +256,7 @@ async def test_ten_thousand_names_are_one_query(
     async with Database(database_settings) as database:
         lookup = PathLookup(database, Mount([MOUNT]), Filespaces.single(MOUNT))
         exact = await lookup.find(dict.fromkeys(names))
-        alike = await lookup.find({f"{MOUNT}/{name[19:].lower()}": Kind.FILE for name in names})
+        alike = await lookup.find({f"{MOUNT}/{name[19:].lower()}": PathKind.FILE for name in names})
         nothing = await lookup.find({})
     assert len(queries) == 2
     assert [it.path for it in exact.entries.values()] == names

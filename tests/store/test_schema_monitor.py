@@ -26,7 +26,7 @@ async def test_without_a_database_the_schema_waits_says_so_once_and_is_not_healt
     for _ in range(3):
         assert await _checked(monitor) is False
     assert readiness.reason == DATABASE_NEEDED
-    assert monitor.pulse.is_healthy is False
+    assert monitor.heartbeat.is_healthy is False
     [warning] = warnings(caplog)
     reached = "Cannot reach PostgreSQL at 127.0.0.1:9 as teamcache_user: Connection refused"
     assert warning.startswith(f"schema: {DATABASE_NEEDED}: {reached}")
@@ -64,7 +64,7 @@ async def test_once_the_schema_is_up_to_date_the_watch_ends(database_settings: S
     monitor = SchemaMonitor(database_settings, readiness)
     assert await _checked(monitor)
     assert readiness.is_ready
-    assert monitor.pulse.is_healthy
+    assert monitor.heartbeat.is_healthy
 
 
 async def test_a_refused_index_is_not_healthy_and_builds_nothing(
@@ -76,7 +76,7 @@ async def test_a_refused_index_is_not_healthy_and_builds_nothing(
     with pytest.raises(IndexRefused):
         await monitor.check_once()
     await _checked(monitor)
-    assert monitor.pulse.is_healthy is False
+    assert monitor.heartbeat.is_healthy is False
     assert not state.built
 
 

@@ -36,7 +36,7 @@ class Server:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.settings.api_gateway_port).start()
         async with asyncio.timeout(PATIENCE):
-            await self.app[app_keys.JOB_NEWS].has_begun.wait()
+            await self.app[app_keys.JOB_EVENTS].has_begun.wait()
 
     async def stop(self) -> None:
         if self._runner is not None:

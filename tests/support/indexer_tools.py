@@ -70,7 +70,7 @@ def paths_below(settings: Settings, mount: Path) -> set[str]:
     return {path.removeprefix(f"{mount}/") for path in read_rows(settings) if path != str(mount)}
 
 
-def mark_cached(settings: Settings) -> None:
+def set_cached_flags(settings: Settings) -> None:
     fetch(settings, "UPDATE files SET cached = true, cached_at = now(), cache_job_id = %s", JOB)
 
 

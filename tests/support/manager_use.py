@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from tests.manager_schema import (
-    FILE,
-    JOB_ID,
-)
-
 from gateway.database import Database
 from gateway.database.migrations import migrate, pending_statements
 from gateway.database.sql import load_migrations
 from gateway.job import JobStatus
 from gateway.jobs.store import JobRequest, JobStore
 from gateway.settings import Settings
+from support.manager_schema import (
+    FILE,
+    JOB_ID,
+)
 
 
 def step_titles() -> list[str]:

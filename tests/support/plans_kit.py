@@ -21,7 +21,7 @@ from support.database import ROLE, administer, make_settings
 DATABASE = "test_plans"
 ROOT = "/media/lucidlink-1"
 JOBS, PLANNER, PATHS = map(load_queries, ("jobs", "planner", "paths"))
-WORKER = {**load_queries("worker"), **load_queries("marks")}
+WORKER = {**load_queries("worker"), **load_queries("cached_flags")}
 FOLDED = "teamcache_gateway_files_folded"
 # 1,000 folders, 200 of them with one file, 800 with 124.
 FILES = f"""

@@ -38,17 +38,17 @@ class Command:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.lines: list[str] = []
-        self._news = asyncio.Condition()
+        self._publisher = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         assert self.process.stderr
         async for line in self.process.stderr:
-            async with self._news:
+            async with self._publisher:
                 self.lines.append(line.decode().rstrip("\n"))
-                self._news.notify_all()
-        async with self._news:
-            self._news.notify_all()
+                self._publisher.notify_all()
+        async with self._publisher:
+            self._publisher.notify_all()
 
     async def says(self, text: str) -> str:
         """Wait for a line of the log with ``text`` in it."""
@@ -56,8 +56,8 @@ class Command:
         def found() -> list[str]:
             return [line for line in self.lines if text in line]
 
-        async with asyncio.timeout(PATIENCE), self._news:
-            await self._news.wait_for(lambda: found() or self._reading.done())
+        async with asyncio.timeout(PATIENCE), self._publisher:
+            await self._publisher.wait_for(lambda: found() or self._reading.done())
         assert found(), f"{text!r} was not said, but:\n" + "\n".join(self.lines)
         return found()[0]
 

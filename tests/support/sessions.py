@@ -7,15 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from tests.manager_schema import run_as
-
 from gateway.database import (
     Database,
 )
 from gateway.errors import GatewayError
 from gateway.settings import Settings
 from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
-from tests.conftest import ROLE
+from support.database import ROLE
+from support.manager_schema import run_as
 
 SLEEP = "SELECT pg_sleep(60)"
 OURS = """

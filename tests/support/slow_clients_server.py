@@ -30,7 +30,7 @@ async def publish(hub: Hub, count: int) -> None:
         kept = number % 10 == 0
         kind = "job-completed" if kept else "job-progress"
         message = {"type": kind, "jobId": job, "number": number, "text": TEXT}
-        hub.publish(Event(message, job_id=job, kept=kept))
+        hub.publish(Event(message, job_id=job, must_deliver=kept))
         if number % 20 == 0:
             await asyncio.sleep(0)
 
@@ -42,13 +42,13 @@ async def main(settings: Settings) -> None:
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    await app[app_keys.JOB_NEWS].has_begun.wait()
+    await app[app_keys.JOB_EVENTS].has_begun.wait()
     print(runner.addresses[0][1], flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         gc.collect()
         await publish(app[app_keys.HUB], int(line))
-        print(app[app_keys.OUTBOXES].count, app[app_keys.OUTBOXES].dropped, flush=True)
+        print(app[app_keys.SEND_BUFFERS].count, app[app_keys.SEND_BUFFERS].dropped, flush=True)
     await runner.cleanup()
 
 

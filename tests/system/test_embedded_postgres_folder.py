@@ -14,7 +14,7 @@ import pytest
 from gateway.errors import EmbeddedPostgresError
 from gateway.standalone.postgres.binaries import find_binaries
 from gateway.standalone.postgres.cluster import SCRATCH
-from gateway.standalone.postgres.log import LARGEST
+from gateway.standalone.postgres.log import MAX_LOG_BYTES
 from support.embedded_postgres_tools import (
     Make,
     ask,
@@ -202,10 +202,10 @@ def test_a_large_log_is_put_aside(make_server: Make, data_dir: Path) -> None:
     with make_server():
         pass
     log = data_dir / "postgres.log"
-    log.write_bytes(b"x" * (LARGEST + 1))
+    log.write_bytes(b"x" * (MAX_LOG_BYTES + 1))
     with make_server():
-        assert log.stat().st_size < LARGEST
-    assert (data_dir / "postgres.log.1").stat().st_size == LARGEST + 1
+        assert log.stat().st_size < MAX_LOG_BYTES
+    assert (data_dir / "postgres.log.1").stat().st_size == MAX_LOG_BYTES + 1
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(make_server: Make, data_dir: Path) -> None:

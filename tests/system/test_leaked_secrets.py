@@ -25,7 +25,7 @@ def tree(tmp_path: Path) -> Path:
     """A part of the source, with what is listed as known."""
     require_package("detect_secrets")
     for name in (".gitignore", ".ci/known_secrets.txt", "config.toml", "tests/api/test_tokens.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 

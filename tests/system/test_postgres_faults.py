@@ -14,8 +14,6 @@ from typing import Any
 import psycopg2
 import pytest
 from aiohttp.test_utils import TestClient
-from tests.manager_schema import run_as
-from tests.sessions import OURS, settings_of, terminate_ours, watch_loop
 
 from gateway.app import create_app
 from gateway.database.migrations import migrate
@@ -23,7 +21,9 @@ from gateway.job import JobStatus
 from gateway.settings import Settings
 from gateway.standalone.postgres import SUPERUSER, EmbeddedPostgres
 from support.database import HEALTH, UNLIMITED, change, server_of_its_own, wait_until_ready
+from support.manager_schema import run_as
 from support.optional_programs import NO_MOUNTS, leave_out
+from support.sessions import OURS, settings_of, terminate_ours, watch_loop
 from support.worker_kit import Bench, GatedFiles, counters, happens, item_states, open_bench
 
 JOBS = "/api/v1/cache/jobs"

@@ -1,6 +1,5 @@
 """``index --data-dir``: the index of a running standalone gateway, brought up to date by hand."""
 
-# ruff: noqa: F811 - fixtures are imported and asked for by the same name
 from __future__ import annotations
 
 import shlex
@@ -8,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from support.processes import environment, run_command
-from support.standalone_kit import Place, client_of, place  # noqa: F401
+from support.standalone_kit import Place, client_of
 from support.worker_kit import write_tree
 
 

@@ -25,7 +25,7 @@ SECONDS = 240
 # No setting lifts the limit of wrong keys, and schemathesis shows more than ten a minute.
 UNLIMITED = """
 import gateway.auth.rate_limits
-gateway.limits.BAD_KEYS_PER_MINUTE = 0
+gateway.auth.rate_limits.BAD_KEYS_PER_MINUTE = 0
 from gateway.cli import main
 main()
 """

@@ -1,6 +1,5 @@
 """Several filespaces in one gateway, from what clients write to what a worker reads."""
 
-# ruff: noqa: F811 - fixtures are imported and asked for by the same name
 from __future__ import annotations
 
 import asyncio
@@ -14,7 +13,7 @@ import pytest
 
 from gateway.client import GatewayClient, GatewayClientError
 from support.processes import Command, environment, run_command, running_command
-from support.standalone_kit import Place, client_of, end_of, place  # noqa: F401
+from support.standalone_kit import Place, client_of, end_of
 from support.worker_kit import write_tree
 
 LISTED = """

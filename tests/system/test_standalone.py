@@ -1,6 +1,5 @@
 """``standalone`` as a process: one command for everything, and nothing left behind."""
 
-# ruff: noqa: F811 - fixtures are imported and asked for by the same name
 from __future__ import annotations
 
 import asyncio
@@ -12,7 +11,7 @@ import pytest
 
 from gateway.standalone.postgres.shutdown import find_servers
 from support.processes import environment, run_command
-from support.standalone_kit import Place, anybodys_place, client_of, end_of, place, url_of  # noqa: F401
+from support.standalone_kit import Place, client_of, end_of, url_of
 from support.worker_kit import write_tree
 
 MIB = 1024 * 1024

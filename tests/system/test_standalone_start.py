@@ -1,6 +1,5 @@
 """``standalone`` while it starts: its port is open, whatever PostgreSQL takes."""
 
-# ruff: noqa: F811 - fixtures are imported and asked for by the same name
 from __future__ import annotations
 
 import asyncio
@@ -13,7 +12,7 @@ import aiohttp
 import pytest
 
 from support.processes import environment, run_command
-from support.standalone_kit import Place, client_of, place, url_of  # noqa: F401
+from support.standalone_kit import Place, client_of, url_of
 
 CONF = "postgres/postgresql.conf"
 

@@ -1,6 +1,5 @@
 """kill -9 of the embedded PostgreSQL at random moments, under clients and a worker that go on."""
 
-# ruff: noqa: F811 - fixtures are imported and asked for by the same name
 from __future__ import annotations
 
 import asyncio
@@ -11,7 +10,7 @@ import pytest
 
 from gateway.settings import Settings
 from gateway.standalone.postgres.shutdown import PidFile, read_pid_file
-from support.standalone_kit import Place, client_of, place  # noqa: F401
+from support.standalone_kit import Place, client_of
 from support.torture_kit import (
     MOMENTS,
     PATIENCE,

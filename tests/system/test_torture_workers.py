@@ -27,7 +27,7 @@ from support.worker_kit import (
 
 pytestmark = [pytest.mark.torture, torture()]
 WORKERS = 3
-JOBS_AT_ONCE = 3
+MAX_ACTIVE_JOBS = 3
 POLL_SECONDS = 0.05
 SMALL = {f"{folder}/{number}": 3 for folder in "ab" for number in range(200)}
 LARGE = {f"{folder}/large{number}": 4 << 20 for folder in "ab" for number in range(3)}
@@ -59,7 +59,7 @@ class Jobs:
     async def keep_coming(self) -> None:
         """Poll the jobs, and submit new ones until there are enough; then wait for their ends."""
         while self._active or not self.enough.is_set():
-            while len(self._active) < JOBS_AT_ONCE and not self.enough.is_set():
+            while len(self._active) < MAX_ACTIVE_JOBS and not self.enough.is_set():
                 await self._submit()
             for job_id in tuple(self._active):
                 job = await self._bench.store.get(job_id)
@@ -89,7 +89,7 @@ class Lane:
     def __init__(self, bench: Bench, folder: Path, news: Counter) -> None:
         self._bench = bench
         self._folder = folder
-        self._news = news
+        self._publisher = news
 
     def worker(self) -> AbstractAsyncContextManager[Command]:
         env = environment(
@@ -107,7 +107,7 @@ class Lane:
         for moment in moments:
             async with self.worker() as worker:
                 await worker.says("ready")
-                await self._news.reaches(moment)
+                await self._publisher.reaches(moment)
                 worker.send(signal.SIGKILL)
                 assert await worker.end() == -signal.SIGKILL
 
@@ -115,7 +115,7 @@ class Lane:
         for moment in moments:
             async with self.worker() as worker:
                 await worker.says("ready")
-                await self._news.reaches(moment)
+                await self._publisher.reaches(moment)
                 assert await worker.stop(2 * PATIENCE) == 0
                 assert not [line for line in worker.lines if "ending at once" in line]
                 # Whoever has no lease any more holds no file.

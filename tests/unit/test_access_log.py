@@ -32,7 +32,7 @@ handler = logging.getLogger().handlers[0]
 
 async def work():
     for number in range({LINES}):
-        handler.info_soon("access", f"line {{number}}", {{}})
+        handler.write_deferred("access", f"line {{number}}", {{}})
 
 asyncio.run(work())
 """

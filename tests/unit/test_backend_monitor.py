@@ -184,7 +184,7 @@ async def test_nonsense_is_ignored_and_counted_and_the_connection_lives(nonsense
         assert gateway.ear.all() == watcher.all() == []
         assert gateway.monitor.ignored_messages == 1
         assert gateway.metrics.varnish is None
-        assert gateway.monitor.pulse.is_healthy
+        assert gateway.monitor.heartbeat.is_healthy
         assert backend.connections == 1
 
 
@@ -199,7 +199,7 @@ async def test_a_message_too_long_to_take_in_ends_the_connection_and_the_next_on
     async with listening() as (backend, gateway):
         gateway.monitor.wanted.set()
         with suppress(ConnectionError):
-            await backend.send("a" * (backend_module.LONGEST_MESSAGE + 1))
+            await backend.send("a" * (backend_module.MAX_MESSAGE_BYTES + 1))
         await backend.connected(times=2)
         await backend.send(STATS)
         assert (await gateway.ear.next())["type"] == "lucidlink-stats"
@@ -217,7 +217,7 @@ async def test_a_backend_that_goes_away_and_returns_is_found_again() -> None:
         await backend.connected(times=2)
         await backend.send(STATS | {"getMibps": 7})
         assert (await gateway.ear.next())["lucidLink"]["throughputMbps"] == 7
-        assert gateway.monitor.pulse.is_healthy
+        assert gateway.monitor.heartbeat.is_healthy
 
 
 async def test_a_gateway_that_was_there_first_finds_the_backend_when_it_comes(
@@ -228,9 +228,9 @@ async def test_a_gateway_that_was_there_first_finds_the_backend_when_it_comes(
     gateway = Gateway(backend.url)
     async with running(gateway.monitor):
         async with asyncio.timeout(PATIENCE):
-            while gateway.monitor.pulse.is_healthy is None:
+            while gateway.monitor.heartbeat.is_healthy is None:
                 await asyncio.sleep(0.01)
-        assert gateway.monitor.pulse.is_healthy is False
+        assert gateway.monitor.heartbeat.is_healthy is False
         await backend.start()
         await backend.connected()
         await backend.send(STATS)

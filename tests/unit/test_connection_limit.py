@@ -14,7 +14,7 @@ import pytest
 from gateway import app_keys
 from gateway.http import request_body
 from gateway.server import connection, connection_limit
-from gateway.server.connection_limit import Connections, Place
+from gateway.server.connection_limit import Admission, ConnectionLimiter
 from gateway.settings import Settings
 from support.raw_http import JOBS, LIVE, PATIENCE, Raw, serving
 
@@ -242,10 +242,10 @@ class Idler:
 
 
 async def test_a_share_of_the_idle_makes_room_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    room = Connections(100)
+    room = ConnectionLimiter(100)
     idlers = [Idler(float(number % 50)) for number in range(100)]
-    assert {room.add(one) for one in idlers} == {Place.INSIDE}
-    assert room.add(Idler(None)) is Place.INSIDE
+    assert {room.add(one) for one in idlers} == {Admission.ACCEPTED}
+    assert room.add(Idler(None)) is Admission.ACCEPTED
     assert [one.idle_since for one in idlers if one.is_closed] == [0.0, 0.0]
     assert len(room) == 99
     assert caplog.records == []
@@ -254,11 +254,15 @@ async def test_a_share_of_the_idle_makes_room_at_once(caplog: pytest.LogCaptureF
 
 async def test_busy_connections_stay(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    room = Connections(2)
-    for place in (*[Place.INSIDE] * 2, *[Place.DOOR] * connection_limit.DOOR_PLACES, Place.NONE):
+    room = ConnectionLimiter(2)
+    for place in (
+        *[Admission.ACCEPTED] * 2,
+        *[Admission.HEALTH_ONLY] * connection_limit.DOOR_PLACES,
+        Admission.REJECTED,
+    ):
         assert room.add(Idler(None)) is place
     late = Idler(7.0)
-    assert room.add(late) is Place.NONE
+    assert room.add(late) is Admission.REJECTED
     assert len(caplog.records) == 1
     room._sweeping.cancel()  # type: ignore[union-attr]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.dying_postgres import DyingPostgres
-from tests.index_rows import run
-
 from gateway.database import Database
 from gateway.settings import Settings
+from support.dying_postgres import DyingPostgres
+from support.index_rows import run
 
 PATIENCE = 10.0
 PID = "SELECT pg_backend_pid() AS pid"

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.worker.fair_share import Turns, share
+from gateway.worker.fair_share import FairShareScheduler, fair_share
 
 
 @pytest.mark.parametrize(
@@ -28,15 +28,15 @@ from gateway.worker.fair_share import Turns, share
 def test_a_share_brings_jobs_as_close_to_equal_as_it_can(
     held: list[int], room: int, expected: int
 ) -> None:
-    assert share(held, room) == expected
+    assert fair_share(held, room) == expected
 
 
 def test_the_job_with_the_fewest_items_comes_first() -> None:
-    assert Turns().order(["a", "b", "c"], {"a": 2, "b": 1, "c": 3}) == ["b", "a", "c"]
+    assert FairShareScheduler().order(["a", "b", "c"], {"a": 2, "b": 1, "c": 3}) == ["b", "a", "c"]
 
 
 def test_among_equals_the_one_that_has_waited_longest_comes_first() -> None:
-    turns = Turns()
+    turns = FairShareScheduler()
     assert turns.order(["a", "b", "c"], {}) == ["a", "b", "c"]
     turns.took("a")
     assert turns.order(["a", "b", "c"], {}) == ["b", "c", "a"]
@@ -45,7 +45,7 @@ def test_among_equals_the_one_that_has_waited_longest_comes_first() -> None:
 
 
 def test_jobs_that_have_ended_are_forgotten() -> None:
-    turns = Turns()
+    turns = FairShareScheduler()
     turns.took("a")
     turns.order(["b"], {})
     assert turns.order(["b", "a"], {}) == ["b", "a"]
@@ -54,7 +54,7 @@ def test_jobs_that_have_ended_are_forgotten() -> None:
 
 def test_many_jobs_take_turns_at_few_places() -> None:
     """Twenty jobs, four readers, files that end one after another."""
-    turns, jobs, taken = Turns(), [f"job {n}" for n in range(20)], Counter[str]()
+    turns, jobs, taken = FairShareScheduler(), [f"job {n}" for n in range(20)], Counter[str]()
     places = [""] * 4
     for round_number in range(400):
         places[round_number % 4] = ""

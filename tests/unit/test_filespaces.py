@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.path_cases import (
+
+from gateway.errors import InvalidPath, PathNotAllowed, SettingsError
+from gateway.paths import Filespace, Filespaces, Place, Problem, Rule, explain_all, resolve
+from gateway.paths.refusal import Refused
+from gateway.paths.resolver import place, place_clean
+from gateway.settings import Settings
+from support import ROOT
+from support.path_cases import (
     EAST,
     LISTED,
     LISTED_ACCEPTED,
@@ -16,14 +23,7 @@ from tests.path_cases import (
     SINGLE,
     WEST,
 )
-from tests.path_names import NAMES
-
-from gateway.errors import InvalidPath, PathNotAllowed, SettingsError
-from gateway.paths import Filespace, Filespaces, Place, Problem, Rule, explain_all, resolve
-from gateway.paths.refusal import Refused
-from gateway.paths.resolver import place, place_clean
-from gateway.settings import Settings
-from support import ROOT
+from support.path_names import NAMES
 
 MOUNTS = tuple(it.mount_point for it in LISTED.filespaces)
 

@@ -17,9 +17,9 @@ from gateway import app_keys
 from gateway.app import create_app
 from gateway.handlers import websocket, websocket_session
 from gateway.http import request_body
-from gateway.logs.logging import StrangersFaults
+from gateway.logs.logging import ClientErrorFilter
 from gateway.runtime import descriptors
-from gateway.runtime.descriptors import DescriptorWatch
+from gateway.runtime.descriptors import FileDescriptorMonitor
 from gateway.server import connection
 from gateway.server.listener import serve
 from gateway.settings import Settings
@@ -130,7 +130,7 @@ async def test_a_client_that_expects_100_continue_is_told_to_go_on(port: int) ->
 async def test_a_damaged_packed_body_leaves_no_traceback(
     port: int, encoding: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server_log, strangers = logging.getLogger("aiohttp.server"), StrangersFaults()
+    server_log, strangers = logging.getLogger("aiohttp.server"), ClientErrorFilter()
     server_log.addFilter(strangers)
     packed = gzip.compress(b'{"files": ["a"]}' * 999)
     body = packed[:20] + b"\xff" * 4000
@@ -192,7 +192,7 @@ async def test_a_websocket_that_is_cut_off_while_pinged_is_no_fault(
         (socket,) = app[app_keys.SOCKETS]
         # Pings that came before wait behind this message; their pongs find no connection.
         socket._reader.feed_data(aiohttp.WSMessage(WSMsgType.PING, b"", ""), 0)
-        app[app_keys.OUTBOXES].abort()
+        app[app_keys.SEND_BUFFERS].abort()
         cut_off.set()
         return {"type": "ping"}
 
@@ -216,15 +216,15 @@ def test_few_descriptors_left_are_told_once_a_minute(
 ) -> None:
     monkeypatch.setattr(descriptors, "descriptor_limit", lambda: 64)
     now = 1000.0
-    watch = DescriptorWatch(lambda: now)
-    watch.look_at(40)
+    watch = FileDescriptorMonitor(lambda: now)
+    watch.check(40)
     assert caplog.records == []
     for number in (50, 63, 63):
-        watch.look_at(number)
+        watch.check(number)
     assert [r.levelname for r in caplog.records] == ["WARNING"]
     assert "Nearly all of the 64 descriptors" in caplog.text
     now += 61
-    watch.look_at(63)
+    watch.check(63)
     assert len(caplog.records) == 2
 
 

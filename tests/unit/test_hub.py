@@ -31,7 +31,7 @@ class Broken:
 
 def event(kind: str, job_id: str | None = None, kept: bool = False, number: int = 0) -> Event:
     message = {"type": kind, "number": number}
-    return Event(message, topics=("a",), job_id=job_id, kept=kept, version=(number,))
+    return Event(message, topics=("a",), job_id=job_id, must_deliver=kept, version=(number,))
 
 
 def numbers(backlog: Backlog) -> list[int]:
@@ -141,9 +141,9 @@ def test_what_a_snapshot_has_overtaken_is_discarded_and_nothing_else() -> None:
     backlog.add(event("job-progress", "1", number=2))
     backlog.add(event("job-completed", "1", kept=True, number=3))
     backlog.add(event("job-progress", "2", number=1))
-    backlog.add(Event({"type": "file-failed", "number": 7}, job_id="1", kept=True))
+    backlog.add(Event({"type": "file-failed", "number": 7}, job_id="1", must_deliver=True))
     backlog.add(Event({"type": "s3-health", "number": 8}))
-    backlog.discard_old({"1": (2,), "3": (9,)})
+    backlog.discard_stale({"1": (2,), "3": (9,)})
     assert numbers(backlog) == [3, 1, 7, 8]
 
 
@@ -163,9 +163,9 @@ def test_a_backlog_never_outgrows_its_limit_and_loses_nothing_uncounted(
     left = [backlog.pop() for _ in range(len(backlog))]
     order = [e.message["number"] for e in left]
     assert order == sorted(order)
-    newest = {(e.type, e.job_id) for e in left if not e.kept}
-    assert len(newest) == sum(not e.kept for e in left)
-    assert sum(e.kept for e in left) + backlog.dropped >= kept
+    newest = {(e.type, e.job_id) for e in left if not e.must_deliver}
+    assert len(newest) == sum(not e.must_deliver for e in left)
+    assert sum(e.must_deliver for e in left) + backlog.dropped >= kept
 
 
 BORDERS = [0, 1, 125, 126, 127, 65535, 65536, 65537, 1 << 20]

@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.index_rows import add_files, run
 
 from gateway import app_keys
 from gateway.errors import JobNotFound
@@ -20,6 +19,7 @@ from gateway.job import Job, JobStatus, Progress
 from gateway.jobs.cache import FRESH_SECONDS, REMEMBERED_JOBS, JobCache, KnownJob
 from gateway.metrics.latest import Throughput
 from gateway.settings import Settings
+from support.index_rows import add_files, run
 
 JOBS = "/api/v1/cache/jobs"
 ID = "6bb4629b-1487-477c-96fe-b762d82a099b"

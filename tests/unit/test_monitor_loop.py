@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 
 from gateway.errors import LockTimeout, StatementFailed, Unavailable
-from gateway.metrics.heartbeat import Pulse
+from gateway.metrics.heartbeat import Heartbeat
 from gateway.monitors.loop import Monitor, running
 
 
@@ -144,7 +144,7 @@ async def test_a_check_that_was_the_last_ends_the_watch() -> None:
     async with running(watch := Watch(False, True)):
         await asyncio.sleep(100)
         assert watch.starts == [0, 5]
-    assert watch.pulse.is_healthy
+    assert watch.heartbeat.is_healthy
 
 
 @fast
@@ -171,7 +171,7 @@ def test_a_failing_check_does_not_end_the_loop(failure: BaseException) -> None:
     async def scenario() -> None:
         async with running(watch := Watch(failure)):
             assert await watch.looks(3) == [0, 5, 10]
-            assert watch.pulse.is_healthy is False
+            assert watch.heartbeat.is_healthy is False
 
     scenario()
 
@@ -187,7 +187,7 @@ def test_an_outage_is_logged_when_it_begins_and_the_next_one_again(
             await watch.looks(3)
             assert len(loud(caplog)) == 1
             await watch.looks(4)
-            assert watch.pulse.is_healthy
+            assert watch.heartbeat.is_healthy
             await watch.looks(6)
             assert len(loud(caplog)) == 2
 
@@ -232,7 +232,7 @@ def loud(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 async def test_a_failure_of_one_monitor_does_not_touch_the_others() -> None:
     async with running(Watch(RuntimeError("a bug"))), running(well := Watch()):
         assert await well.looks(3) == [0, 5, 10]
-        assert well.pulse.is_healthy
+        assert well.heartbeat.is_healthy
 
 
 class Opened(Watch):
@@ -317,40 +317,40 @@ def clock() -> list[float]:
 
 
 def test_a_pulse_says_how_long_ago_the_last_sign_of_life_was(clock: list[float]) -> None:
-    pulse = Pulse(lambda: clock[0])
+    heartbeat = Heartbeat(lambda: clock[0])
     clock[0] = 7.0
-    assert pulse.is_healthy is None
-    assert pulse.age == 7
-    pulse.beat()
+    assert heartbeat.is_healthy is None
+    assert heartbeat.age == 7
+    heartbeat.ok()
     clock[0] = 9.5
-    assert pulse.is_healthy
-    assert pulse.age == 2.5
+    assert heartbeat.is_healthy
+    assert heartbeat.age == 2.5
 
 
 def test_a_missed_beat_is_news_once(clock: list[float]) -> None:
-    pulse = Pulse(lambda: clock[0])
-    assert [pulse.miss(), pulse.miss()] == [True, False]
-    pulse.beat()
-    assert [pulse.miss(), pulse.miss()] == [True, False]
+    heartbeat = Heartbeat(lambda: clock[0])
+    assert [heartbeat.fail(), heartbeat.fail()] == [True, False]
+    heartbeat.ok()
+    assert [heartbeat.fail(), heartbeat.fail()] == [True, False]
 
 
 def test_a_missed_beat_lets_the_age_grow(clock: list[float]) -> None:
-    pulse = Pulse(lambda: clock[0])
-    pulse.beat()
+    heartbeat = Heartbeat(lambda: clock[0])
+    heartbeat.ok()
     clock[0] = 3.0
-    pulse.miss()
-    assert pulse.is_healthy is False
-    assert pulse.age == 3
+    heartbeat.fail()
+    assert heartbeat.is_healthy is False
+    assert heartbeat.age == 3
 
 
 def test_what_has_nothing_left_to_watch_stays_healthy_and_grows_no_older(
     clock: list[float],
 ) -> None:
-    pulse = Pulse(lambda: clock[0])
-    pulse.beat()
-    pulse.finish()
+    heartbeat = Heartbeat(lambda: clock[0])
+    heartbeat.ok()
+    heartbeat.finish()
     clock[0] = 3.0
-    assert (pulse.is_healthy, pulse.age) == (True, None)
+    assert (heartbeat.is_healthy, heartbeat.age) == (True, None)
 
 
 class Deaf(Monitor):

@@ -10,26 +10,26 @@ from pathlib import Path
 import pytest
 
 from gateway.mount import mount as mount_module
-from gateway.mount.mount import STATS_AT_ONCE, Mount
-from gateway.mount.path_status import Kind, Seen, Sight
+from gateway.mount.mount import MAX_CONCURRENT_STATS, Mount
+from gateway.mount.path_status import PathInspector, PathKind, PathStatus
 
 UNTIL_SECONDS = 30
 
 
 class Hanging:
-    """Looks at paths as `Sight` does, but those that begin with ``/hung`` hang until let go."""
+    """A `PathInspector` whose paths that begin with ``/hung`` hang until released."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
         self.asked: list[str] = []
-        self.sight = Sight(["/"])
+        self.sight = PathInspector(["/"])
 
-    def look(self, path: str) -> Seen:
+    def inspect(self, path: str) -> PathStatus:
         self.asked.append(path)
         if path.startswith("/hung"):
             self.go_on.wait(UNTIL_SECONDS)
-            return Seen(Kind.FILE, 1)
-        return self.sight.look(path)
+            return PathStatus(PathKind.FILE, 1)
+        return self.sight.inspect(path)
 
     async def until_all_ask(self, mount: Mount) -> None:
         """A thread takes a path a moment before it looks at it."""
@@ -43,7 +43,7 @@ class Hanging:
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     """A mount that hangs in part; two seconds are a tenth here."""
     hanging = Hanging()
-    monkeypatch.setattr(mount_module, "Sight", lambda *folders: hanging)
+    monkeypatch.setattr(mount_module, "PathInspector", lambda *folders: hanging)
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 0.1)
     yield hanging
     hanging.go_on.set()
@@ -55,8 +55,8 @@ def hung(count: int) -> list[str]:
 
 async def hang_every_thread(mount: Mount, hanging: Hanging) -> None:
     async with asyncio.timeout(UNTIL_SECONDS):
-        while len(hanging.asked) < STATS_AT_ONCE:
-            await mount.look_at(hung(STATS_AT_ONCE - len(hanging.asked)))
+        while len(hanging.asked) < MAX_CONCURRENT_STATS:
+            await mount.stat_all(hung(MAX_CONCURRENT_STATS - len(hanging.asked)))
 
 
 async def test_each_path_is_told_in_its_order(tmp_path: Path) -> None:
@@ -64,22 +64,22 @@ async def test_each_path_is_told_in_its_order(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     mount = Mount([str(tmp_path)])
     paths = [f"{tmp_path}/{name}" for name in ("file", "no", "folder", "file/no", "nul\0", "file")]
-    assert await mount.look_at(paths) == [
-        Seen(Kind.FILE, 7),
-        Seen(Kind.MISSING),
-        Seen(Kind.DIRECTORY),
-        Seen(Kind.MISSING),
-        Seen(Kind.UNKNOWN),
-        Seen(Kind.FILE, 7),
+    assert await mount.stat_all(paths) == [
+        PathStatus(PathKind.FILE, 7),
+        PathStatus(PathKind.MISSING),
+        PathStatus(PathKind.DIRECTORY),
+        PathStatus(PathKind.MISSING),
+        PathStatus(PathKind.UNKNOWN),
+        PathStatus(PathKind.FILE, 7),
     ]
-    assert await mount.look_at([]) == []
+    assert await mount.stat_all([]) == []
 
 
 async def test_a_mount_point_is_visible_if_something_is_in_it(tmp_path: Path) -> None:
-    assert not await Mount([str(tmp_path)]).visible()
-    assert not await Mount([str(tmp_path / "no")]).visible()
+    assert not await Mount([str(tmp_path)]).mounted()
+    assert not await Mount([str(tmp_path / "no")]).mounted()
     (tmp_path / "file").touch()
-    assert await Mount([str(tmp_path)]).visible() == {str(tmp_path)}
+    assert await Mount([str(tmp_path)]).mounted() == {str(tmp_path)}
 
 
 async def test_what_is_missing_is_unknown_where_the_mount_is_not_visible(tmp_path: Path) -> None:
@@ -88,13 +88,13 @@ async def test_what_is_missing_is_unknown_where_the_mount_is_not_visible(tmp_pat
     (tmp_path / "here/file").touch()
     mount = Mount([here, away])
     paths = [f"{here}/no", f"{away}/no", f"{here}/file", away, f"{tmp_path}/outside"]
-    kinds = [Kind.MISSING, Kind.UNKNOWN, Kind.FILE, Kind.UNKNOWN, Kind.MISSING]
-    assert [it.kind for it in await mount.look_at(paths)] == kinds
-    assert await mount.visible() == {here}
+    kinds = [PathKind.MISSING, PathKind.UNKNOWN, PathKind.FILE, PathKind.UNKNOWN, PathKind.MISSING]
+    assert [it.kind for it in await mount.stat_all(paths)] == kinds
+    assert await mount.mounted() == {here}
     (tmp_path / "here too").mkdir()
     (tmp_path / "here too/file").touch()
-    kinds[1], kinds[3] = Kind.MISSING, Kind.DIRECTORY
-    assert [it.kind for it in await mount.look_at(paths)] == kinds
+    kinds[1], kinds[3] = PathKind.MISSING, PathKind.DIRECTORY
+    assert [it.kind for it in await mount.stat_all(paths)] == kinds
 
 
 async def test_many_paths_are_looked_at_while_the_loop_goes_on(
@@ -102,11 +102,11 @@ async def test_many_paths_are_looked_at_while_the_loop_goes_on(
 ) -> None:
     monkeypatch.setattr(mount_module, "STATS_SECONDS", UNTIL_SECONDS)
     turns = 0
-    looking = asyncio.create_task(Mount(["/"]).look_at([str(tmp_path / "no")] * 50_000))
+    looking = asyncio.create_task(Mount(["/"]).stat_all([str(tmp_path / "no")] * 50_000))
     while not looking.done():
         await asyncio.sleep(0)
         turns += 1
-    assert set(await looking) == {Seen(Kind.MISSING)}
+    assert set(await looking) == {PathStatus(PathKind.MISSING)}
     assert turns > 100
 
 
@@ -115,8 +115,8 @@ async def test_what_hangs_is_unknown_and_what_answers_is_told(
 ) -> None:
     # It answers as fast as its thread gets its turn, which a tenth is too little for.
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 2.0)
-    seen = await Mount(["/"]).look_at([*hung(5), str(tmp_path)])
-    assert seen == [Seen(Kind.UNKNOWN)] * 5 + [Seen(Kind.DIRECTORY)]
+    seen = await Mount(["/"]).stat_all([*hung(5), str(tmp_path)])
+    assert seen == [PathStatus(PathKind.UNKNOWN)] * 5 + [PathStatus(PathKind.DIRECTORY)]
 
 
 def looking_threads() -> set[threading.Thread]:
@@ -129,7 +129,7 @@ async def test_paths_that_hang_are_asked_side_by_side_in_threads_that_hold_up_no
     before = looking_threads()
     await hang_every_thread(Mount(["/"]), hanging)
     threads = looking_threads() - before
-    assert len(threads) == STATS_AT_ONCE
+    assert len(threads) == MAX_CONCURRENT_STATS
     assert all(thread.daemon for thread in threads)
 
 
@@ -141,23 +141,23 @@ async def test_while_every_thread_hangs_nothing_is_taken_in(
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 3600.0)
     async with asyncio.timeout(UNTIL_SECONDS):
         for _ in range(100):
-            assert await mount.look_at(hung(1000)) == [Seen(Kind.UNKNOWN)] * 1000
-        assert not await mount.visible()
-    assert len(hanging.asked) == STATS_AT_ONCE
+            assert await mount.stat_all(hung(1000)) == [PathStatus(PathKind.UNKNOWN)] * 1000
+        assert not await mount.mounted()
+    assert len(hanging.asked) == MAX_CONCURRENT_STATS
     assert not mount._batches
 
 
 async def test_what_was_given_up_is_dropped(hanging: Hanging) -> None:
     mount = Mount(["/"])
-    await mount.look_at(hung(STATS_AT_ONCE - 1))
-    await mount.look_at(hung(10_000))
+    await mount.stat_all(hung(MAX_CONCURRENT_STATS - 1))
+    await mount.stat_all(hung(10_000))
     await hanging.until_all_ask(mount)
     asked = len(hanging.asked)
-    assert asked <= STATS_AT_ONCE
+    assert asked <= MAX_CONCURRENT_STATS
     assert not mount._batches
     hanging.go_on.set()
     async with asyncio.timeout(UNTIL_SECONDS):
-        while await mount.look_at(["/"]) != [Seen(Kind.DIRECTORY)]:
+        while await mount.stat_all(["/"]) != [PathStatus(PathKind.DIRECTORY)]:
             await asyncio.sleep(0.01)
     assert set(hanging.asked[asked:]) == {"/"}
 
@@ -167,9 +167,9 @@ async def test_a_mount_that_comes_back_is_asked_again(hanging: Hanging) -> None:
     await hang_every_thread(mount, hanging)
     hanging.go_on.set()
     async with asyncio.timeout(UNTIL_SECONDS):
-        while await mount.look_at(hung(100)) != [Seen(Kind.FILE, 1)] * 100:
+        while await mount.stat_all(hung(100)) != [PathStatus(PathKind.FILE, 1)] * 100:
             await asyncio.sleep(0.01)
-    assert mount._threads == STATS_AT_ONCE
+    assert mount._threads == MAX_CONCURRENT_STATS
     assert mount._stuck == 0
 
 
@@ -178,7 +178,7 @@ async def test_one_who_hangs_up_gives_his_paths_up(
 ) -> None:
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 3600.0)
     mount = Mount(["/"])
-    looking = asyncio.create_task(mount.look_at(hung(10)))
+    looking = asyncio.create_task(mount.stat_all(hung(10)))
     while not hanging.asked:
         await asyncio.sleep(0.001)
     looking.cancel()
@@ -193,9 +193,9 @@ async def test_a_small_request_does_not_wait_for_a_large_one(
 ) -> None:
     monkeypatch.setattr(mount_module, "STATS_SECONDS", UNTIL_SECONDS)
     mount = Mount(["/"])
-    large = asyncio.create_task(mount.look_at(["/no"] * 200_000))
+    large = asyncio.create_task(mount.stat_all(["/no"] * 200_000))
     await asyncio.sleep(0)
-    assert await mount.look_at(["/"]) == [Seen(Kind.DIRECTORY)]
+    assert await mount.stat_all(["/"]) == [PathStatus(PathKind.DIRECTORY)]
     assert not large.done()
     large.cancel()
 
@@ -205,14 +205,14 @@ async def test_an_idle_thread_is_promised_to_one_alone(
 ) -> None:
     monkeypatch.setattr(mount_module, "STATS_SECONDS", UNTIL_SECONDS)
     mount = Mount(["/"])
-    await mount.look_at(["/"])
+    await mount.stat_all(["/"])
     async with asyncio.timeout(UNTIL_SECONDS):
         while not mount._idle:
             await asyncio.sleep(0.001)
     with mount._changed:  # both are taken in before the thread can wake
-        slow, quick = (asyncio.create_task(mount.look_at([it])) for it in ("/hung/0", "/"))
+        slow, quick = (asyncio.create_task(mount.stat_all([it])) for it in ("/hung/0", "/"))
         await asyncio.sleep(0)
-    assert await quick == [Seen(Kind.DIRECTORY)]
+    assert await quick == [PathStatus(PathKind.DIRECTORY)]
     assert not slow.done()
     hanging.go_on.set()
     await slow
@@ -223,7 +223,7 @@ async def test_a_loop_that_was_closed_meanwhile_does_not_end_a_thread(hanging: H
 
     def abandon() -> None:
         loop = asyncio.new_event_loop()
-        task = loop.create_task(mount.look_at(hung(1)))
+        task = loop.create_task(mount.stat_all(hung(1)))
         loop.run_until_complete(asyncio.wait([task], timeout=0.01))
         task.cancel()
         loop.run_until_complete(asyncio.wait([task]))
@@ -231,4 +231,4 @@ async def test_a_loop_that_was_closed_meanwhile_does_not_end_a_thread(hanging: H
 
     await asyncio.to_thread(abandon)
     hanging.go_on.set()
-    assert await mount.look_at(["/"]) == [Seen(Kind.DIRECTORY)]
+    assert await mount.stat_all(["/"]) == [PathStatus(PathKind.DIRECTORY)]

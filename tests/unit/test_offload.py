@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.database import Database
-from gateway.database.database import ROWS_AT_ONCE
-from gateway.runtime.offload import LARGE, compute
+from gateway.database.database import ROWS_PER_FETCH
+from gateway.runtime.offload import OFFLOAD_THRESHOLD, run_in_thread_if_large
 from gateway.settings import Settings
 from support.database import StartApi
 
@@ -20,14 +20,14 @@ JOBS = "/api/v1/cache/jobs"
 
 async def test_much_is_computed_in_a_thread_and_little_at_once() -> None:
     here = threading.current_thread()
-    assert await compute(LARGE, threading.current_thread) is here
-    assert await compute(LARGE + 1, threading.current_thread) is not here
+    assert await run_in_thread_if_large(OFFLOAD_THRESHOLD, threading.current_thread) is here
+    assert await run_in_thread_if_large(OFFLOAD_THRESHOLD + 1, threading.current_thread) is not here
 
 
-@pytest.mark.parametrize("amount", [1, LARGE + 1])
+@pytest.mark.parametrize("amount", [1, OFFLOAD_THRESHOLD + 1])
 async def test_an_error_of_what_is_computed_comes_out(amount: int) -> None:
     with pytest.raises(ZeroDivisionError):
-        await compute(amount, divmod, 1, 0)
+        await run_in_thread_if_large(amount, divmod, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,9 @@ def note_threads(monkeypatch: pytest.MonkeyPatch, function: str) -> list[threadi
     return threads
 
 
-@pytest.mark.parametrize("count", [0, 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 5 * ROWS_AT_ONCE - 1])
+@pytest.mark.parametrize(
+    "count", [0, 1, ROWS_PER_FETCH, ROWS_PER_FETCH + 1, 5 * ROWS_PER_FETCH - 1]
+)
 async def test_many_rows_come_whole_and_in_their_order(
     shared_database: Settings, count: int
 ) -> None:
@@ -89,4 +91,4 @@ async def test_the_loop_goes_on_while_many_rows_are_read(shared_database: Settin
             await asyncio.sleep(0)
             turns += 1
         assert len(await reading) == 100_000
-    assert turns >= 100_000 // ROWS_AT_ONCE
+    assert turns >= 100_000 // ROWS_PER_FETCH

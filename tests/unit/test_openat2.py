@@ -10,10 +10,10 @@ import pytest
 
 from gateway.worker.readers import openat2
 from gateway.worker.readers.file_source import PosixFiles
-from gateway.worker.readers.openat2 import PlainOpen
+from gateway.worker.readers.openat2 import OpenNoSymlinks
 
 pytestmark = pytest.mark.skipif(
-    PlainOpen(os.O_RDONLY).open(os.devnull) is None, reason="this system has no openat2"
+    OpenNoSymlinks(os.O_RDONLY).open(os.devnull) is None, reason="this system has no openat2"
 )
 
 
@@ -32,7 +32,7 @@ def media(tmp_path: Path) -> Path:
 
 
 def test_a_path_without_links_is_opened(media: Path) -> None:
-    descriptor = PlainOpen(os.O_RDONLY | os.O_CLOEXEC).open(str(media / "real/a file"))
+    descriptor = OpenNoSymlinks(os.O_RDONLY | os.O_CLOEXEC).open(str(media / "real/a file"))
     assert descriptor is not None
     assert os.pread(descriptor, 9, 0) == b"words"
     assert not os.get_inheritable(descriptor)
@@ -53,7 +53,7 @@ OTHERS = [
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_any_other_path_is_left_to_python(media: Path, name: str) -> None:
-    assert PlainOpen(os.O_RDONLY).open(f"{media}/{name}") is None
+    assert OpenNoSymlinks(os.O_RDONLY).open(f"{media}/{name}") is None
 
 
 def test_a_sandbox_that_forbids_it_is_asked_once(
@@ -66,7 +66,7 @@ def test_a_sandbox_that_forbids_it_is_asked_once(
         return -1
 
     monkeypatch.setattr(openat2, "_syscall", lambda: refuse)
-    forbidden = PlainOpen(os.O_RDONLY)
+    forbidden = OpenNoSymlinks(os.O_RDONLY)
     assert forbidden.open(str(media / "real/a file")) is None
     assert len(asked) == 1
 

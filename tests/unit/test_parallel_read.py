@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 
 from gateway.worker.readers.file_source import PosixFiles
-from gateway.worker.readers.parallel_read import Board, SharedRead
+from gateway.worker.readers.parallel_read import ParallelRead, ParallelReads
 from gateway.worker.readers.pool import ReaderPool
 from gateway.worker.readers.read_task import ReadOutcome, ReadTask
 from support.reader_kit import (
@@ -225,20 +225,20 @@ def test_a_pool_that_closes_gives_the_file_back_unread(rig: Rig) -> None:
 
 
 def test_helpers_go_to_the_large_file_with_the_fewest_readers(rig: Rig) -> None:
-    board: Board[str] = Board()
+    board: ParallelReads[str] = ParallelReads()
     source = PosixFiles(str(rig.root))
     files = []
     for name in ("one", "other"):
         task = rig.file(name, 10 * CHUNK)
-        files.append(SharedRead[str](source, task, *source.open(task.path), CHUNK))
+        files.append(ParallelRead[str](source, task, *source.open(task.path), CHUNK))
         files[-1].join(f"owner of {name}")
         board.add(files[-1])
-    assert board.neediest() is None
+    assert board.fewest_readers() is None
     for file in files:
         file.is_slow = True
     one, other = files
     for member in "abcd":
-        neediest = board.neediest()
+        neediest = board.fewest_readers()
         assert neediest
         neediest.join(member)
     assert (one.members, other.members) == (3, 3)

@@ -9,14 +9,14 @@ from urllib.parse import quote as percent_encode
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from tests.path_cases import ACCEPTED, MOUNT, REFUSED, VIDEO
-from tests.path_cases import SINGLE as FILESPACE
-from tests.path_names import NAMES
 
 from gateway.errors import InvalidPath, PathNotAllowed, SettingsError
 from gateway.paths import Filespaces, resolve, resolve_all
 from gateway.paths.refusal import Refused
 from gateway.paths.resolver import place, place_clean
+from support.path_cases import ACCEPTED, MOUNT, REFUSED, VIDEO
+from support.path_cases import SINGLE as FILESPACE
+from support.path_names import NAMES
 
 
 def cases(table):

@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from gateway import app_keys
 from gateway.app import create_app
 from gateway.auth.api_keys import StoredKey, digest_of
-from gateway.auth.callers import Rights, Scope
+from gateway.auth.callers import Grants, Scope
 from gateway.auth.key_secret import make_secret
 from gateway.formatting import utc_now
 from gateway.job import Job, JobStatus, Progress
@@ -25,7 +25,7 @@ from gateway.jobs.cache import FRESH_SECONDS, JobCache
 from gateway.server import listener
 from gateway.server.access_log import AccessLogger
 from gateway.server.listener import serve
-from gateway.server.poll_fast_path import QuickPolls, is_fit
+from gateway.server.poll_fast_path import PollFastPath, is_enabled
 from gateway.settings import Settings
 from support.raw_http import Raw
 
@@ -52,7 +52,7 @@ class Stage:
         )  # fmt: skip
         app[app_keys.JOB_CACHE] = JobCache(self.read, lambda: self.now)
         app[app_keys.JOB_CACHE].trust()
-        app[app_keys.READINESS].reached()
+        app[app_keys.READINESS].set_ready()
 
     async def read(self, job_id: str) -> Job:
         return replace(self.job, id=job_id)
@@ -68,7 +68,7 @@ class Stage:
             self.long += 1
             return await handle(request)
 
-        runner.server.request_handler = QuickPolls(self.app, count, hsts_max_age).answer
+        runner.server.request_handler = PollFastPath(self.app, count, hsts_max_age).answer
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.port = runner.addresses[0][1]
         async with aiohttp.ClientSession(f"http://127.0.0.1:{self.port}") as self.session:
@@ -207,7 +207,7 @@ async def test_while_the_gateway_is_not_ready_it_says_so(stage: Stage) -> None:
 
 
 def stored(secret: str, *scopes: Scope, **more: Any) -> StoredKey:
-    return StoredKey("ben", digest_of(secret), Rights(frozenset(scopes)), **more)
+    return StoredKey("ben", digest_of(secret), Grants(frozenset(scopes)), **more)
 
 
 async def test_a_key_opens_the_short_way_as_long_as_it_holds(stage: Stage) -> None:
@@ -287,23 +287,23 @@ def test_who_has_a_say_in_answers_is_asked_for_each() -> None:
     signing, guarded = make(), make()
     signing.on_response_prepare.append(sign)
     guarded.middlewares.append(pass_on)
-    assert (is_fit(make()), is_fit(signing), is_fit(guarded)) == (True, False, False)
-    assert not is_fit(web.Application())
+    assert (is_enabled(make()), is_enabled(signing), is_enabled(guarded)) == (True, False, False)
+    assert not is_enabled(web.Application())
 
 
 async def test_a_served_gateway_answers_polls_on_the_short_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     quick: list[Any] = []
-    answer_poll = QuickPolls._answer_poll
+    answer_poll = PollFastPath._answer_poll
 
-    def note(self: QuickPolls, request: web.BaseRequest) -> Any:
+    def note(self: PollFastPath, request: web.BaseRequest) -> Any:
         quick.append(answer_poll(self, request))
         return quick[-1]
 
     # The tests' look at answers would keep them from it.
-    monkeypatch.setattr(listener, "is_fit", lambda _app: True)
-    monkeypatch.setattr(QuickPolls, "_answer_poll", note)
+    monkeypatch.setattr(listener, "is_enabled", lambda _app: True)
+    monkeypatch.setattr(PollFastPath, "_answer_poll", note)
     app = create_app(Settings(api_gateway_key=KEY, db_host="/nowhere", api_gateway_port=0))
     Stage(app)
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()

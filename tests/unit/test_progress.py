@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from gateway.formatting import iso_time
 from gateway.job import Job, JobStatus, Progress
-from gateway.jobs.size_sums import REMEMBERED_JOBS, SizeTally
-from gateway.schemas.serializers import job_in_full
+from gateway.jobs.size_sums import REMEMBERED_JOBS, SizeSums
+from gateway.schemas.serializers import serialize_job
 
 
 def percentages(files: tuple[int, int, int], size: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -83,7 +83,7 @@ def test_an_end_more_than_a_year_away_is_not_told(ended: int, expected: int | No
     progress = Progress(10, 0, 0, 10**13, ended, 0)
     job = Job("1", JobStatus.RUNNING, progress, start, start, None, None, None)
     now = start + timedelta(seconds=30)
-    told = job_in_full(job, None, now)["eta"]
+    told = serialize_job(job, None, now)["eta"]
     assert (told and told["seconds"]) == expected
     if expected:
         assert told == {
@@ -142,8 +142,8 @@ class Counter:
             raise self.error
         return len(self.asked), 0
 
-    def tally(self) -> SizeTally:
-        return SizeTally(self.count, clock=lambda: self.now)
+    def tally(self) -> SizeSums:
+        return SizeSums(self.count, clock=lambda: self.now)
 
 
 async def test_sums_are_fresh_for_a_second() -> None:

@@ -239,8 +239,8 @@ async def test_other_monitors_go_on_while_s3_misbehaves(mood: Mood) -> None:
             watched.monitor.wanted.set()
             assert (await watched.ear.next())["s3Health"]["isHealthy"] is True
     assert before > 1
-    assert ticks.pulse.is_healthy
-    assert watched.monitor.pulse.is_healthy
+    assert ticks.heartbeat.is_healthy
+    assert watched.monitor.heartbeat.is_healthy
 
 
 async def test_an_outage_is_told_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

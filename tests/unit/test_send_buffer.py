@@ -11,7 +11,7 @@ import pytest
 
 from gateway.events.backlog import BACKLOG_LIMIT
 from gateway.events.hub import Event
-from gateway.events.send_buffer import BUFFER_LIMIT, STALLED_SECONDS, Outbox, Outboxes
+from gateway.events.send_buffer import BUFFER_LIMIT, STALLED_SECONDS, SendBuffer, SendBuffers
 
 
 class Clock:
@@ -74,8 +74,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def outboxes(clock: Clock) -> Outboxes:
-    return Outboxes(clock)
+def send_buffers(clock: Clock) -> SendBuffers:
+    return SendBuffers(clock)
 
 
 @pytest.fixture
@@ -84,71 +84,75 @@ def transport() -> Transport:
 
 
 @pytest.fixture
-def outbox(outboxes: Outboxes, transport: Transport) -> Outbox:
-    return outboxes.open(transport)
+def send_buffer(send_buffers: SendBuffers, transport: Transport) -> SendBuffer:
+    return send_buffers.open(transport)
 
 
 def event(
     kind: str = "job-progress", number: int = 0, job_id: str | None = "1", kept: bool = False
 ) -> Event:
-    return Event({"type": kind, "number": number}, job_id=job_id, kept=kept, version=(number,))
+    return Event(
+        {"type": kind, "number": number}, job_id=job_id, must_deliver=kept, version=(number,)
+    )
 
 
 def numbers(transport: Transport) -> list[Any]:
     return [m.get("number", m["type"]) for m in transport.messages()]
 
 
-def fill(outbox: Outbox, transport: Transport) -> int:
+def fill(send_buffer: SendBuffer, transport: Transport) -> int:
     """Have the client read nothing until it is full; returns what lies there then."""
     transport.reads = False
-    outbox.offer(Event({"type": "filler", "number": "filler", "text": "x" * BUFFER_LIMIT}))
-    assert outbox.is_full
+    send_buffer.offer(Event({"type": "filler", "number": "filler", "text": "x" * BUFFER_LIMIT}))
+    assert send_buffer.is_full
     return len(transport.buffer)
 
 
 def test_while_the_client_keeps_up_each_event_is_written_at_once(
-    outbox: Outbox, transport: Transport
+    send_buffer: SendBuffer, transport: Transport
 ) -> None:
     for number in range(3):
-        outbox.offer(event(number=number))
+        send_buffer.offer(event(number=number))
     assert numbers(transport) == [0, 1, 2]
-    assert not outbox.is_behind
+    assert not send_buffer.is_behind
 
 
-def test_an_outbox_is_one_object_in_memory(outbox: Outbox) -> None:
+def test_an_outbox_is_one_object_in_memory(send_buffer: SendBuffer) -> None:
     # A thousand of them are gone through for each event: what lies scattered would be felt.
-    assert not hasattr(outbox, "__dict__")
+    assert not hasattr(send_buffer, "__dict__")
 
 
 def test_what_a_full_client_is_not_told_now_it_is_told_later_in_order(
-    outboxes: Outboxes, outbox: Outbox, transport: Transport
+    send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
-    fill(outbox, transport)
+    fill(send_buffer, transport)
     for number in range(5):
-        outbox.offer(event(number=number))
-    outbox.offer(event("job-completed", 5, kept=True))
-    outboxes.flush()
-    assert outbox.is_behind
+        send_buffer.offer(event(number=number))
+    send_buffer.offer(event("job-completed", 5, kept=True))
+    send_buffers.flush()
+    assert send_buffer.is_behind
     transport.take()
     transport.reads = True
-    outbox.offer(event("s3-health", 6, job_id=None))
-    outboxes.flush()
+    send_buffer.offer(event("s3-health", 6, job_id=None))
+    send_buffers.flush()
     assert numbers(transport) == ["filler", 4, 5, 6]
-    assert not outbox.is_behind
-    outbox.offer(event(number=7))
+    assert not send_buffer.is_behind
+    send_buffer.offer(event(number=7))
     assert numbers(transport) == [7]
 
 
 def test_a_flush_stops_where_the_client_is_full_again(
-    outboxes: Outboxes, outbox: Outbox, transport: Transport
+    send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
-    fill(outbox, transport)
+    fill(send_buffer, transport)
     for number in range(BACKLOG_LIMIT):
-        outbox.offer(Event({"type": "job-failed", "number": number, "text": "x" * 1000}, kept=True))
+        send_buffer.offer(
+            Event({"type": "job-failed", "number": number, "text": "x" * 1000}, must_deliver=True)
+        )
     seen = []
-    while outbox.is_behind:
+    while send_buffer.is_behind:
         transport.take()
-        outboxes.flush()
+        send_buffers.flush()
         assert len(transport.buffer) <= BUFFER_LIMIT + 1100
         seen += numbers(transport)
     transport.take()
@@ -156,145 +160,145 @@ def test_a_flush_stops_where_the_client_is_full_again(
 
 
 def test_what_was_dropped_is_told_with_a_count_before_what_is_left(
-    outboxes: Outboxes, outbox: Outbox, transport: Transport
+    send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
-    fill(outbox, transport)
+    fill(send_buffer, transport)
     for number in range(BACKLOG_LIMIT + 7):
-        outbox.offer(event("job-failed", number, kept=True))
-    assert outboxes.dropped == 7
+        send_buffer.offer(event("job-failed", number, kept=True))
+    assert send_buffers.dropped == 7
     transport.take()
     transport.reads = True
-    outboxes.flush()
+    send_buffers.flush()
     told = transport.messages()
     assert told[1] == {"type": "events-dropped", "count": 7}
     assert [m["number"] for m in told[2:]] == list(range(BACKLOG_LIMIT))
-    assert outboxes.dropped == 7
-    outboxes.close(outbox)
-    assert (outboxes.dropped, outboxes.count) == (7, 0)
+    assert send_buffers.dropped == 7
+    send_buffers.close(send_buffer)
+    assert (send_buffers.dropped, send_buffers.count) == (7, 0)
 
 
 def test_a_snapshot_comes_before_what_was_kept_back_for_it(
-    outboxes: Outboxes, outbox: Outbox, transport: Transport
+    send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
-    outbox.hold()
-    outbox.offer(event("job-started", 1))
-    outbox.offer(event("job-progress", 2))
-    outbox.offer(event("job-progress", 5))
-    outbox.offer(event("job-progress", 1, job_id="2"))
-    outboxes.flush()
+    send_buffer.pause()
+    send_buffer.offer(event("job-started", 1))
+    send_buffer.offer(event("job-progress", 2))
+    send_buffer.offer(event("job-progress", 5))
+    send_buffer.offer(event("job-progress", 1, job_id="2"))
+    send_buffers.flush()
     assert numbers(transport) == []
-    outbox.release(Event({"type": "snapshot", "number": "snapshot"}), {"1": (4,)})
-    outbox.offer(event("job-progress", 6))
-    outboxes.flush()
+    send_buffer.release(Event({"type": "snapshot", "number": "snapshot"}), {"1": (4,)})
+    send_buffer.offer(event("job-progress", 6))
+    send_buffers.flush()
     assert numbers(transport) == ["snapshot", 1, 6]
 
 
 def test_without_a_snapshot_what_was_kept_back_is_told_all_the_same(
-    outboxes: Outboxes, outbox: Outbox, transport: Transport
+    send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
-    outbox.hold()
-    outbox.offer(event(number=1))
-    outbox.release(None, {})
-    outboxes.flush()
+    send_buffer.pause()
+    send_buffer.offer(event(number=1))
+    send_buffer.release(None, {})
+    send_buffers.flush()
     assert numbers(transport) == [1]
 
 
 def test_a_client_that_takes_nothing_for_30_seconds_is_cut_off(
-    outboxes: Outboxes, outbox: Outbox, transport: Transport, clock: Clock
+    send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport, clock: Clock
 ) -> None:
-    fill(outbox, transport)
+    fill(send_buffer, transport)
     clock.now += 3600
-    outbox.offer(event())
+    send_buffer.offer(event())
     clock.now += STALLED_SECONDS - 0.1
-    outboxes.flush()
+    send_buffers.flush()
     assert not transport.aborted
     clock.now += 0.2
-    outboxes.flush()
+    send_buffers.flush()
     assert transport.aborted
-    outbox.offer(event())
-    outboxes.flush()
-    assert not outbox.is_behind
+    send_buffer.offer(event())
+    send_buffers.flush()
+    assert not send_buffer.is_behind
 
 
 def test_a_client_that_reads_slowly_for_ever_stays_and_its_memory_is_bounded(
-    outboxes: Outboxes, outbox: Outbox, transport: Transport, clock: Clock
+    send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport, clock: Clock
 ) -> None:
-    fill(outbox, transport)
+    fill(send_buffer, transport)
     for number in range(500):
-        outbox.offer(event("job-failed", number, kept=number % 2 == 0))
+        send_buffer.offer(event("job-failed", number, kept=number % 2 == 0))
         clock.now += STALLED_SECONDS - 1
         transport.take(1)
-        outboxes.flush()
+        send_buffers.flush()
         assert len(transport.buffer) <= 2 * BUFFER_LIMIT
     assert not transport.aborted
-    assert outbox.is_behind
+    assert send_buffer.is_behind
 
 
 def test_a_client_that_is_held_for_long_but_has_taken_all_is_not_cut_off(
-    outboxes: Outboxes, outbox: Outbox, transport: Transport, clock: Clock
+    send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport, clock: Clock
 ) -> None:
-    outbox.hold()
-    outbox.offer(event(number=1))
+    send_buffer.pause()
+    send_buffer.offer(event(number=1))
     for _ in range(3):
         clock.now += STALLED_SECONDS
-        outboxes.flush()
-    outbox.release(Event({"type": "snapshot"}), {})
-    outboxes.flush()
+        send_buffers.flush()
+    send_buffer.release(Event({"type": "snapshot"}), {})
+    send_buffers.flush()
     assert numbers(transport) == ["snapshot", 1]
 
 
 def test_nothing_is_written_to_a_closing_transport_nor_kept_for_it(
-    outboxes: Outboxes, outbox: Outbox, transport: Transport
+    send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
-    fill(outbox, transport)
-    outbox.offer(event())
+    fill(send_buffer, transport)
+    send_buffer.offer(event())
     transport.closing = True
-    outboxes.flush()
-    assert not outbox.is_behind
+    send_buffers.flush()
+    assert not send_buffer.is_behind
     transport.buffer.clear()
-    outbox.offer(event())
-    outbox.hold()
-    outbox.release(Event({"type": "snapshot"}), {})
+    send_buffer.offer(event())
+    send_buffer.pause()
+    send_buffer.release(Event({"type": "snapshot"}), {})
 
 
 def test_nothing_follows_once_it_was_told_to_stop(
-    outboxes: Outboxes, outbox: Outbox, transport: Transport
+    send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
-    outbox.hold()
-    outbox.offer(event())
-    outboxes.stop()
-    outbox.offer(event())
-    outbox.release(Event({"type": "snapshot"}), {})
-    outboxes.flush()
+    send_buffer.pause()
+    send_buffer.offer(event())
+    send_buffers.stop()
+    send_buffer.offer(event())
+    send_buffer.release(Event({"type": "snapshot"}), {})
+    send_buffers.flush()
     assert transport.messages() == []
 
 
 def test_what_a_closed_connection_still_holds_may_go_out_but_not_stay_for_ever(
-    outboxes: Outboxes, clock: Clock
+    send_buffers: SendBuffers, clock: Clock
 ) -> None:
     quick, stuck = Transport(), Transport()
     for transport in (quick, stuck):
-        outbox = outboxes.open(transport)
-        fill(outbox, transport)
+        send_buffer = send_buffers.open(transport)
+        fill(send_buffer, transport)
         clock.now += 2 * STALLED_SECONDS
         transport.closing = True
-        outboxes.close(outbox)
+        send_buffers.close(send_buffer)
         assert not transport.aborted
     quick.take()
     for _ in range(3):
         clock.now += STALLED_SECONDS / 2
-        outboxes.flush()
+        send_buffers.flush()
     assert (quick.aborted, stuck.aborted) == (False, True)
-    assert not outboxes._leaving
+    assert not send_buffers._leaving
 
 
-def test_dropping_all_reaches_those_that_leave_too(outboxes: Outboxes) -> None:
+def test_dropping_all_reaches_those_that_leave_too(send_buffers: SendBuffers) -> None:
     staying, leaving = Transport(), Transport()
-    outboxes.open(staying)
-    outbox = outboxes.open(leaving)
-    fill(outbox, leaving)
-    outboxes.close(outbox)
-    outboxes.abort()
+    send_buffers.open(staying)
+    send_buffer = send_buffers.open(leaving)
+    fill(send_buffer, leaving)
+    send_buffers.close(send_buffer)
+    send_buffers.abort()
     assert staying.aborted
     assert leaving.aborted
 
@@ -311,18 +315,18 @@ class ClosedTwice(Transport):
         raise AttributeError("'NoneType' object has no attribute '_abort'")
 
 
-def test_a_transport_that_was_closed_twice_hurts_nobody(outboxes: Outboxes) -> None:
+def test_a_transport_that_was_closed_twice_hurts_nobody(send_buffers: SendBuffers) -> None:
     transport = ClosedTwice()
-    outbox = outboxes.open(transport)
-    fill(outbox, transport)
-    outbox.offer(event())
+    send_buffer = send_buffers.open(transport)
+    fill(send_buffer, transport)
+    send_buffer.offer(event())
     transport.closing = True
-    outbox.offer(event())
-    outbox.hold()
-    outbox.release(Event({"type": "snapshot"}), {})
-    assert not outbox.is_full
-    outboxes.flush()
-    outboxes.abort()
-    outboxes.close(outbox)
-    outboxes.flush()
-    assert not outboxes._leaving
+    send_buffer.offer(event())
+    send_buffer.pause()
+    send_buffer.release(Event({"type": "snapshot"}), {})
+    assert not send_buffer.is_full
+    send_buffers.flush()
+    send_buffers.abort()
+    send_buffers.close(send_buffer)
+    send_buffers.flush()
+    assert not send_buffers._leaving

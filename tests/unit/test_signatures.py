@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from gateway.auth.api_keys import ApiKeys, StoredKey
-from gateway.auth.callers import Rights, Scope
-from gateway.auth.nonce_cache import SeenNonces
+from gateway.auth.callers import Grants, Scope
+from gateway.auth.nonce_cache import NonceCache
 from gateway.auth.public_keys import read_public_key
-from gateway.auth.signatures import LONGEST_NONCE, Message, Signature, Signatures, check_digest
+from gateway.auth.signatures import MAX_NONCE_LENGTH, Message, Signature, Signatures, check_digest
 from gateway.errors import InvalidSignature, Starting
 from support.signing_kit import (
     MUTATED,
@@ -68,7 +68,7 @@ def rfc_message() -> Message:
 
 def keys_of(*signers: Signer) -> ApiKeys:
     keys = ApiKeys("the key of the settings")
-    rights = Rights(frozenset({Scope.JOBS_READ}))
+    rights = Grants(frozenset({Scope.JOBS_READ}))
     keys.load(
         [StoredKey(it.name, it.name.encode(), rights, public_key=it.public) for it in signers]
     )
@@ -178,9 +178,9 @@ def test_no_other_algorithm_is_taken(alg: str) -> None:
     assert refusal(sign(alg=alg)) == 'The signature is made in another way than alg="ed25519"'
 
 
-@pytest.mark.parametrize("nonce", ["", "n" * (LONGEST_NONCE + 1)])
+@pytest.mark.parametrize("nonce", ["", "n" * (MAX_NONCE_LENGTH + 1)])
 def test_a_nonce_is_neither_empty_nor_long(nonce: str) -> None:
-    assert refusal(sign(nonce=nonce)) == f"A signature's nonce has 1 to {LONGEST_NONCE} letters"
+    assert refusal(sign(nonce=nonce)) == f"A signature's nonce has 1 to {MAX_NONCE_LENGTH} letters"
 
 
 def test_an_unknown_keyid_is_refused() -> None:
@@ -317,7 +317,7 @@ def test_each_of_several_digests_must_be_right() -> None:
 
 
 def test_a_nonce_counts_once_until_its_end() -> None:
-    nonces = SeenNonces()
+    nonces = NonceCache()
     assert nonces.spend("a", "n", 10.0, 0.0)
     assert not nonces.spend("a", "n", 10.0, 9.9)
     assert nonces.spend("b", "n", 10.0, 9.9)
@@ -325,13 +325,13 @@ def test_a_nonce_counts_once_until_its_end() -> None:
 
 
 def test_names_and_nonces_cannot_be_mixed_up() -> None:
-    nonces = SeenNonces()
+    nonces = NonceCache()
     assert nonces.spend("a", "b c", 10.0, 0.0)
     assert nonces.spend("a b", "c", 10.0, 0.0)
 
 
 def test_memory_for_nonces_is_bounded_and_given_back() -> None:
-    nonces = SeenNonces(most=3)
+    nonces = NonceCache(most=3)
     for number in range(5):
         assert nonces.spend("a", str(number), 10.0 + number, 0.0)
     assert len(nonces) == 3 and not nonces.spend("a", "4", 14.0, 0.0)

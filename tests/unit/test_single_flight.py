@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.runtime.single_flight import SharedReads
+from gateway.runtime.single_flight import SingleFlight
 
 
 class Source:
@@ -37,7 +37,7 @@ async def turn() -> None:
 
 async def test_all_who_ask_before_it_begins_share_a_reading() -> None:
     source = Source()
-    reads = SharedReads(source.read)
+    reads = SingleFlight(source.read)
     asking = [asyncio.create_task(reads.get("a")) for _ in range(100)]
     await turn()
     source.gates[0].set_result(None)
@@ -46,7 +46,7 @@ async def test_all_who_ask_before_it_begins_share_a_reading() -> None:
 
 async def test_who_asks_while_it_runs_gets_the_next_one() -> None:
     source = Source()
-    reads = SharedReads(source.read)
+    reads = SingleFlight(source.read)
     early = asyncio.create_task(reads.get("a"))
     await turn()
     late = [asyncio.create_task(reads.get("a")) for _ in range(100)]
@@ -62,7 +62,7 @@ async def test_who_asks_while_it_runs_gets_the_next_one() -> None:
 
 async def test_keys_do_not_wait_for_each_other() -> None:
     source = Source()
-    reads = SharedReads(source.read)
+    reads = SingleFlight(source.read)
     asking = [asyncio.create_task(reads.get(key)) for key in "abc"]
     await turn()
     assert source.at_once == 3
@@ -73,7 +73,7 @@ async def test_keys_do_not_wait_for_each_other() -> None:
 
 async def test_who_gives_up_leaves_the_reading_to_the_others() -> None:
     source = Source()
-    reads = SharedReads(source.read)
+    reads = SingleFlight(source.read)
     impatient, patient = (asyncio.create_task(reads.get("a")) for _ in range(2))
     await turn()
     impatient.cancel()
@@ -84,7 +84,7 @@ async def test_who_gives_up_leaves_the_reading_to_the_others() -> None:
 
 async def test_a_failure_is_told_to_those_who_share_it_and_to_nobody_later() -> None:
     source = Source()
-    reads = SharedReads(source.read)
+    reads = SingleFlight(source.read)
     first = [asyncio.create_task(reads.get("a")) for _ in range(2)]
     await turn()
     later = asyncio.create_task(reads.get("a"))
@@ -99,7 +99,7 @@ async def test_a_failure_is_told_to_those_who_share_it_and_to_nobody_later() -> 
 
 async def test_nothing_is_kept_when_all_is_read() -> None:
     source = Source()
-    reads = SharedReads(source.read)
+    reads = SingleFlight(source.read)
     asking = [asyncio.create_task(reads.get("a")) for _ in range(2)]
     await turn()
     source.gates[0].set_result(None)

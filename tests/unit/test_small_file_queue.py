@@ -286,8 +286,8 @@ def test_jobs_of_two_filespaces_that_take_turns_are_read_each_by_one(
         read_timeout=300.0,
         on_outcomes=rig.tell,
     )
-    taking_turns = zip(small_files(rig, "a"), small_files(other, "b"), strict=True)
-    pools.submit(*chain(*taking_turns))
+    interleave = zip(small_files(rig, "a"), small_files(other, "b"), strict=True)
+    pools.submit(*chain(*interleave))
     assert [pool._express._is_open for pool in pools._pools.values()] == [True, True]
     wait_until(lambda: not pools.unfinished)
     pools.close(30.0)

@@ -12,13 +12,13 @@ import pytest
 
 from gateway.mount.location import OPEN_DESCRIPTORS
 from gateway.worker.readers.file_source import OPEN_FLAGS, PosixFiles
-from gateway.worker.readers.openat2 import PlainOpen
+from gateway.worker.readers.openat2 import OpenNoSymlinks
 from gateway.worker.readers.small_file_queue import PLENTY
 from gateway.worker.readers.small_file_reader import FILES_A_LOOK, FOLDER_FLAGS, Skimmer
 from support.reader_kit import Rig
 
 pytestmark = pytest.mark.skipif(
-    PlainOpen(os.O_RDONLY).open(os.devnull) is None, reason="this system has no openat2"
+    OpenNoSymlinks(os.O_RDONLY).open(os.devnull) is None, reason="this system has no openat2"
 )
 
 MOST = 1000
@@ -47,7 +47,7 @@ def may_hold(folder: str) -> bool:
 @pytest.fixture
 def skimmer() -> Iterator[Skimmer]:
     before = os.listdir(OPEN_DESCRIPTORS)
-    open_folder = PlainOpen(FOLDER_FLAGS).open
+    open_folder = OpenNoSymlinks(FOLDER_FLAGS).open
     with Skimmer(OPEN_FLAGS, MOST, may_hold, open_folder, os.close) as skimmer:
         yield skimmer
     assert os.listdir(OPEN_DESCRIPTORS) == before

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.runtime import tasks
-from gateway.runtime.tasks import beside, end
+from gateway.runtime.tasks import background_task, cancel_and_wait
 
 
 async def lose_cancellations(count: int, started: asyncio.Event) -> None:
@@ -28,7 +28,7 @@ async def test_work_that_loses_cancellations_ends_with_its_context(
     monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.01)
     started = asyncio.Event()
     async with asyncio.timeout(30):
-        async with beside(lose_cancellations(lost, started)) as task:
+        async with background_task(lose_cancellations(lost, started)) as task:
             await started.wait()
     assert task.cancelled()
 
@@ -40,11 +40,11 @@ async def test_work_that_never_ends_is_left_to_itself(
     started = asyncio.Event()
     many = tasks.CANCEL_ATTEMPTS + 1
     async with asyncio.timeout(30):
-        async with beside(lose_cancellations(many, started), "the deaf one") as task:
+        async with background_task(lose_cancellations(many, started), "the deaf one") as task:
             await started.wait()
     assert not task.done()
     assert "the deaf one does not end" in caplog.text
-    await end(task)
+    await cancel_and_wait(task)
 
 
 async def fail() -> None:
@@ -53,11 +53,11 @@ async def fail() -> None:
 
 async def test_what_the_work_raises_is_raised_at_the_end_of_the_context() -> None:
     with pytest.raises(KeyError, match="broken"):
-        async with beside(fail()) as task:
+        async with background_task(fail()) as task:
             await asyncio.wait({task})
 
 
 async def test_work_that_ended_by_itself_is_no_matter() -> None:
-    async with beside(asyncio.sleep(0)) as task:
+    async with background_task(asyncio.sleep(0)) as task:
         await asyncio.wait({task})
     assert not task.cancelled()

@@ -10,13 +10,15 @@ import pytest
 from bench.slow_files import SlowFiles
 from gateway.worker.readers.pool import ReaderPool
 from gateway.worker.readers.read_task import ReadTask
-from gateway.worker.readers.throttle import CREDIT_SECONDS, PIECE_SECONDS, Budget, Throttle
+from gateway.worker.readers.throttle import CREDIT_SECONDS, PIECE_SECONDS, ByteBucket, Throttle
 from support.reader_kit import CHUNK, PATIENCE, Clock, GatedFiles, Rig, wait_until
 
 MB = 1_000_000
 
 
-def take_for(budget: Budget, clock: Clock, seconds: float, wanted: int, late: float = 0.0) -> int:
+def take_for(
+    budget: ByteBucket, clock: Clock, seconds: float, wanted: int, late: float = 0.0
+) -> int:
     """What is taken in so many seconds by somebody who wakes up ``late`` each time."""
     end, taken = clock.now + seconds, 0
     while clock.now < end:
@@ -38,13 +40,13 @@ def take_for(budget: Budget, clock: Clock, seconds: float, wanted: int, late: fl
 def test_the_rate_is_kept_within_a_twentieth(rate: int, wanted: int, late: float) -> None:
     clock = Clock()
     seconds = 20.0 if rate == 10_000 else 2.0
-    taken = take_for(Budget(rate, clock.now), clock, seconds, wanted, late)
+    taken = take_for(ByteBucket(rate, clock.now), clock, seconds, wanted, late)
     assert taken == pytest.approx(rate * seconds, rel=0.05)
 
 
 def test_what_was_not_used_is_not_saved_up() -> None:
     clock = Clock()
-    budget = Budget(20 * MB, clock.now)
+    budget = ByteBucket(20 * MB, clock.now)
     clock.now += 3600
     burst = 0
     while not budget.seconds_until_free(clock.now):
@@ -55,13 +57,13 @@ def test_what_was_not_used_is_not_saved_up() -> None:
 
 
 def test_without_a_rate_everything_may_be_taken() -> None:
-    budget = Budget(0, 0.0)
+    budget = ByteBucket(0, 0.0)
     budget.take(budget.piece(1 << 40))
     assert budget.seconds_until_free(0.0) == 0.0
 
 
 def test_what_was_not_there_is_given_back() -> None:
-    budget = Budget(MB, 0.0)
+    budget = ByteBucket(MB, 0.0)
     budget.take(1000)
     budget.take(-1000)
     assert budget.seconds_until_free(0.0) == 0.0

@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gateway.auth.access import Access
-from gateway.auth.callers import EVERYTHING, Caller, Rights
+from gateway.auth.callers import EVERYTHING, Caller, Grants
 from gateway.auth.rate_limits import Limits
 from gateway.auth.token_bucket import REMEMBERED_CALLERS, Decision, TokenBuckets
 from gateway.settings import Settings
@@ -137,7 +137,7 @@ def test_machines_that_share_a_key_do_not_share_a_bucket(clock: Clock) -> None:
 
 def test_a_key_with_limits_of_its_own_is_not_limited_by_the_settings(clock: Clock) -> None:
     limits = Limits(Settings(rate_limit_per_minute=1, poll_limit_per_minute=1), clock)
-    rights = Rights(EVERYTHING.scopes, rate_limit_per_minute=2, poll_limit_per_minute=0)
+    rights = Grants(EVERYTHING.scopes, rate_limit_per_minute=2, poll_limit_per_minute=0)
     caller = Caller("render", "10.0.0.1", rights)
     answers = [limits.draw(Access.REQUEST, caller) for _ in range(3)]
     assert [it and it.allowed for it in answers] == [True, True, False]

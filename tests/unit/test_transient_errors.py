@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.logs.outage import QUIET_SECONDS, Outage
+from gateway.logs.fault_log import QUIET_SECONDS, FaultLog
 from gateway.worker.readers.file_source import PosixFiles
 from support.reader_kit import PATIENCE, Rig, task_for, wait_until
 
@@ -182,7 +182,7 @@ def test_an_outage_is_told_when_it_begins_and_when_the_last_is_through(
 ) -> None:
     caplog.set_level(logging.INFO)
     now = [0.0]
-    outage = Outage(logging.getLogger("test"), "over", clock=lambda: now[0])
+    outage = FaultLog(logging.getLogger("test"), "over", clock=lambda: now[0])
     outage.end("nobody")
     for who in ("one", "two", "one"):
         outage.begin(who, "away", " (because)")

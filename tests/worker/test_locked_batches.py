@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.database import Database
-from gateway.runtime.tasks import end
+from gateway.runtime.tasks import cancel_and_wait
 from gateway.worker import locked_batches, pacing
 from gateway.worker.item_store import LockedItems, Small
 from gateway.worker.pacing import FIRST_CLAIM
@@ -165,7 +165,7 @@ async def test_a_worker_that_is_torn_off_leaves_its_batch_as_it_was(
         working = asyncio.create_task(worker.run(asyncio.Event()))
         job_id = await submit(bench)
         await happens(source.waiting)
-        await end(working)
+        await cancel_and_wait(working)
     source.gate.set()
     assert counters(bench.settings, job_id)[1] < FILES
     async with bench.working(is_alone=True):
@@ -263,7 +263,7 @@ async def test_of_a_slow_filespace_no_more_is_held_than_without_locks(
 ) -> None:
     """A lane that has been quick is believed to be so until it is not."""
     monkeypatch.setattr(locked_batches, "LONGEST_SECONDS", 0.05)
-    monkeypatch.setattr(pacing, "MOST_AHEAD", FIRST_CLAIM)
+    monkeypatch.setattr(pacing, "MAX_AHEAD", FIRST_CLAIM)
     await index(bench)
     source = GatedFiles(bench.mount, held="/b/")
     async with bench.working(source=source, settings={"worker_concurrency": 2}):

@@ -6,17 +6,17 @@ import asyncio
 
 import pytest
 
-from gateway.worker import cache_marks, pacing
+from gateway.worker import cached_flags, pacing
 from support.worker_kit import PATIENCE, Bench, GatedFiles, item_states, query, until_blocked
 
 FILES = 300
-MOST_UNREPORTED = 40
+MAX_UNREPORTED = 40
 
 
 async def test_while_a_report_waits_no_more_is_claimed_than_can_be_reported(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "MOST_UNREPORTED", MOST_UNREPORTED)
+    monkeypatch.setattr(pacing, "MAX_UNREPORTED", MAX_UNREPORTED)
     await bench.index({f"a/{number}": 1 for number in range(FILES)})
     job_id = await bench.submit("a")
     # A claim from a job that is running already does not wait for its row; a report does.
@@ -30,7 +30,7 @@ async def test_while_a_report_waits_no_more_is_claimed_than_can_be_reported(
         async with bench.working(settings={"worker_concurrency": 2}):
             async with asyncio.timeout(PATIENCE):
                 await until_blocked(bench.settings)
-                while claimed() <= MOST_UNREPORTED:
+                while claimed() <= MAX_UNREPORTED:
                     await asyncio.sleep(0.02)
             await asyncio.sleep(0.5)  # what is not to happen has some time to
             assert claimed() < FILES
@@ -58,7 +58,7 @@ async def test_while_a_claim_waits_what_was_read_is_reported(bench: Bench) -> No
 async def test_a_stop_in_the_middle_of_a_job_marks_what_was_read(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 3600)
+    monkeypatch.setattr(cached_flags, "HOLD_SECONDS", 3600)
     await bench.index({"a/held": 1, "a/one": 1})
     source = GatedFiles(bench.mount, held="held")
     job_id = await bench.submit("a")

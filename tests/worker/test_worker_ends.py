@@ -70,14 +70,14 @@ async def test_only_a_job_that_nobody_fills_any_more_is_ended(
     ends: bool,
 ) -> None:
     job_id = make_job(bench, status, items, total, when)
-    assert (job_id in await item_store.exhausted_jobs()) is ends
+    assert (job_id in await item_store.drained_jobs()) is ends
 
 
 async def test_a_job_that_is_still_without_items_cannot_be_ended(
     bench: Bench, item_store: ItemStore
 ) -> None:
     job_id = make_job(bench, "pending", [], 100_000, OLD)
-    assert not await item_store.end_exhausted_job(job_id)
+    assert not await item_store.finish_drained_job(job_id)
     assert counters(bench.settings, job_id)[0] == "pending"
 
 
@@ -94,7 +94,7 @@ async def test_a_job_that_is_ended_says_what_failed(
     bench: Bench, item_store: ItemStore, items: list[str], error: str | None
 ) -> None:
     job_id = make_job(bench, "running", items, len(items), OLD)
-    assert await item_store.end_exhausted_job(job_id)
+    assert await item_store.finish_drained_job(job_id)
     assert (await bench.store.get(job_id)).error == error
 
 

@@ -12,7 +12,7 @@ from gateway.job import Job
 from gateway.settings import Settings
 from gateway.settings.filespace_settings import FilespaceSettings
 from gateway.worker import item_store
-from gateway.worker.claims import AGAIN_SECONDS, Claims
+from gateway.worker.claims import AGAIN_SECONDS, ItemClaimer
 from gateway.worker.item_store import ItemStore
 from gateway.worker.readers import pool
 from support.worker_kit import (
@@ -150,7 +150,7 @@ async def test_what_was_passed_is_not_looked_at_again_before_its_time(
     monkeypatch.setattr(item_store, "ITEMS_PASSED", 20)
     items, now = ItemStore(bench.database, 60), [0.0]
     await items.take_lease()
-    claims = Claims(items, [str(east), str(west)], clock=lambda: now[0])
+    claims = ItemClaimer(items, [str(east), str(west)], clock=lambda: now[0])
     job_id = await bench.submit(files=[*names(east), *names(west, 4)])
 
     async def rounds(count: int) -> list[tuple[int, bool, int]]:
@@ -162,7 +162,7 @@ async def test_what_was_passed_is_not_looked_at_again_before_its_time(
         return seen
 
     assert await rounds(3) == [(0, True, 1), (3, False, 1), (1, False, 0)]
-    await items.give_back_strays([])
+    await items.reclaim_orphans([])
     assert await rounds(1) == [(0, False, 0)]
     now[0] = AGAIN_SECONDS
     assert await rounds(2) == [(0, True, 1), (3, False, 1)]

@@ -82,8 +82,8 @@ async def test_what_the_backend_holds_is_never_given_back(
     await bench.index({"a/one": 1})
     job_id = await bench.submit("a")
     query(bench.settings, "UPDATE cache_job_items SET status='running', worker_id='backend-1'")
-    assert await item_store.give_back_expired(everybody=True) == 0
-    assert await item_store.give_back_strays([]) == 0
+    assert await item_store.reclaim_expired_leases(everybody=True) == 0
+    assert await item_store.reclaim_orphans([]) == 0
     assert item_states(bench.settings, job_id) == {"running": 1}
 
 
@@ -195,10 +195,10 @@ async def test_a_claim_under_way_while_the_lease_runs_out_is_not_overlooked(
     with closing(psycopg2.connect(**connection_arguments(bench.settings))) as connection:
         claim = {"job": job_id, "worker": dying.worker_id, "limit": 5, **CLAIM}
         connection.cursor().execute(load_queries("worker")["claim"], claim)
-        assert await item_store.give_back_expired(everybody=True) == 0  # it is not waited for
+        assert await item_store.reclaim_expired_leases(everybody=True) == 0  # it is not waited for
         connection.commit()
     assert item_states(bench.settings, job_id) == {"running": 5}
-    assert await item_store.give_back_expired(everybody=True) == 5
+    assert await item_store.reclaim_expired_leases(everybody=True) == 5
     assert item_states(bench.settings, job_id) == {"pending": 5}
 
 
@@ -243,7 +243,7 @@ async def test_a_claim_whose_answer_was_lost_is_found(bench: Bench, item_store: 
     job_id = await bench.submit("a")
     known = [item.task.item_id for item in await item_store.claim(job_id, 2)]
     await item_store.claim(job_id, 3)
-    assert await item_store.give_back_strays(known) == 3
+    assert await item_store.reclaim_orphans(known) == 3
     assert item_states(bench.settings, job_id) == {"running": 2, "pending": 3}
 
 

@@ -186,12 +186,12 @@ def test_a_report_touches_the_reported_items_alone(plans: Plans, total: str, hel
 def test_read_files_are_marked_through_an_index(plans: Plans, count: int) -> None:
     items = array_literal(range(30_001, 30_001 + count))
     parameters = {"items": items, "job": plans.large_job}
-    assert scanned(plans.explain(WORKER["mark_cached"], parameters)) == set()
+    assert scanned(plans.explain(WORKER["set_cached_flags"], parameters)) == set()
 
 
 def test_whole_directories_are_marked_through_indexes(plans: Plans) -> None:
     parameters = {"paths": small_folders(plans, 100), "job": plans.large_job}
-    assert scanned(plans.explain(WORKER["mark_cached_directories"], parameters)) == set()
+    assert scanned(plans.explain(WORKER["set_cached_directory_flags"], parameters)) == set()
     [small_job] = plans.fetch("SELECT id::text FROM cache_jobs WHERE total_files = 10 LIMIT 1")
     nodes = plans.explain(WORKER["parents_of_read_files"], {"job": small_job})
     assert scanned(nodes) == set()
@@ -200,7 +200,7 @@ def test_whole_directories_are_marked_through_indexes(plans: Plans) -> None:
 def test_the_unmarked_files_of_a_large_job_are_found_in_the_order_of_an_index(plans: Plans) -> None:
     parameters = {"job": plans.large_job, "after": 0, "limit": 10_000}
     first = PLANNER["keep_to_the_order"]
-    nodes = plans.explain(WORKER["unmarked_files"], parameters, first=first)
+    nodes = plans.explain(WORKER["files_with_unset_flags"], parameters, first=first)
     assert "teamcache_gateway_cache_job_items_state" in indexes(nodes)
     assert "cache_job_items_pkey" not in indexes(nodes)
 
@@ -210,7 +210,7 @@ def test_the_first_failed_file_of_a_large_job_is_looked_up_by_the_index_of_state
 ) -> None:
     failed = "UPDATE cache_job_items SET status = 'failed' WHERE job_id = %(job)s AND id % 1000 = 7"
     nodes = plans.explain(
-        WORKER["end_exhausted_job"], {"job": plans.large_job}, first=failed.replace(" % ", " %% ")
+        WORKER["finish_drained_job"], {"job": plans.large_job}, first=failed.replace(" % ", " %% ")
     )
     assert "teamcache_gateway_cache_job_items_state" in indexes(nodes)
 
@@ -219,5 +219,5 @@ def test_the_first_failed_file_of_a_large_job_is_looked_up_by_the_index_of_state
 def test_jobs_that_did_not_notice_their_end_are_found_without_reading_the_items_of_others(
     plans: Plans, quiet: int
 ) -> None:
-    nodes = plans.explain(WORKER["exhausted_jobs"], {"quiet": quiet, "limit": 256}, run=True)
+    nodes = plans.explain(WORKER["drained_jobs"], {"quiet": quiet, "limit": 256}, run=True)
     assert scanned(nodes) == set()

@@ -44,7 +44,7 @@ class OneByOne(GatedFiles):
             "SELECT count(*) FILTER (WHERE status = 'running') AS running,"
             " count(*) FILTER (WHERE status = 'completed') AS completed FROM cache_job_items",
         )
-        held = readers + pacing.LEAST_AHEAD
+        held = readers + pacing.MIN_AHEAD
         return (items.running, items.completed) == (held, len(self.closed))
 
     def by_job(self) -> Counter[str]:

@@ -19,9 +19,9 @@ from gateway.formatting import readable_size
 PAGE = 100
 GAP = 1
 # Names of keys are cut before a column is left out for them.
-LONGEST_NAME = 16
+MAX_NAME_WIDTH = 16
 # What a narrow terminal is not shown, the least wanted first.
-LEAST_WANTED = ("BYTES", "AGE", "BY", "DONE", "FILES", "STATE")
+MIN_PATH_WIDTH = ("BYTES", "AGE", "BY", "DONE", "FILES", "STATE")
 # The key that the gateway was started with; a name that says nothing where there is no other.
 ONLY_KEY = "default"
 
@@ -85,7 +85,7 @@ def _table(jobs: Sequence[JobView], width: int) -> Table:
 def _fitting(columns: Mapping[str, Sequence[Text]], width: int) -> Mapping[str, Sequence[Text]]:
     """The columns that a line has room for."""
     shown = dict(columns)
-    for name in LEAST_WANTED:
+    for name in MIN_PATH_WIDTH:
         if sum(_width(name, cells) + GAP for name, cells in shown.items()) - GAP > width:
             shown.pop(name, None)
     return shown
@@ -93,7 +93,7 @@ def _fitting(columns: Mapping[str, Sequence[Text]], width: int) -> Mapping[str, 
 
 def _width(name: str, cells: Sequence[Text]) -> int:
     widest = max(len(name), *(cell.cell_len for cell in cells))
-    return min(widest, LONGEST_NAME) if name == "BY" else widest
+    return min(widest, MAX_NAME_WIDTH) if name == "BY" else widest
 
 
 def _columns(jobs: Sequence[JobView]) -> Mapping[str, Sequence[Text]]:

@@ -17,21 +17,21 @@ from gateway.auth.callers import Scope
 from gateway.auth.key_store import KeyStore, NewKey
 from gateway.auth.public_keys import fingerprint, read_public_key
 from gateway.cli.formatting import print_json, printable, say, write_what_can_be_shown
-from gateway.cli.key_options import MOST_A_MINUTE, SCOPES, USUAL_SCOPES, End
+from gateway.cli.key_options import MAX_PER_MINUTE, SCOPES, USUAL_SCOPES, ExpiryTime
 from gateway.cli.key_view import describe, print_keys
 from gateway.cli.settings_options import AUDIT, DATABASE, FILESPACE, LOGS, settings_options
 from gateway.database import Database, describe_outage
 from gateway.errors import DatabaseUnavailable, GatewayError, InvalidRequest, KeyNotFound
 from gateway.logs.audit import AuditLog, Outcome
 from gateway.runtime.process import run
-from gateway.runtime.small_file import LONGEST_FILE
+from gateway.runtime.small_file import MAX_FILE_BYTES
 from gateway.settings import Settings
 from gateway.settings.filespaces import make_filespaces
 from gateway.standalone.postgres.running import find_running
 
 Command = Callable[..., Any]
 Result = TypeVar("Result")
-LIMIT = click.IntRange(0, MOST_A_MINUTE)
+LIMIT = click.IntRange(0, MAX_PER_MINUTE)
 LEFT_OUT = ("allowed_paths",)
 # These are the caller's own faults, as a wrong option is.
 FAULTS = (InvalidRequest, KeyNotFound)
@@ -101,7 +101,7 @@ def key_command(*more: str) -> Callable[[Command], Command]:
 )
 @click.option("--rate", type=LIMIT, help="its RATE_LIMIT_PER_MINUTE; 0: no limit")
 @click.option("--poll-rate", type=LIMIT, help="its POLL_LIMIT_PER_MINUTE; 0: no limit")
-@click.option("--expires", type=End(), metavar="WHEN", help="like 90d, 12h or 2027-01-31")
+@click.option("--expires", type=ExpiryTime(), metavar="WHEN", help="like 90d, 12h or 2027-01-31")
 @click.option(
     "--public-key",
     type=click.File("rb"),
@@ -130,7 +130,7 @@ def create(
     # A prefix that cannot be read would keep the key out of everything.
     make_filespaces(settings).read_prefixes(paths)
     wanted = [scope for scope in Scope if scope in scopes]
-    public = read_public_key(public_key.read(LONGEST_FILE)) if public_key else None
+    public = read_public_key(public_key.read(MAX_FILE_BYTES)) if public_key else None
     key = NewKey(name, wanted, tuple(dict.fromkeys(paths)), rate, poll_rate, expires, public)
     shown = fingerprint(public) if public else None
     more = {"scopes": wanted, "paths": list(paths), "expiresAt": expires, "fingerprint": shown}

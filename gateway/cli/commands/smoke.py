@@ -62,11 +62,11 @@ async def _try_all(
     outcomes: list[Outcome] = []
     settings = connection.settings
     signer, shown = None, {}
-    match settings.proof:
+    match settings.credentials:
         case Signing():
-            signer = RequestSigner(settings.proof.key)
+            signer = RequestSigner(settings.credentials.key)
         case ShownToken():
-            shown = {"token": await settings.proof.fresh()}
+            shown = {"token": await settings.credentials.fresh()}
         case None:
             shown = {"apiKey": settings.key.value if settings.key else ""}
     async with (

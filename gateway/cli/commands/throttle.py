@@ -13,7 +13,7 @@ from gateway.database import Database, describe_outage
 from gateway.errors import DatabaseUnavailable
 from gateway.runtime.process import run
 from gateway.settings import Settings
-from gateway.settings.settings import MOST_BYTES_PER_SECOND
+from gateway.settings.settings import MAX_BYTES_PER_SECOND
 from gateway.standalone.postgres.running import find_running
 from gateway.worker.throttle_store import ThrottleStore, describe_limit
 
@@ -33,7 +33,7 @@ def _parse(_context: click.Context, _argument: click.Parameter, text: str | None
         return WORDS[word]
     found = RATE.fullmatch(word)
     rate = 0 if found is None else _bytes_of(*found.groups())
-    if not 1 <= rate <= MOST_BYTES_PER_SECOND:
+    if not 1 <= rate <= MAX_BYTES_PER_SECOND:
         raise click.BadParameter(f"{text!r} is none: write 200MB, 1.5GB, 50MiB, off or default")
     return rate
 

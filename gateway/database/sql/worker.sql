@@ -298,7 +298,7 @@ unmarked AS (
 )
 SELECT status, (SELECT count(*) FROM announced) AS announcements FROM moved
 
--- name: exhausted_jobs
+-- name: drained_jobs
 -- Jobs that should have ended: they have items, and none is left to claim or to read. One whose
 -- items are fewer than its files may still be getting more from whoever made it: it counts once
 -- nothing has happened to it for so many seconds. One that has not begun and has no items at all
@@ -319,7 +319,7 @@ WHERE j.status IN ('pending', 'running')
 ORDER BY j.created_at, j.id
 LIMIT %(limit)s
 
--- name: end_exhausted_job
+-- name: finish_drained_job
 -- A job that is running with nothing left to run: its counters went astray (another worker wrote
 -- them, or its items were deleted). They are counted anew, and the job ends.
 WITH counted AS (

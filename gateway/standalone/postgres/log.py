@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.standalone.postgres.account import Account
 
-LARGEST: Final = 5 * 1024 * 1024
+MAX_LOG_BYTES: Final = 5 * 1024 * 1024
 TAIL: Final = 16 * 1024
 SEVERE: Final = re.compile(r"(?:FATAL|PANIC|error):\s+(?P<reason>.*)")
 
@@ -28,7 +28,7 @@ def open_log(path: Path, account: Account) -> int:
 
     One larger than 5 MiB becomes ``<path>.1`` first, in place of the one before.
     """
-    if path.exists() and path.stat().st_size > LARGEST:
+    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
         path.rename(path.with_name(f"{path.name}.1"))
     # Not through a link: the folder may belong to somebody else than us.
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)

@@ -12,20 +12,20 @@ from psycopg2.extensions import cursor
 from gateway.errors import EmbeddedPostgresError
 
 SUPERUSER: Final = "postgres"
-LONGEST_NAME: Final = 63  # bytes; PostgreSQL cuts off the rest without a word
+MAX_NAME_BYTES: Final = 63  # bytes; PostgreSQL cuts off the rest without a word
 
 
 def check_name(name: str, what: str) -> None:
     """Raise `EmbeddedPostgresError` unless ``name`` can name a role or a database."""
     wrong = (
         not name.isprintable()
-        or not 0 < len(name.encode(errors="replace")) <= LONGEST_NAME
+        or not 0 < len(name.encode(errors="replace")) <= MAX_NAME_BYTES
         or name.startswith(("pg_", "/"))
         or name in {"template0", "template1", "public", "none"}
     )
     if wrong:
         raise EmbeddedPostgresError(
-            f"The {what} cannot be named {name[:70]!r}: a name has 1 to {LONGEST_NAME} bytes, no "
+            f"The {what} cannot be named {name[:70]!r}: a name has 1 to {MAX_NAME_BYTES} bytes, no "
             "control characters, does not start with pg_ or / and is none that PostgreSQL reserves"
         )
 

@@ -16,7 +16,7 @@ from gateway.standalone.postgres.account import Account, find_blocked
 PORT: Final = 5432
 SOCKET: Final = f".s.PGSQL.{PORT}"
 # Linux has room for 107 bytes, macOS for 103.
-LONGEST: Final = 103
+MAX_PATH_BYTES: Final = 103
 PREFIX: Final = "teamcache-"
 
 
@@ -70,7 +70,7 @@ def _can_hold_socket(folder: Path) -> bool:
     """Whether PostgreSQL and its clients take the path: both read a comma as the next folder."""
     path = str(folder)
     return (
-        len(os.fsencode(folder / SOCKET)) <= LONGEST
+        len(os.fsencode(folder / SOCKET)) <= MAX_PATH_BYTES
         and path.isprintable()
         and not any(character in path for character in ",\"'\\")
     )

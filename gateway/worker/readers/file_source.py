@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from gateway.mount.location import Folder, knows_descriptors, location_of
-from gateway.worker.readers.openat2 import PlainOpen
+from gateway.worker.readers.openat2 import OpenNoSymlinks
 from gateway.worker.readers.small_file_reader import FOLDER_FLAGS, Skimmer
 
 # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOCTTY: nor may a terminal become ours.
@@ -60,8 +60,8 @@ class PosixFiles:
         self._root = Folder(os.path.abspath(root))
         self._allowed = [Folder(it) for it in allowed]
         self._has_descriptors = knows_descriptors()
-        self._plain_open = PlainOpen(OPEN_FLAGS)
-        self._plain_folder = PlainOpen(FOLDER_FLAGS)
+        self._plain_open = OpenNoSymlinks(OPEN_FLAGS)
+        self._plain_folder = OpenNoSymlinks(FOLDER_FLAGS)
 
     def open(self, path: str, /) -> tuple[int, int]:
         """Open a regular file inside the root; returns its descriptor and its size in bytes.
@@ -115,9 +115,9 @@ class PosixFiles:
         return location_of(descriptor) if self._has_descriptors else os.path.realpath(path)
 
     def _check_location(self, location: str) -> None:
-        if not self._root.holds(location):
+        if not self._root.contains(location):
             raise OSError(errno.EXDEV, "Leads out of the filespace")
-        if self._allowed and not any(it.holds(location) for it in self._allowed):
+        if self._allowed and not any(it.contains(location) for it in self._allowed):
             raise OSError(errno.EXDEV, "Outside the paths that may be cached")
 
 

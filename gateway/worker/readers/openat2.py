@@ -43,7 +43,7 @@ def _syscall() -> Any:
     return None
 
 
-class PlainOpen:
+class OpenNoSymlinks:
     """Opens files whose path leads through no symbolic link: there they really are.
 
     That saves asking the kernel where an open file is, which costs as much as opening it. Linux

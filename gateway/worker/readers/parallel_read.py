@@ -25,7 +25,7 @@ class Chunk:
     count: int
 
 
-class SharedRead(Generic[Member]):
+class ParallelRead(Generic[Member]):
     """An open file of ``size`` bytes, whose chunks its readers take in their order.
 
     So however many they are, they move through the file together, as a read-ahead would. The
@@ -81,7 +81,7 @@ class SharedRead(Generic[Member]):
         self._next += chunk.count
         return chunk
 
-    def came(self, count: int) -> None:
+    def arrived(self, count: int) -> None:
         """Count bytes of a chunk."""
         with self._changed:
             self.task.bytes_read += count
@@ -136,29 +136,29 @@ class SharedRead(Generic[Member]):
         return self._is_whole
 
 
-class Board(Generic[Member]):
+class ParallelReads(Generic[Member]):
     """The large files that are being read, for readers that have nothing else to do."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._shared: list[SharedRead[Member]] = []
+        self._shared: list[ParallelRead[Member]] = []
 
-    def add(self, shared: SharedRead[Member]) -> None:
+    def add(self, shared: ParallelRead[Member]) -> None:
         """Offer a file."""
         with self._lock:
             self._shared.append(shared)
 
-    def remove(self, shared: SharedRead[Member]) -> None:
+    def remove(self, shared: ParallelRead[Member]) -> None:
         """Offer it no more."""
         with self._lock:
             self._shared.remove(shared)
 
-    def find(self, task: ReadTask) -> SharedRead[Member] | None:
+    def find(self, task: ReadTask) -> ParallelRead[Member] | None:
         """The file of ``task``, if it is offered."""
         with self._lock:
             return next((shared for shared in self._shared if shared.task is task), None)
 
-    def neediest(self) -> SharedRead[Member] | None:
+    def fewest_readers(self) -> ParallelRead[Member] | None:
         """The file with the fewest readers among those that more would make faster."""
         with self._lock:
             slow = [shared for shared in self._shared if shared.wants_help]

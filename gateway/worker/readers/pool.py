@@ -9,21 +9,21 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Final
 
-from gateway.logs.outage import Outage
+from gateway.logs.fault_log import FaultLog
 from gateway.worker.readers.file_source import FileSource, PosixFiles
 from gateway.worker.readers.limiter import WIDTH, Lane
-from gateway.worker.readers.parallel_read import Board
+from gateway.worker.readers.parallel_read import ParallelReads
 from gateway.worker.readers.read_task import ReadOutcome, ReadTask
-from gateway.worker.readers.reader import Common, Reader, Work
+from gateway.worker.readers.reader import PoolContext, Reader, Work
 from gateway.worker.readers.small_file_queue import ExpressLane
 from gateway.worker.readers.throttle import Throttle
-from gateway.worker.readers.transient_errors import Obstacles
+from gateway.worker.readers.transient_errors import TransientErrors
 
 # A cancelled file is let go of after this many seconds without a byte, hung or merely slow.
 CANCEL_PATIENCE: Final = 0.5
 # So many large files keep all readers busy: more of them, all begun and none ended, would only
 # keep the files of other jobs waiting.
-LARGE_AT_ONCE: Final = 16
+MAX_CONCURRENT_LARGE: Final = 16
 # Readers that all wait for a byte for so many seconds have met a mount that hangs.
 STUCK_SECONDS: Final = 10.0
 
@@ -59,10 +59,10 @@ class ReaderPool:
         lane: Lane | None = None,
         throttle: Throttle | None = None,
     ) -> None:
-        self._obstacles = Obstacles(root)
-        self._lack = Outage(logger, "All threads to read files with could be started")
+        self._transient_errors = TransientErrors(root)
+        self._lack = FaultLog(logger, "All threads to read files with could be started")
         self._concurrency = concurrency
-        self._large = max(1, concurrency // LARGE_AT_ONCE)
+        self._large = max(1, concurrency // MAX_CONCURRENT_LARGE)
         self._read_timeout = read_timeout
         self._on_outcomes = on_outcomes
         self._clock = clock
@@ -70,17 +70,17 @@ class ReaderPool:
         self._queue: SimpleQueue[Work] = SimpleQueue()
         self._express = ExpressLane(self._queue, clock)
         self._throttle = throttle or Throttle()
-        self._board: Board[Reader] = Board()
-        self._common = Common(
+        self._parallel_reads: ParallelReads[Reader] = ParallelReads()
+        self._common = PoolContext(
             source=source or PosixFiles(root),
             queue=self._queue,
-            board=self._board,
+            parallel_reads=self._parallel_reads,
             express=self._express,
             finish=self._settle,
             call_helpers=self._call_helpers,
             chunk_size=chunk_size,
             clock=clock,
-            obstacles=self._obstacles,
+            transient_errors=self._transient_errors,
             lane=lane or Lane.for_readers(concurrency),
             throttle=self._throttle,
         )
@@ -122,7 +122,7 @@ class ReaderPool:
     @property
     def is_mount_gone(self) -> bool:
         """Whether tasks wait for the mount to come back; no read fails for that."""
-        return self._obstacles.is_mount_gone and self.unfinished > 0
+        return self._transient_errors.is_mount_gone and self.unfinished > 0
 
     @property
     def is_held_up(self) -> bool:
@@ -179,7 +179,7 @@ class ReaderPool:
         for reader in readers:
             reader.stopped = True
             self._queue.put(None)
-        self._obstacles.release()
+        self._transient_errors.release()
 
     def close(self, timeout: float = 0.0) -> list[ReadTask]:
         """Stop reading; returns the tasks that were not read to an end, oldest first.
@@ -210,7 +210,7 @@ class ReaderPool:
         self._lack.end(self)
 
     def _wanted(self) -> int:
-        if self._board.neediest() is not None:
+        if self._parallel_reads.fewest_readers() is not None:
             return self._concurrency
         # While files come from memory more would stand in each other's way; one more than the lane
         # holds finds out when others hang in it.
@@ -249,7 +249,7 @@ class ReaderPool:
         """Have readers without work look at the board. From any thread."""
         idle = sum(reader.task is None for reader in tuple(self._readers))
         for _ in range(idle - self._queue.qsize()):
-            self._queue.put(self._board)
+            self._queue.put(self._parallel_reads)
 
     def _give_up_if_stalled(self, reader: Reader, now: float) -> bool:
         progress = None if reader.stopped else reader.look(now)
@@ -261,7 +261,7 @@ class ReaderPool:
             return False
         # Not before: a reader that ended the task this very moment goes on with another one. So
         # may one that only helped; then whoever owns the file ends its thread by itself.
-        shared = self._board.find(task)
+        shared = self._parallel_reads.find(task)
         if shared is not None:
             self._abandon(shared.give_up())
         elif not progress.helps:

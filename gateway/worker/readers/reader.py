@@ -15,12 +15,17 @@ from typing import Final, TypeAlias
 from gateway.worker.readers.buffers import Buffers
 from gateway.worker.readers.file_source import FileSource
 from gateway.worker.readers.limiter import Lane
-from gateway.worker.readers.parallel_read import SLOW_SECONDS, Board, Chunk, SharedRead
+from gateway.worker.readers.parallel_read import SLOW_SECONDS, Chunk, ParallelRead, ParallelReads
 from gateway.worker.readers.read_task import ReadOutcome, ReadState, ReadTask
 from gateway.worker.readers.small_file_queue import SMALL_SIZE, ExpressLane
 from gateway.worker.readers.small_file_reader import Skimmer
 from gateway.worker.readers.throttle import Throttle
-from gateway.worker.readers.transient_errors import AWAY, FIRST_PAUSE, LONGEST_PAUSE, Obstacles
+from gateway.worker.readers.transient_errors import (
+    FIRST_PAUSE,
+    MAX_PAUSE,
+    MOUNT_GONE_ERRORS,
+    TransientErrors,
+)
 
 # Hundreds of threads that copy from memory would leave the event loop no processor.
 NICENESS: Final = 10
@@ -28,11 +33,11 @@ NICENESS: Final = 10
 logger = logging.getLogger(__name__)
 
 
-Work: TypeAlias = "ReadTask | Board[Reader] | ExpressLane | None"
+Work: TypeAlias = "ReadTask | ParallelReads[Reader] | ExpressLane | None"
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
+class PoolContext:
     """What the readers of a pool share.
 
     ``queue`` holds what to do: a task, or the board, which calls for help with large files, or the
@@ -43,13 +48,13 @@ class Common:
 
     source: FileSource
     queue: SimpleQueue[Work]
-    board: Board[Reader]
+    parallel_reads: ParallelReads[Reader]
     express: ExpressLane
     finish: Callable[[ReadOutcome], bool]
     call_helpers: Callable[[], None]
     chunk_size: int
     clock: Callable[[], float]
-    obstacles: Obstacles
+    transient_errors: TransientErrors
     lane: Lane
     throttle: Throttle
 
@@ -64,7 +69,7 @@ class Reader(threading.Thread):
     A daemon: a read that hangs in the kernel must not hold up the end of the process.
     """
 
-    def __init__(self, common: Common) -> None:
+    def __init__(self, common: PoolContext) -> None:
         super().__init__(name="teamcache-reader", daemon=True)
         self._common = common
         self._clock = common.clock
@@ -87,12 +92,12 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         """Read until stopped."""
-        _give_way()
+        _lower_priority()
         while (work := self._common.queue.get()) is not None and not self.stopped:
             if not self._do(work):
                 return
 
-    def _do(self, work: ReadTask | Board[Reader] | ExpressLane) -> bool:
+    def _do(self, work: ReadTask | ParallelReads[Reader] | ExpressLane) -> bool:
         """False if this thread is to end."""
         if isinstance(work, ReadTask):
             return self._serve(work)
@@ -147,8 +152,8 @@ class Reader(threading.Thread):
         taken_at = self._begin(task, helps=False)
         error, ended = None, True
         if skimmer is None or not self._skim(task, skimmer):
-            error, ended = self._persist(task)
-            self._common.obstacles.end(self)
+            error, ended = self._read_with_retries(task)
+            self._common.transient_errors.end(self)
         self.task = None
         if not ended and not task.cancelled:
             return False
@@ -169,16 +174,16 @@ class Reader(threading.Thread):
         self.bytes_read += got
         return True
 
-    def _persist(self, task: ReadTask) -> tuple[str | None, bool]:
+    def _read_with_retries(self, task: ReadTask) -> tuple[str | None, bool]:
         """Try until no obstacle is to blame for how it ends, or nobody wants it any more."""
         pause, is_second = FIRST_PAUSE, False
         while True:
             error, ended = self._attempt(task)
             if not isinstance(error, OSError):
                 return error, ended
-            if not self._common.obstacles.are_to_blame(error, self):
+            if not self._common.transient_errors.is_transient(error, self):
                 # A mount may have come back between the file and the look at the mount.
-                if is_second or error.errno not in AWAY:
+                if is_second or error.errno not in MOUNT_GONE_ERRORS:
                     return error.strerror or type(error).__name__, True
                 is_second = True
                 continue
@@ -187,13 +192,13 @@ class Reader(threading.Thread):
 
     def _wait(self, task: ReadTask, pause: float) -> float:
         """Sleep until it makes sense to try again; returns for how long to sleep next time."""
-        obstacles = self._common.obstacles
+        transient_errors = self._common.transient_errors
         while True:
             self._is_waiting = True
-            obstacles.wait(pause)
+            transient_errors.wait(pause)
             self._read_on()
-            pause = min(2 * pause, LONGEST_PAUSE)
-            if self._is_unwanted(task) or not obstacles.stand():
+            pause = min(2 * pause, MAX_PAUSE)
+            if self._is_unwanted(task) or not transient_errors.persist():
                 return pause
 
     def _read_on(self) -> None:
@@ -228,13 +233,13 @@ class Reader(threading.Thread):
                 return self._read_small(task, descriptor, size)
         finally:
             lane.leave(entered)
-        return self._read_large(SharedRead(self._source, task, descriptor, size, chunk_size))
+        return self._read_large(ParallelRead(self._source, task, descriptor, size, chunk_size))
 
     def _read_small(self, task: ReadTask, descriptor: int, size: int) -> bool:
         offset = 0
         try:
             while offset < size:
-                count = self._pay(task, size - offset)
+                count = self._acquire_bytes(task, size - offset)
                 if not count:
                     return False
                 got = self._fetch(descriptor, offset, count)
@@ -246,10 +251,10 @@ class Reader(threading.Thread):
             self._source.close(descriptor)
         return True
 
-    def _read_large(self, shared: SharedRead[Reader]) -> bool:
+    def _read_large(self, shared: ParallelRead[Reader]) -> bool:
         """Read chunks until none is left, and see that all others are read."""
         chunk = shared.join(self)
-        self._common.board.add(shared)
+        self._common.parallel_reads.add(shared)
         while chunk is not None:
             self._read_chunk(shared, chunk)
             if shared.wants_help:
@@ -258,13 +263,13 @@ class Reader(threading.Thread):
         self._awaits_others = True
         shared.wait_for_others()
         self._awaits_others = False
-        self._common.board.remove(shared)
+        self._common.parallel_reads.remove(shared)
         return shared.leave(self) and shared.is_whole()
 
     def _help(self) -> bool:
         """Read chunks of large files until a file waits; False if one was given up."""
         common = self._common
-        while (shared := common.board.neediest()) is not None:
+        while (shared := common.parallel_reads.fewest_readers()) is not None:
             chunk = shared.join(self)
             if chunk is not None and not self._help_with(shared, chunk):
                 return False
@@ -273,13 +278,13 @@ class Reader(threading.Thread):
                 break
         return True
 
-    def _help_with(self, shared: SharedRead[Reader], chunk: Chunk) -> bool:
+    def _help_with(self, shared: ParallelRead[Reader], chunk: Chunk) -> bool:
         self._begin(shared.task, helps=True)
         self._read_chunk(shared, chunk)
         self.task = None
         return shared.leave(self)
 
-    def _read_chunk(self, shared: SharedRead[Reader], chunk: Chunk) -> None:
+    def _read_chunk(self, shared: ParallelRead[Reader], chunk: Chunk) -> None:
         """Read a chunk, or see that no other is read for nothing."""
         try:
             if not self._read_pieces(shared, chunk):
@@ -287,10 +292,10 @@ class Reader(threading.Thread):
         except Exception as error:  # noqa: BLE001 - the owner raises it
             shared.fail(error)
 
-    def _read_pieces(self, shared: SharedRead[Reader], chunk: Chunk) -> bool:
+    def _read_pieces(self, shared: ParallelRead[Reader], chunk: Chunk) -> bool:
         offset, end = chunk.offset, chunk.offset + chunk.count
         while offset < end:
-            count = self._pay(shared.task, end - offset)
+            count = self._acquire_bytes(shared.task, end - offset)
             if not count:
                 return False
             started = self._clock()
@@ -299,12 +304,12 @@ class Reader(threading.Thread):
             if not got:
                 shared.end_at(offset)
                 break
-            shared.came(got)
+            shared.arrived(got)
             self._source.forget(shared.descriptor, offset, got)
             offset += got
         return True
 
-    def _pay(self, task: ReadTask, wanted: int) -> int:
+    def _acquire_bytes(self, task: ReadTask, wanted: int) -> int:
         """How many of the wanted bytes may be read now, after a wait; 0 if nobody wants them."""
         if self._is_unwanted(task):
             return 0
@@ -332,7 +337,7 @@ class Reader(threading.Thread):
         return got
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """Let the other threads of the process go first, where threads have a priority of their own."""
     if sys.platform == "linux":
         with suppress(OSError):

@@ -25,8 +25,8 @@ class Skimmer:
     neither is its whole path walked each time, nor is it asked where the file is, as long as no
     link leads there. What is read is copied nowhere: the kernel drops it once it has it (sendfile
     to /dev/null). ``flags`` are what files are opened with; ``may_hold`` tells of a folder whether
-    all that is in it may be read; ``open_folder`` opens one that no link leads to, see `PlainOpen`,
-    with ``FOLDER_FLAGS``; ``close`` closes a descriptor.
+    all that is in it may be read; ``open_folder`` opens one that no link leads to, see
+    `OpenNoSymlinks`, with ``FOLDER_FLAGS``; ``close`` closes a descriptor.
     """
 
     def __init__(

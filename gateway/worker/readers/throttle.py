@@ -11,12 +11,12 @@ from typing import Final
 # together they are how far the bytes of any stretch of time can be off.
 CREDIT_SECONDS: Final = 0.05
 PIECE_SECONDS: Final = 0.025
-SMALLEST_PIECE: Final = 4096
+MIN_PIECE: Final = 4096
 # Whoever waits looks this often whether the bytes are still wanted, in seconds.
 LOOK_SECONDS: Final = 0.1
 
 
-class Budget:
+class ByteBucket:
     """A token bucket of bytes that may be in debt. Pure; times are in seconds and never fall.
 
     Bytes are taken as soon as no debt is left, however many, so that nothing is too large to be
@@ -49,7 +49,7 @@ class Budget:
         """How many of ``wanted`` bytes to take at once, so that they come evenly."""
         if not self.bytes_per_second:
             return wanted
-        return min(wanted, max(SMALLEST_PIECE, int(self.bytes_per_second * PIECE_SECONDS)))
+        return min(wanted, max(MIN_PIECE, int(self.bytes_per_second * PIECE_SECONDS)))
 
     def _refill(self, now: float) -> None:
         gained = (now - self._at) * self.bytes_per_second
@@ -67,7 +67,7 @@ class Throttle:
         self, bytes_per_second: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
-        self._budget = Budget(bytes_per_second, clock())
+        self._budget = ByteBucket(bytes_per_second, clock())
         self._changed = threading.Condition()
         # One waits for the budget, the others for their turn: not all of them wake for each piece.
         self._turn = threading.Lock()

@@ -9,12 +9,12 @@ import threading
 import time
 from typing import Final
 
-from gateway.logs.outage import Outage
+from gateway.logs.fault_log import FaultLog
 
 # The system or this process has no more of something: that says nothing about the file.
-WANT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+RESOURCE_ERRORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 # What files say whose mount is gone, and some that are really missing or broken.
-AWAY: Final = frozenset(
+MOUNT_GONE_ERRORS: Final = frozenset(
     {
         errno.ENOENT,
         errno.ENOTDIR,
@@ -30,12 +30,12 @@ AWAY: Final = frozenset(
 LOOK_SECONDS: Final = 1.0
 # How long a file waits before it is tried again, in seconds: twice as long each time.
 FIRST_PAUSE: Final = 0.02
-LONGEST_PAUSE: Final = 1.0
+MAX_PAUSE: Final = 1.0
 
 log = logging.getLogger(__name__)
 
 
-class Obstacles:
+class TransientErrors:
     """Tells what is wrong with a file from what is wrong around it. Shared by all readers.
 
     A mount point is gone if it is no directory, or has nothing in it: that is what a filespace
@@ -44,8 +44,8 @@ class Obstacles:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._want = Outage(log, "files can be opened again")
-        self._mount = Outage(log, f"the mount point {root} is back")
+        self._want = FaultLog(log, "files can be opened again")
+        self._mount = FaultLog(log, f"the mount point {root} is back")
         self._look_at = 0.0
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -55,16 +55,16 @@ class Obstacles:
         """Whether files wait for the mount, as of the last look."""
         return self._mount.is_on
 
-    def are_to_blame(self, error: OSError, who: object) -> bool:
+    def is_transient(self, error: OSError, who: object) -> bool:
         """Whether ``error`` says nothing about the file. May block, just as the mount does."""
-        if error.errno in WANT:
+        if error.errno in RESOURCE_ERRORS:
             reason = os.strerror(error.errno)
             self._want.begin(who, f"files cannot be opened, waiting: {reason}")
             return True
         self._want.end(who)
-        return error.errno in AWAY and self._is_gone()
+        return error.errno in MOUNT_GONE_ERRORS and self._is_gone()
 
-    def stand(self) -> bool:
+    def persist(self) -> bool:
         """Whether it is too early to try a file again. May block, just as the mount does."""
         return self._mount.is_on and self._is_gone()
 
@@ -101,4 +101,4 @@ def _is_there(path: str) -> bool:
     except OSError as error:
         # One that may not be listed is there; of one that cannot be opened for want nothing is
         # known, and the file that asks will meet the same want.
-        return error.errno not in AWAY
+        return error.errno not in MOUNT_GONE_ERRORS

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 # Files marked by one statement.
 BATCH = 1000
 # Beyond so many files that wait for their mark no more are remembered: a job's end finds them.
-MOST_WAITING = 100_000
+MAX_WAITING = 100_000
 # While others are read, files may wait so long for their mark, in seconds: the readers need the
 # processors more, and a statement for many files costs less than many statements.
 HOLD_SECONDS = 10.0
@@ -26,7 +26,7 @@ RETRY_SECONDS = 1.0
 FINISH_ATTEMPTS = 30
 
 
-class CacheMarks:
+class CachedFlagWriter:
     """The marks that ``files`` is owed: files as they are reported, directories at a job's end.
 
     A report comes first and its marks after it, at the latest when the job ends; so a worker that
@@ -53,7 +53,7 @@ class CacheMarks:
 
     def add(self, job_id: str, items: Sequence[int]) -> None:
         """Mark the files of these items soon; the database knows that the job has read them."""
-        if items and self.owed < MOST_WAITING:
+        if items and self.owed < MAX_WAITING:
             self._note(job_id, items)
 
     def end(self, job_id: str) -> None:
@@ -61,18 +61,18 @@ class CacheMarks:
         self._ended.setdefault(job_id, FINISH_ATTEMPTS)
         self._want()
 
-    def hurry(self) -> None:
+    def flush_now(self) -> None:
         """From now on mark at once, whatever is being read."""
         self._is_hurried = True
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Mark whatever is owed, as long as this runs."""
         while True:
             await self._wanted.wait()
             await self._hold()
             await self._try_or_rest()
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Mark until nothing is owed any more."""
         while self._waiting or self._ended:
             await self._try_or_rest()
@@ -84,7 +84,7 @@ class CacheMarks:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _may_wait(self) -> bool:
-        is_much = self.owed >= MOST_WAITING // 2
+        is_much = self.owed >= MAX_WAITING // 2
         return self._is_busy() and not (self._ended or is_much or self._is_hurried)
 
     async def _try_or_rest(self) -> None:
@@ -94,7 +94,7 @@ class CacheMarks:
             self._wanted.clear()
             self._settled.set()
 
-    async def wait_until_settled(self) -> None:
+    async def wait_until_drained(self) -> None:
         """Return when nothing is owed any more; somebody must `keep` it so."""
         await self._settled.wait()
 
@@ -130,19 +130,19 @@ class CacheMarks:
         return False
 
     async def _put_off(self, job_id: str) -> bool:
-        await self._items.put_off_unmarked_job(job_id)
+        await self._items.postpone_unset_flags(job_id)
         return True
 
     async def _mark_all(self, job_id: str) -> bool:
         """Mark what nobody has marked, then directories; False if some files are locked."""
         last = 0
-        while items := await self._items.unmarked_files(job_id, last):
+        while items := await self._items.files_with_unset_flags(job_id, last):
             self._note(job_id, items)
             if not await self._mark(job_id):
                 return False
             last = items[-1]
-        await self._items.mark_cached_directories(job_id)
-        await self._items.forget_unmarked_job(job_id)
+        await self._items.set_cached_directory_flags(job_id)
+        await self._items.clear_unset_flags(job_id)
         return True
 
     async def _mark(self, job_id: str) -> bool:
@@ -150,7 +150,7 @@ class CacheMarks:
         waiting = self._waiting[job_id]
         items = tuple(waiting)
         for batch in (items[start : start + BATCH] for start in range(0, len(items), BATCH)):
-            locked = await self._items.mark_cached(job_id, batch)
+            locked = await self._items.set_cached_flags(job_id, batch)
             for item in set(batch).difference(locked):
                 del waiting[item]
         if not waiting:

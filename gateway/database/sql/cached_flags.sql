@@ -2,7 +2,7 @@
 -- Whoever holds a directory's row, or the whole table, is asked again later.
 SELECT set_config('lock_timeout', '1000', true)
 
--- name: mark_cached
+-- name: set_cached_flags
 -- Rows that somebody holds are not waited for: returns the items of those. A file that the indexer
 -- has found changed since it was read stays unmarked; which may happen while its row is held.
 WITH known AS MATERIALIZED (
@@ -29,7 +29,7 @@ marked AS (
 )
 SELECT k.item FROM known k WHERE NOT EXISTS (SELECT FROM free WHERE free.id = k.id)
 
--- name: overlooked_jobs
+-- name: jobs_with_unset_flags
 -- Jobs whose end nobody has followed up: whoever ended them is no more, or never heard of it; or
 -- they were cancelled, which ends them behind every worker's back.
 SELECT u.job_id::text
@@ -43,15 +43,15 @@ WHERE u.noted_at < now() - %(seconds)s * interval '1 second'
 ORDER BY u.noted_at
 LIMIT %(limit)s
 
--- name: put_off_unmarked_job
+-- name: postpone_unset_flags
 UPDATE teamcache_gateway.unmarked_jobs SET noted_at = now() WHERE job_id = %(job)s::uuid
 
--- name: forget_unmarked_job
+-- name: clear_unset_flags
 DELETE FROM teamcache_gateway.unmarked_jobs WHERE job_id = %(job)s::uuid
 
--- name: unmarked_files
+-- name: files_with_unset_flags
 -- What a job has read and nobody has marked since: another worker has yet to, or died before it
--- could. But for files that have changed, see mark_cached. In the order of the index of states, as
+-- could. But for files that have changed, see set_cached_flags. In the order of the index of states, as
 -- a claim: all of a large job's files would be sorted for each of its parts.
 SELECT i.id
 FROM cache_job_items i
@@ -69,7 +69,7 @@ FROM cache_job_items i
 JOIN files f ON f.path = i.file_path
 WHERE i.job_id = %(job)s::uuid AND i.status = 'completed' AND f.parent_path IS NOT NULL
 
--- name: mark_cached_directories
+-- name: set_cached_directory_flags
 -- Those of the directories below which no file is left uncached; returns their parents.
 WITH whole AS (
     SELECT d.id

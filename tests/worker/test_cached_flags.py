@@ -10,9 +10,9 @@ import psycopg2
 import pytest
 
 from gateway.database import connection_arguments
-from gateway.runtime.tasks import beside
-from gateway.worker import cache_marks
-from gateway.worker.cache_marks import CacheMarks
+from gateway.runtime.tasks import background_task
+from gateway.worker import cached_flags
+from gateway.worker.cached_flags import CachedFlagWriter
 from gateway.worker.in_flight import ItemReport
 from gateway.worker.item_store import ItemStore
 from support.worker_kit import Bench, counters, query
@@ -78,9 +78,9 @@ async def test_what_is_locked_until_after_the_end_does_not_hold_up_the_others(
     job_id = await bench.submit("a", files=["gone"])
     items = await read_all(bench, item_store, job_id)
     with locked(bench, ONE_FILE):
-        [held] = await item_store.mark_cached(job_id, items)
+        [held] = await item_store.set_cached_flags(job_id, items)
         assert "/a/two" not in unmarked(bench)
-    assert await item_store.mark_cached(job_id, [held]) == []
+    assert await item_store.set_cached_flags(job_id, [held]) == []
     assert "/a/one" not in unmarked(bench)
 
 
@@ -89,9 +89,9 @@ async def test_a_file_that_changes_while_its_row_is_held_is_not_marked(
 ) -> None:
     job_id, items = await read_two(bench, item_store)
     with locked(bench, ONE_FILE):
-        [held] = await item_store.mark_cached(job_id, items)
+        [held] = await item_store.set_cached_flags(job_id, items)
     await bench.index({"a/one": 2})
-    assert await item_store.mark_cached(job_id, [held]) == []
+    assert await item_store.set_cached_flags(job_id, [held]) == []
     assert "/a/one" in unmarked(bench)
 
 
@@ -129,32 +129,32 @@ async def test_a_file_that_changed_since_it_was_read_is_not_marked_at_the_end(
     job_id = await bench.submit("a")
     await read_all(bench, item_store, job_id)
     await bench.index({"a/two": 2})
-    marks = CacheMarks(item_store)
+    marks = CachedFlagWriter(item_store)
     marks.end(job_id)
-    await marks.settle()
+    await marks.drain()
     assert unmarked(bench) == {"/a/two", "/a", ""}
 
 
 async def test_more_files_than_one_statement_marks_are_all_marked(
     bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_marks, "BATCH", 3)
-    monkeypatch.setattr("gateway.worker.item_store.FILES_AT_ONCE", 4)
+    monkeypatch.setattr(cached_flags, "BATCH", 3)
+    monkeypatch.setattr("gateway.worker.item_store.FLAGS_PER_STATEMENT", 4)
     await bench.index({f"a/{number}": 1 for number in range(20)})
     job_id = await bench.submit("a")
     items = await read_all(bench, item_store, job_id)
-    marks = CacheMarks(item_store)
+    marks = CachedFlagWriter(item_store)
     marks.add(job_id, items[:8])
     marks.end(job_id)
-    await marks.settle()
+    await marks.drain()
     assert (marks.owed, unmarked(bench)) == (0, set())
 
 
 async def test_only_so_many_waiting_files_are_remembered(
     item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_marks, "MOST_WAITING", 5)
-    marks = CacheMarks(item_store)
+    monkeypatch.setattr(cached_flags, "MAX_WAITING", 5)
+    marks = CachedFlagWriter(item_store)
     for number in range(10):
         marks.add("job", [number])
     assert marks.owed == 5
@@ -166,14 +166,14 @@ async def test_directories_that_stay_locked_are_given_up(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(cache_marks, "FINISH_ATTEMPTS", 2)
+    monkeypatch.setattr(cached_flags, "FINISH_ATTEMPTS", 2)
     await bench.index({"a/one": 1})
     job_id = await bench.submit("a")
     await read_all(bench, item_store, job_id)
-    marks = CacheMarks(item_store)
+    marks = CachedFlagWriter(item_store)
     with locked(bench, ONE_DIRECTORY):
         marks.end(job_id)
-        await marks.settle()
+        await marks.drain()
     assert "could not be marked" in caplog.text
     assert unmarked(bench) == {"/a", ""}
 
@@ -199,7 +199,7 @@ async def test_a_job_that_ended_just_now_is_left_to_its_worker(
     bench: Bench, item_store: ItemStore
 ) -> None:
     await read_two(bench, item_store)
-    assert await item_store.overlooked_jobs() == []
+    assert await item_store.jobs_with_unset_flags() == []
 
 
 async def test_what_a_killed_worker_had_read_of_a_job_that_was_cancelled_is_marked(
@@ -210,12 +210,12 @@ async def test_what_a_killed_worker_had_read_of_a_job_that_was_cancelled_is_mark
     job_id = await bench.submit("a")
     [one] = await item_store.claim(job_id, 1)
     await item_store.report(job_id, [ItemReport(one.task, "completed", None, 1)])
-    assert await item_store.overlooked_jobs() == [], "it is not at its end"
+    assert await item_store.jobs_with_unset_flags() == [], "it is not at its end"
     await bench.store.cancel(job_id)
-    assert await item_store.overlooked_jobs() == [job_id]
-    marks = CacheMarks(item_store)
+    assert await item_store.jobs_with_unset_flags() == [job_id]
+    marks = CachedFlagWriter(item_store)
     marks.end(job_id)
-    await marks.settle()
+    await marks.drain()
     assert "/a/one" not in unmarked(bench)
     assert query(bench.settings, UNMARKED_JOBS) == []
 
@@ -223,15 +223,15 @@ async def test_what_a_killed_worker_had_read_of_a_job_that_was_cancelled_is_mark
 async def test_a_job_whose_directories_are_locked_is_tried_again_later(
     bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_marks, "FINISH_ATTEMPTS", 1)
+    monkeypatch.setattr(cached_flags, "FINISH_ATTEMPTS", 1)
     job_id, _ = await read_two(bench, item_store)
     query(bench.settings, LONG_AGO)
-    assert await item_store.overlooked_jobs() == [job_id]
-    marks = CacheMarks(item_store)
+    assert await item_store.jobs_with_unset_flags() == [job_id]
+    marks = CachedFlagWriter(item_store)
     with locked(bench, ONE_DIRECTORY):
         marks.end(job_id)
-        await marks.settle()
-    assert await item_store.overlooked_jobs() == []
+        await marks.drain()
+    assert await item_store.jobs_with_unset_flags() == []
     assert len(query(bench.settings, UNMARKED_JOBS)) == 1
 
 
@@ -249,12 +249,12 @@ class Busy:
 @asynccontextmanager
 async def held_back(
     bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[str, CacheMarks]]:
+) -> AsyncIterator[tuple[str, CachedFlagWriter]]:
     """A job whose two files are read, and marks that wait until there is a reason to hurry."""
-    monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 3600)
+    monkeypatch.setattr(cached_flags, "HOLD_SECONDS", 3600)
     job_id, items = await read_two(bench, item_store)
-    marks = CacheMarks(item_store, busy := Busy())
-    async with beside(marks.keep()), asyncio.timeout(30):
+    marks = CachedFlagWriter(item_store, busy := Busy())
+    async with background_task(marks.run()), asyncio.timeout(30):
         marks.add(job_id, items)
         await busy.asked.wait()
         yield job_id, marks
@@ -265,20 +265,20 @@ async def test_marks_wait_while_files_are_read(
 ) -> None:
     async with held_back(bench, item_store, monkeypatch) as (_, marks):
         assert "/a/one" in unmarked(bench)
-        marks.hurry()
-        await marks.wait_until_settled()
+        marks.flush_now()
+        await marks.wait_until_drained()
     assert "/a/one" not in unmarked(bench)
 
 
 async def test_marks_do_not_wait_for_long(
     bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_marks, "HOLD_SECONDS", 0.1)
+    monkeypatch.setattr(cached_flags, "HOLD_SECONDS", 0.1)
     job_id, items = await read_two(bench, item_store)
-    marks = CacheMarks(item_store, Busy())
-    async with beside(marks.keep()), asyncio.timeout(30):
+    marks = CachedFlagWriter(item_store, Busy())
+    async with background_task(marks.run()), asyncio.timeout(30):
         marks.add(job_id, items)
-        await marks.wait_until_settled()
+        await marks.wait_until_drained()
     assert "/a/one" not in unmarked(bench)
 
 
@@ -287,17 +287,17 @@ async def test_the_end_of_a_job_is_a_reason_to_mark_at_once(
 ) -> None:
     async with held_back(bench, item_store, monkeypatch) as (job_id, marks):
         marks.end(job_id)
-        await marks.wait_until_settled()
+        await marks.wait_until_drained()
     assert "/a" not in unmarked(bench)
 
 
 async def test_files_that_come_while_others_are_marked_are_not_taken_for_locked(
     bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_marks, "RETRY_SECONDS", 3600)
+    monkeypatch.setattr(cached_flags, "RETRY_SECONDS", 3600)
     job_id, items = await read_two(bench, item_store)
-    marks = CacheMarks(item_store)
-    mark = item_store.mark_cached
+    marks = CachedFlagWriter(item_store)
+    mark = item_store.set_cached_flags
 
     async def mark_slowly(job_id: str, batch: Sequence[int]) -> Sequence[int]:
         if tuple(batch) == tuple(items[:1]):
@@ -305,8 +305,8 @@ async def test_files_that_come_while_others_are_marked_are_not_taken_for_locked(
             marks.end(job_id)
         return await mark(job_id, batch)
 
-    monkeypatch.setattr(item_store, "mark_cached", mark_slowly)
+    monkeypatch.setattr(item_store, "set_cached_flags", mark_slowly)
     marks.add(job_id, items[:1])
     async with asyncio.timeout(30):
-        await marks.settle()
+        await marks.drain()
     assert "/a" not in unmarked(bench)

@@ -12,7 +12,7 @@ from typing import Final
 QUIET_SECONDS: Final = 10.0
 
 
-class Outage:
+class FaultLog:
     """Has begun as long as there is anyone whom it holds up. For any thread.
 
     ``over`` is what is logged at the end. ``clock`` is in seconds.
@@ -26,8 +26,8 @@ class Outage:
         self._clock = clock
         self._lock = threading.Lock()
         self._held: set[Hashable] = set()
-        self._told_at: dict[str, float] = {}
-        self._is_told = False
+        self._logged_at: dict[str, float] = {}
+        self._is_logged = False
 
     @property
     def is_on(self) -> bool:
@@ -38,8 +38,8 @@ class Outage:
         """``who`` is held up by ``what``: a WARNING, but for what was told before."""
         with self._lock:
             self._held.add(who)
-            is_news = self._is_news(what)
-        self._log.log(logging.WARNING if is_news else logging.DEBUG, "%s%s", what, detail)
+            is_new = self._is_new(what)
+        self._log.log(logging.WARNING if is_new else logging.DEBUG, "%s%s", what, detail)
 
     def end(self, who: Hashable) -> None:
         """``who`` is held up no more: an INFO if it was the last one."""
@@ -47,18 +47,18 @@ class Outage:
             if who not in self._held:
                 return
             self._held.remove(who)
-            is_news = self._is_told and not self._held
-            self._is_told = self._is_told and not is_news
-        if is_news:
+            is_new = self._is_logged and not self._held
+            self._is_logged = self._is_logged and not is_new
+        if is_new:
             self._log.info(self._over)
 
-    def _is_news(self, what: str) -> bool:
+    def _is_new(self, what: str) -> bool:
         now = self._clock()
-        told_at = self._told_at.get(what)
-        if told_at is not None and (self._is_told or now - told_at < QUIET_SECONDS):
+        logged_at = self._logged_at.get(what)
+        if logged_at is not None and (self._is_logged or now - logged_at < QUIET_SECONDS):
             return False
-        if not self._is_told:
-            self._told_at.clear()
-        self._told_at[what] = now
-        self._is_told = True
+        if not self._is_logged:
+            self._logged_at.clear()
+        self._logged_at[what] = now
+        self._is_logged = True
         return True

@@ -1,0 +1,5 @@
+"""Fixtures of the tests of the documentation."""
+
+from support.how_to_kit import sample
+
+__all__ = ["sample"]
