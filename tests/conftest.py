@@ -29,13 +29,13 @@ from support.database import (
     TEMPLATE,
     StartApi,
     administer,
-    cloned_database,
     make_public_folder,
     make_settings,
     make_starter,
     server_of_its_own,
 )
 from support.embedded_postgres_tools import FAST, Make
+from support.reused_databases import ReusedDatabases
 from support.strict_skips import pytest_runtest_makereport  # noqa: F401 - a hook
 
 pytest_plugins = (
@@ -159,35 +159,39 @@ def own_server(public_folder: Path, postgres_bin: Path | None) -> Iterator[Embed
         yield server
 
 
-@pytest.fixture
-def database_settings(
+@pytest.fixture(scope="session")
+def reused_databases(
     postgres_server: EmbeddedPostgres, template_database: str, database_names: Iterator[str]
-) -> Iterator[Settings]:
-    """Settings that lead to a fresh database with all tables, empty."""
-    with cloned_database(postgres_server, template_database, next(database_names)) as settings:
+) -> ReusedDatabases:
+    return ReusedDatabases(postgres_server, template_database, database_names)
+
+
+@pytest.fixture
+def database_settings(reused_databases: ReusedDatabases) -> Iterator[Settings]:
+    """Settings that lead to a database with all tables, empty."""
+    with reused_databases.one() as settings:
         yield settings
 
 
 @pytest.fixture(scope="module")
-def shared_database(
-    postgres_server: EmbeddedPostgres, template_database: str, database_names: Iterator[str]
-) -> Iterator[Settings]:
-    """The same for a whole module, for tests that leave nothing behind: a clone takes time."""
-    with cloned_database(postgres_server, template_database, next(database_names)) as settings:
+def shared_database(reused_databases: ReusedDatabases) -> Iterator[Settings]:
+    """The same for a whole module, for tests that leave nothing behind."""
+    with reused_databases.one() as settings:
         yield settings
 
 
 @pytest.fixture
-def start_api(aiohttp_client: Any, database_settings: Settings) -> StartApi:
+def start_api(database_settings: Settings, aiohttp_client: Any) -> StartApi:
     """Start the API with these settings changed; gives an HTTP client that shows the key.
 
-    Nothing is limited unless the test says so. The API is ready when this returns.
+    Nothing is limited unless the test says so. The API is ready when this returns. It ends before
+    its database is emptied: fixtures end in the reverse order of the arguments.
     """
     return make_starter(aiohttp_client, database_settings)
 
 
 @pytest.fixture
-def start_shared_api(aiohttp_client: Any, shared_database: Settings) -> StartApi:
+def start_shared_api(shared_database: Settings, aiohttp_client: Any) -> StartApi:
     """The same on the module's database, for tests that leave nothing behind."""
     return make_starter(aiohttp_client, shared_database)
 

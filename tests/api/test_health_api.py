@@ -139,7 +139,7 @@ async def test_when_the_migrations_are_done_jobs_are_taken(starting: Any) -> Non
     assert (await starting.get(JOBS)).status == 200
 
 
-async def test_livez_touches_nothing(aiohttp_client: Any, database_settings: Settings) -> None:
+async def test_livez_touches_nothing(database_settings: Settings, aiohttp_client: Any) -> None:
     client = await aiohttp_client(create_app(change(database_settings, NO_DATABASE)))
     response = await client.get("/livez")
     assert response.status == 200

@@ -29,7 +29,7 @@ ALL_ENDS = ("job-completed", "job-failed", "job-cancelled")
 
 
 @pytest.fixture
-async def stranger(aiohttp_client: Any, database_settings: Settings) -> Any:
+async def unauthenticated(database_settings: Settings, aiohttp_client: Any) -> Any:
     """An HTTP client that shows no key; the limits are in force."""
     settings = change(database_settings, {"api_gateway_key": KEY})
     client = await aiohttp_client(create_app(settings))
@@ -37,8 +37,8 @@ async def stranger(aiohttp_client: Any, database_settings: Settings) -> Any:
     return client
 
 
-async def test_the_first_message_is_the_metrics_and_no_key_is_needed(stranger: Any) -> None:
-    async with listening(stranger) as listener:
+async def test_the_first_message_is_the_metrics_and_no_key_is_needed(unauthenticated: Any) -> None:
+    async with listening(unauthenticated) as listener:
         (first,) = listener.seen
     assert first == {
         "type": "metrics",
@@ -56,10 +56,10 @@ async def test_the_first_message_is_the_metrics_and_no_key_is_needed(stranger: A
 
 
 async def test_who_sends_nothing_gets_the_documented_messages_only(
-    stranger: Any, database_settings: Settings
+    unauthenticated: Any, database_settings: Settings
 ) -> None:
-    app = stranger.server.app
-    async with listening(stranger) as listener, listening(stranger) as subscriber:
+    app = unauthenticated.server.app
+    async with listening(unauthenticated) as listener, listening(unauthenticated) as subscriber:
         await subscriber.ask(type="auth", apiKey=KEY)
         await subscriber.subscribe(channel="jobs")
         make_job(database_settings)
@@ -69,39 +69,43 @@ async def test_who_sends_nothing_gets_the_documented_messages_only(
     assert [m["type"] for m in listener.seen] == ["metrics", "s3-health"]
 
 
-async def test_a_query_changes_nothing_and_the_handshake_has_a_request_id(stranger: Any) -> None:
-    async with stranger.ws_connect("/ws?token=x", headers={"X-Request-ID": "abc-1"}) as socket:
+async def test_a_query_changes_nothing_and_the_handshake_has_a_request_id(
+    unauthenticated: Any,
+) -> None:
+    async with unauthenticated.ws_connect(
+        "/ws?token=x", headers={"X-Request-ID": "abc-1"}
+    ) as socket:
         assert orjson.loads((await socket.receive()).data)["type"] == "metrics"
         assert socket._response.headers["X-Request-ID"] == "abc-1"
-    async with stranger.ws_connect("/ws") as socket:
+    async with unauthenticated.ws_connect("/ws") as socket:
         assert socket._response.headers["X-Request-ID"]
 
 
-async def test_a_request_that_is_no_handshake_is_a_bad_request(stranger: Any) -> None:
-    response = await stranger.get("/ws")
+async def test_a_request_that_is_no_handshake_is_a_bad_request(unauthenticated: Any) -> None:
+    response = await unauthenticated.get("/ws")
     assert response.status == 400
     assert (await response.json())["success"] is False
 
 
 @pytest.mark.usefixtures("still_clock")
 async def test_a_wrong_key_at_the_handshake_is_refused_until_the_bucket_is_empty(
-    stranger: Any,
+    unauthenticated: Any,
 ) -> None:
     statuses = []
     for _ in range(11):
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await stranger.ws_connect("/ws", headers={"X-API-Key": "wrong"})
+            await unauthenticated.ws_connect("/ws", headers={"X-API-Key": "wrong"})
         statuses.append(refused.value.status)
     assert statuses == [401] * 10 + [429]
-    async with listening(stranger, headers={"X-API-Key": KEY}) as listener:
+    async with listening(unauthenticated, headers={"X-API-Key": KEY}) as listener:
         await listener.subscribe(channel="jobs")
 
 
 @pytest.mark.usefixtures("still_clock")
 async def test_a_key_may_be_shown_by_a_message_and_a_wrong_one_draws_from_the_bucket(
-    stranger: Any,
+    unauthenticated: Any,
 ) -> None:
-    async with listening(stranger) as listener:
+    async with listening(unauthenticated) as listener:
         await listener.ask(type="subscribe", channel="jobs")
         assert await listener.error() == "Invalid or missing API key"
         for key in ("wrong", None, 5, {}, ["x"], "", "\0", "ü", KEY.upper(), KEY + " "):

@@ -51,26 +51,20 @@ def server_of_its_own(folder: Path, postgres_bin: Path | None) -> Iterator[Embed
         yield server
 
 
-@contextmanager
-def cloned_database(server: EmbeddedPostgres, template: str, name: str) -> Iterator[Settings]:
-    administer(server, "CREATE DATABASE {} OWNER {} TEMPLATE {}", name, ROLE, template)
-    yield make_settings(server, name)
-    administer(server, "DROP DATABASE {} WITH (FORCE)", name)
-
-
 def make_settings(server: EmbeddedPostgres, database: str) -> Settings:
     return Settings(db_host=server.host, db_port=server.port, db_name=database, db_user=ROLE)
 
 
 def administer(server: EmbeddedPostgres, statement: str, *names: str) -> None:
     """Run one statement as the superuser, its ``{}`` replaced by quoted ``names``."""
-    connection = psycopg2.connect(
-        host=server.host, port=server.port, user=SUPERUSER, dbname="postgres"
-    )
-    with closing(connection):
+    with closing(connect_as_superuser(server, "postgres")) as connection:
         connection.autocommit = True
         with connection.cursor() as cur:
             cur.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def connect_as_superuser(server: EmbeddedPostgres, database: str) -> Any:
+    return psycopg2.connect(host=server.host, port=server.port, user=SUPERUSER, dbname=database)
 
 
 def make_starter(aiohttp_client: Any, database_settings: Settings) -> StartApi:
