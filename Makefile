@@ -26,10 +26,12 @@ test: $(VENV)/installed-test ## Run the tests (ARGS="-k name")
 torture: $(VENV)/installed-test ## Kill and stop everything at random moments (MOMENTS=200 SEED=1)
 	TORTURE_MOMENTS=$(MOMENTS) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -m torture -s tests $(ARGS)
 
-lint: $(VENV)/installed-lint ## Check style and types
+lint: $(VENV)/installed-lint ## Check style, types, imports between rooms, and the rules of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -c /dev/null --rootdir . --noconftest tests/lint
 
 audit: $(VENV)/installed-test ## Look for leaked secrets, and for known vulnerabilities (KEEP=--keep)
 	$(BIN)/python .ci/leaked_secrets.py $(KEEP)
