@@ -8,11 +8,14 @@ ONLY ?=
 KEEP ?=
 MOMENTS ?= 200
 SEED ?= 1
+# Tests wait more than they compute.
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
+QUICK_TESTS := tests/unit tests/api tests/store tests/client tests/worker
 
 # Two pips at once would spoil each other's work.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test torture lint audit format bench soak plots docs screenshots clean
+.PHONY: help run test test-all torture lint audit format bench soak plots docs screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +23,14 @@ help: ## List the targets
 run: $(VENV)/installed ## Watch a cache job run on a sample, then serve until Ctrl-C (ARGS="--once")
 	@$(BIN)/python -m gateway demo $(ARGS)
 
-test: $(VENV)/installed-test ## Run the tests (ARGS="-k name")
-	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+test: $(VENV)/installed-test ## Run the tests, but those of whole systems, in 5 minutes (ARGS="-k name")
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(ARGS) $(QUICK_TESTS)
+
+test-all: $(VENV)/installed-test ## Run all tests, in 15 minutes, as CI does (ARGS="-k name")
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(ARGS) tests
 
 torture: $(VENV)/installed-test ## Kill and stop everything at random moments (MOMENTS=200 SEED=1)
-	TORTURE_MOMENTS=$(MOMENTS) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -m torture -s tests $(ARGS)
+	TORTURE_MOMENTS=$(MOMENTS) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -m torture -s tests/system $(ARGS)
 
 lint: $(VENV)/installed-lint ## Check style, types, imports between rooms, and the rules of the code
 	$(BIN)/ruff check .
@@ -51,16 +57,16 @@ plots: $(VENV)/installed-bench ## Keep what make bench found for the page on per
 	$(BIN)/python -m docs.make_plots
 	PYTHONPATH=tests $(BIN)/python -m docs.generate
 
-screenshots: $(VENV)/installed-test ## Take the dashboard's pictures anew, in ten minutes (ARGS="2": in two)
+screenshots: $(VENV)/installed-test ## Take the dashboard's pictures again, in ten minutes (ARGS="2": in two)
 	PYTHONPATH=tests $(BIN)/python -m docs.make_screenshots $(ARGS)
 
-docs: $(VENV)/installed-test ## Make the generated parts of the pages in docs/ anew
+docs: $(VENV)/installed-test ## Make the generated parts of the pages in docs/ again
 	PYTHONPATH=tests $(BIN)/python -m docs.generate
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# --clear: a half-made or moved folder is made anew.
+# --clear replaces a half-made or moved folder.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }

@@ -44,6 +44,7 @@ pytest_plugins = (
     "support.plans_kit",
     "support.described_responses",
     "support.dashboard_kit",
+    "support.left_out",
 )
 
 # Neither a busy machine fails a test, nor chance; --hypothesis-profile=default draws anew.
