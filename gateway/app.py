@@ -36,7 +36,6 @@ from gateway.index.path_lookup import PathLookup
 from gateway.index.path_resolver import PathResolver
 from gateway.index.state import IndexState
 from gateway.jobs.cache import JobCache
-from gateway.jobs.counts import JobCounts
 from gateway.jobs.files import JobFiles
 from gateway.jobs.idempotency import Idempotency
 from gateway.jobs.pages import JobPages
@@ -193,7 +192,6 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[app_keys.SIGNATURES] = Signatures(app[app_keys.API_KEYS], settings.signature_window)
     app[app_keys.NONCE_CACHE] = NonceCache()
     app[app_keys.NONCE_STORE] = NonceStore(database)
-    app[app_keys.JOB_COUNTS] = JobCounts(job_store.count_by_status)
     if settings.jwt_issuer:
         app[app_keys.JWKS] = JWKSet(settings.jwt_algorithms)
         app[app_keys.TOKENS] = Tokens(token_rules(settings), app[app_keys.JWKS])

@@ -27,7 +27,6 @@ from gateway.events.send_buffer import SendBuffers
 from gateway.index.path_resolver import PathResolver
 from gateway.index.state import IndexState
 from gateway.jobs.cache import JobCache
-from gateway.jobs.counts import JobCounts
 from gateway.jobs.files import JobFiles
 from gateway.jobs.idempotency import Idempotency
 from gateway.jobs.pages import JobPages
@@ -73,7 +72,6 @@ JOB_EVENTS: Final = web.AppKey("JOB_EVENTS", JobEventPublisher)
 SEND_BUFFERS: Final = web.AppKey("SEND_BUFFERS", SendBuffers)
 SOCKETS: Final = web.AppKey("SOCKETS", set[web.WebSocketResponse])
 PROMETHEUS: Final = web.AppKey("PROMETHEUS", PrometheusMetrics)
-JOB_COUNTS: Final = web.AppKey("JOB_COUNTS", JobCounts)
 TRUSTED_PROXIES: Final = web.AppKey("TRUSTED_PROXIES", TrustedProxies)
 API_KEYS: Final = web.AppKey("API_KEYS", ApiKeys)
 KEY_STORE: Final = web.AppKey("KEY_STORE", KeyStore)

@@ -11,12 +11,12 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.app_keys import JOB_COUNTS, METRICS, PROMETHEUS, READINESS
+from gateway.app_keys import JOB_STORE, METRICS, PROMETHEUS, READINESS
 from gateway.errors import DatabaseUnavailable
 from gateway.formatting import iso_now
 from gateway.http.responses import json_response
 from gateway.job import JobStatus
-from gateway.jobs.counts import JobCounts
+from gateway.jobs.store import JobStore
 from gateway.metrics.prometheus import prefers_prometheus
 from gateway.schemas.metrics import S3History
 from gateway.schemas.responses import MetricsReport, S3Report
@@ -50,16 +50,16 @@ async def s3_metrics(request: web.Request) -> web.Response:
 async def _prometheus(request: web.Request, accept: str) -> web.Response:
     jobs: Mapping[JobStatus, int] | None = None
     if request.app[READINESS].is_ready:
-        jobs = await _count_jobs(request.app[JOB_COUNTS])
+        jobs = await _count_jobs(request.app[JOB_STORE])
     body, content_type = request.app[PROMETHEUS].render(accept, jobs)
     # As a header: it names a version, which aiohttp's content_type would not take.
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
 
-async def _count_jobs(counts: JobCounts) -> Mapping[JobStatus, int] | None:
+async def _count_jobs(job_store: JobStore) -> Mapping[JobStatus, int] | None:
     """Jobs by state; None while the database is away, the other figures are still wanted."""
     try:
         async with asyncio.timeout(COUNT_SECONDS):
-            return await counts.get()
+            return await job_store.count_by_status()
     except (DatabaseUnavailable, TimeoutError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,8 +15,8 @@ from gateway.database import Database, Session, array_literal
 from gateway.database.sql import load_queries
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
 from gateway.job import Job, JobStatus, Progress
-from gateway.jobs.size_sums import SizeSums
 from gateway.paths import Filespaces
+from gateway.runtime.cached_reads import CachedReads
 from gateway.runtime.offload import run_in_thread_if_large
 
 CANCEL_BATCH = 10_000
@@ -23,6 +24,13 @@ CANCEL_BATCH = 10_000
 MAX_CONCURRENT_SUMS = 2
 # A cancelled job is not among them: the backend still finishes the files in its hands.
 SETTLED = (JobStatus.COMPLETED, JobStatus.FAILED)
+# However often such a job is polled, its items are summed up once a second.
+SUM_SECONDS = 1.0
+CACHED_SUMS = 1000
+COUNT_SECONDS = 5.0
+
+SumKey = tuple[str, bool]
+"""A job's id, and whether it is settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,8 @@ class JobStore:
         self._filespaces = filespaces
         self._submit_seconds = submit_seconds
         self._queries = load_queries("jobs")
-        self._tally = SizeSums(self._sum_item_sizes)
+        self._size_sums = CachedReads(self._sum_item_sizes, _seconds_fresh, CACHED_SUMS)
+        self._counts = CachedReads(self._count_by_status, lambda _key: COUNT_SECONDS)
         self._sums = asyncio.Semaphore(MAX_CONCURRENT_SUMS)
 
     def slow_query_slot(self) -> AbstractAsyncContextManager[None]:
@@ -159,7 +168,13 @@ class JobStore:
         ]
 
     async def count_by_status(self) -> Mapping[JobStatus, int]:
-        """How many jobs there are of each state that any job is in."""
+        """How many jobs there are of each state that any job is in, at most five seconds old.
+
+        Counting looks at every job, and anybody may ask for metrics. Raises `DatabaseUnavailable`.
+        """
+        return await self._counts.get(None)
+
+    async def _count_by_status(self, _key: None) -> Mapping[JobStatus, int]:
         rows = await self._database.fetch(self._queries["count_by_status"])
         return {JobStatus(row.status): row.total for row in rows}
 
@@ -218,7 +233,7 @@ class JobStore:
         job = self._build(row)
         if not job.progress.lacks_sizes:
             return job
-        completed, failed = await self._tally.get(row.id, job.status in SETTLED)
+        completed, failed = await self._size_sums.get((row.id, job.status in SETTLED))
         progress = replace(
             job.progress,
             completed_bytes=job.progress.completed_bytes or completed,
@@ -226,10 +241,16 @@ class JobStore:
         )
         return replace(job, progress=progress)
 
-    async def _sum_item_sizes(self, job_id: str) -> tuple[int, int]:
+    async def _sum_item_sizes(self, key: SumKey) -> tuple[int, int]:
+        """The completed and the failed bytes of a job whose worker keeps neither."""
         async with self._sums:
-            row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": job_id})
+            row = await self._database.fetch_one(self._queries["sum_item_sizes"], {"id": key[0]})
         return int(row.completed_bytes), int(row.failed_bytes)
+
+
+def _seconds_fresh(key: SumKey) -> float:
+    """How long a sum is fresh: that of a settled job does not change."""
+    return math.inf if key[1] else SUM_SECONDS
 
 
 def id_of(version: str) -> str:

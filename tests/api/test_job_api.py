@@ -307,7 +307,7 @@ async def test_many_polls_of_such_a_job_cost_one_sum(
         return await fetch(self, query, parameters)
 
     monkeypatch.setattr(Database, "fetch", counting)
-    monkeypatch.setattr("gateway.jobs.size_sums.FRESH_SECONDS", 3600.0)
+    monkeypatch.setattr("gateway.jobs.store.SUM_SECONDS", 3600.0)
     for _ in range(5):
         await asyncio.gather(*(read(api, backend_job) for _ in range(10)))
     assert len(sums) == 1

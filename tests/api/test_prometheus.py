@@ -14,7 +14,7 @@ from gateway.app import create_app
 from gateway.app_keys import METRICS
 from gateway.database import connection_arguments
 from gateway.handlers import metrics as metrics_module
-from gateway.jobs import counts as job_counts
+from gateway.jobs import store as job_store
 from gateway.metrics.prometheus import prefers_prometheus
 from gateway.settings import Settings
 from support.database import StartApi, administer, change
@@ -276,7 +276,7 @@ async def test_strangers_cannot_make_series(api: Any) -> None:
 async def test_a_scrape_works_while_the_database_is_away(
     api: Any, database_settings: Settings, postgres_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_counts, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(job_store, "COUNT_SECONDS", 0.0)
     assert value(await scrape(api), "jobs", status="pending") == 0
     name = database_settings.db_name
     administer(postgres_server, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", name)

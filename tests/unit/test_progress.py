@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from gateway.formatting import iso_time
 from gateway.job import Job, JobStatus, Progress
-from gateway.jobs.size_sums import REMEMBERED_JOBS, SizeSums
 from gateway.schemas.serializers import serialize_job
 
 
@@ -123,124 +121,3 @@ def test_a_percentage_never_falls(steps: list[tuple[int, int]]) -> None:
         now = percentages((files, 0, total), (size, 0, total_bytes))
         assert all(new >= old for new, old in zip(now, before, strict=True))
         before = now
-
-
-class Counter:
-    """Sums that change each time, and how often they were asked for."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.now = 0.0
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-        self.error: Exception | None = None
-
-    async def count(self, job_id: str) -> tuple[int, int]:
-        self.asked.append(job_id)
-        await self.may_answer.wait()
-        if self.error:
-            raise self.error
-        return len(self.asked), 0
-
-    def tally(self) -> SizeSums:
-        return SizeSums(self.count, clock=lambda: self.now)
-
-
-async def test_sums_are_fresh_for_a_second() -> None:
-    counter = Counter()
-    tally = counter.tally()
-    for now, expected in ((0.0, 1), (0.999, 1), (1.0, 2), (1.5, 2), (2.0, 3)):
-        counter.now = now
-        assert await tally.get("job", False) == (expected, 0)
-
-
-async def test_a_slow_sum_is_not_begun_again_and_is_fresh_from_when_it_came() -> None:
-    counter = Counter()
-    tally = counter.tally()
-    counter.may_answer.clear()
-    asking = []
-    for now in range(5):
-        counter.now = float(now)
-        asking.append(asyncio.create_task(tally.get("job", False)))
-        await asyncio.sleep(0)
-    counter.may_answer.set()
-    assert set(await asyncio.gather(*asking)) == {(1, 0)}
-    for now, expected in ((4.999, 1), (5.0, 2)):
-        counter.now = now
-        assert await tally.get("job", False) == (expected, 0)
-
-
-async def test_a_sum_that_runs_is_not_forgotten_for_others() -> None:
-    counter = Counter()
-    tally = counter.tally()
-    counter.may_answer.clear()
-    first = asyncio.create_task(tally.get("slow", False))
-    while not counter.asked:
-        await asyncio.sleep(0)
-    slow, counter.may_answer = counter.may_answer, asyncio.Event()
-    counter.may_answer.set()
-    for number in range(REMEMBERED_JOBS + 1):
-        await tally.get(str(number), True)
-    again = asyncio.create_task(tally.get("slow", False))
-    await asyncio.sleep(0)
-    slow.set()
-    await asyncio.gather(first, again)
-    assert counter.asked.count("slow") == 1
-
-
-async def test_those_who_ask_at_once_share_one_sum() -> None:
-    counter = Counter()
-    tally = counter.tally()
-    counter.may_answer.clear()
-    asking = [asyncio.create_task(tally.get("job", False)) for _ in range(100)]
-    await asyncio.sleep(0)
-    counter.may_answer.set()
-    assert set(await asyncio.gather(*asking)) == {(1, 0)}
-
-
-async def test_one_who_hangs_up_does_not_take_the_sum_from_the_others() -> None:
-    counter = Counter()
-    tally = counter.tally()
-    counter.may_answer.clear()
-    first, second = (asyncio.create_task(tally.get("job", False)) for _ in range(2))
-    await asyncio.sleep(0)
-    first.cancel()
-    await asyncio.wait([first])
-    counter.may_answer.set()
-    assert await second == (1, 0)
-
-
-async def test_each_job_has_sums_of_its_own() -> None:
-    counter = Counter()
-    tally = counter.tally()
-    await tally.get("a", False)
-    await tally.get("b", False)
-    assert counter.asked == ["a", "b"]
-
-
-async def test_the_sums_of_a_settled_job_are_counted_once_and_anew_when_it_settles() -> None:
-    counter = Counter()
-    tally = counter.tally()
-    assert await tally.get("job", False) == (1, 0)
-    assert await tally.get("job", True) == (2, 0)
-    counter.now = 1_000_000.0
-    assert await tally.get("job", True) == (2, 0)
-
-
-async def test_a_sum_that_failed_is_tried_again() -> None:
-    counter = Counter()
-    tally = counter.tally()
-    counter.error = RuntimeError("no database")
-    with pytest.raises(RuntimeError):
-        await tally.get("job", True)
-    counter.error = None
-    assert await tally.get("job", True) == (2, 0)
-
-
-async def test_only_so_many_jobs_are_remembered() -> None:
-    counter = Counter()
-    tally = counter.tally()
-    for number in range(REMEMBERED_JOBS + 1):
-        await tally.get(str(number), True)
-    await tally.get("0", True)
-    assert len(counter.asked) == REMEMBERED_JOBS + 2
