@@ -24,6 +24,7 @@ from gateway.auth.signatures import Signatures
 from gateway.auth.tokens import TokenRules, Tokens
 from gateway.database import Database
 from gateway.database.readiness import Readiness
+from gateway.database.sql import load_queries
 from gateway.events.hub import Hub
 from gateway.events.job_publisher import JobEventPublisher
 from gateway.events.send_buffer import SendBuffers
@@ -238,11 +239,12 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
     filespaces, readiness = app[app_keys.FILESPACES], app[app_keys.READINESS]
     database, job_store = app[app_keys.DATABASE], app[app_keys.JOB_STORE]
     publisher, cache = app[app_keys.JOB_EVENTS], app[app_keys.JOB_CACHE]
+    purges = load_queries("purge")
     monitors: list[Monitor] = [
         SchemaMonitor(settings, readiness),
         CancelItemsMonitor(job_store, readiness, app[app_keys.JOB_CANCELLED]),
-        PurgeMonitor("idempotency-keys", app[app_keys.IDEMPOTENCY], readiness),
-        PurgeMonitor("signature-nonces", app[app_keys.NONCE_STORE], readiness),
+        PurgeMonitor("idempotency-keys", database, purges["idempotency_keys"], readiness),
+        PurgeMonitor("signature-nonces", database, purges["signature_nonces"], readiness),
         JobEventsMonitor(database, job_store, publisher, cache, hub, filespaces, readiness),
         ApiKeysMonitor(
             database, app[app_keys.KEY_STORE], app[app_keys.API_KEYS], filespaces, readiness

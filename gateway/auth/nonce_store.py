@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from gateway.database import Database
-from gateway.database.purge import delete_old
 from gateway.database.sql import load_queries
-
-PURGE_BATCH: Final = 1000
 
 
 class NonceStore:
@@ -24,7 +19,3 @@ class NonceStore:
         # Never tried a second time, when it would be found as its own replay.
         async with self._database.session() as session:
             return await session.fetch_one(self._queries["spend"], parameters) is not None
-
-    async def purge(self) -> int:
-        """Delete those of signatures that are too old, batch by batch; returns how many."""
-        return await delete_old(self._database, self._queries["forget"], PURGE_BATCH)

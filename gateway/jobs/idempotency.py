@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from gateway.database import Database, Session
-from gateway.database.purge import delete_old
 from gateway.database.sql import load_queries
 from gateway.errors import KeyInUse, KeyReused
 from gateway.jobs.store import Beside, CreatedJob
-
-PURGE_BATCH: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +83,6 @@ class Idempotency:
                 raise KeyInUse
 
         return Beside(lock, keep)
-
-    async def purge(self) -> int:
-        """Delete the answers that are older than 24 hours, batch by batch; returns how many."""
-        return await delete_old(self._database, self._queries["forget"], PURGE_BATCH)
 
     async def _find(self, attempt: IdempotentRequest) -> StoredResponse | None:
         row = await self._database.fetch_one(self._queries["find"], _name(attempt))

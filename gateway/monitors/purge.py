@@ -1,33 +1,36 @@
-"""Lets go of rows that are kept for some hours only: answers of submits, nonces of signatures."""
+"""Deletes rows that are kept for some hours only: stored responses, nonces of signatures."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final
 
+from gateway.database import Database
 from gateway.database.readiness import Readiness
 from gateway.monitors.loop import Monitor
 
-
-class Purgeable(Protocol):
-    """A store whose rows grow old."""
-
-    async def purge(self) -> int:
-        """Delete what is old; returns how many."""
+BATCH: Final = 1000
 
 
 class PurgeMonitor(Monitor):
-    """Looks now and then: what is old does not count any more, whether it is there or not."""
+    """Runs ``query``, which deletes ``limit`` old rows, until none are left.
+
+    Batch by batch, so that none blocks others for long. An old row has no effect meanwhile.
+    """
 
     interval = 600.0
 
-    def __init__(self, name: str, store: Purgeable, readiness: Readiness) -> None:
+    def __init__(self, name: str, database: Database, query: str, readiness: Readiness) -> None:
         super().__init__()
         self.name = name
-        self._store = store
+        self._database = database
+        self._query = query
         self._readiness = readiness
 
     async def check_once(self) -> bool:
-        """Delete what is old."""
+        """Delete what is old. Raises `DatabaseUnavailable`."""
         await self._readiness.wait()
-        await self._store.purge()
+        deleted = BATCH
+        while deleted == BATCH:
+            async with self._database.session() as session:
+                deleted = await session.execute(self._query, {"limit": BATCH})
         return False

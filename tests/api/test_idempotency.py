@@ -13,6 +13,7 @@ import pytest
 
 from gateway.database import Database, connection_arguments
 from gateway.database.readiness import Readiness
+from gateway.database.sql import load_queries
 from gateway.errors import KeyInUse
 from gateway.jobs.idempotency import Idempotency, IdempotentRequest, StoredResponse
 from gateway.jobs.store import CreatedJob, JobRequest, JobStore
@@ -348,7 +349,7 @@ async def test_a_key_is_free_again_after_a_day(api: Any, database_settings: Sett
 async def test_old_keys_are_deleted_in_batches_and_young_ones_kept(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.jobs.idempotency.PURGE_BATCH", 7)
+    monkeypatch.setattr("gateway.monitors.purge.BATCH", 7)
     fill = (
         "INSERT INTO teamcache_gateway.idempotency_keys"
         " SELECT 'default', %s || n, '', %s, '', now() - %s::interval"
@@ -359,7 +360,9 @@ async def test_old_keys_are_deleted_in_batches_and_young_ones_kept(
     readiness = Readiness()
     readiness.set_ready()
     async with Database(database_settings) as database:
-        await PurgeMonitor("", Idempotency(database), readiness).check_once()
+        await PurgeMonitor(
+            "", database, load_queries("purge")["idempotency_keys"], readiness
+        ).check_once()
     left = run(database_settings, KEPT)
     assert len(left) == 30
     assert all(row.key.startswith("young") for row in left)

@@ -18,6 +18,7 @@ from gateway.auth.callers import Scope
 from gateway.auth.nonce_store import NonceStore
 from gateway.database import Database
 from gateway.database.readiness import Readiness
+from gateway.database.sql import load_queries
 from gateway.monitors.purge import PurgeMonitor
 from gateway.settings import Settings
 from support.database import StartApi
@@ -284,10 +285,10 @@ async def test_a_read_costs_no_row_and_each_change_costs_one(
     assert spent_nonces(database_settings) == ["change"]
 
 
-async def test_old_nonces_are_let_go_of_and_young_ones_are_not(
+async def test_old_nonces_are_deleted_and_young_ones_are_kept(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.auth.nonce_store.PURGE_BATCH", 7)
+    monkeypatch.setattr("gateway.monitors.purge.BATCH", 7)
     run(
         database_settings,
         "INSERT INTO teamcache_gateway.signature_nonces (key_name, nonce, seen_at)"
@@ -297,7 +298,9 @@ async def test_old_nonces_are_let_go_of_and_young_ones_are_not(
     readiness.set_ready()
     async with Database(database_settings) as database:
         store = NonceStore(database)
-        await PurgeMonitor("signature-nonces", store, readiness).check_once()
+        await PurgeMonitor(
+            "", database, load_queries("purge")["signature_nonces"], readiness
+        ).check_once()
         assert not await store.spend("farm", "17")
     assert len(spent_nonces(database_settings)) == 18
 

@@ -20,15 +20,3 @@ SET fingerprint = excluded.fingerprint,
     created_at = excluded.created_at
 WHERE kept.created_at <= now() - interval '24 hours'
 RETURNING key
-
--- name: forget
--- A batch at a time; rows that a submit or another gateway holds are left to the next time.
-DELETE FROM teamcache_gateway.idempotency_keys
-WHERE (caller, key) IN (
-    SELECT caller, key
-    FROM teamcache_gateway.idempotency_keys
-    WHERE created_at <= now() - interval '24 hours'
-    ORDER BY created_at
-    LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-)
