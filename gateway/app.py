@@ -172,9 +172,10 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[app_keys.JOB_STORE] = job_store
     app[app_keys.JOB_PAGES] = JobPages(job_store)
     app[app_keys.JOB_FILES] = JobFiles(database)
-    app[app_keys.IDEMPOTENCY] = Idempotency(database)
     app[app_keys.PATH_RESOLVER] = PathResolver(lookup, mount, filespaces)
-    app[app_keys.SUBMISSION] = Submission(job_store, lookup, mount, filespaces)
+    app[app_keys.SUBMISSION] = Submission(
+        job_store, Idempotency(database), lookup, mount, filespaces
+    )
     app[app_keys.JOB_CACHE] = JobCache(job_store.get)
     app[app_keys.JOB_CANCELLED] = asyncio.Event()
     app[app_keys.METRICS] = Metrics(settings.s3_region)

@@ -28,7 +28,6 @@ from gateway.index.path_resolver import PathResolver
 from gateway.index.state import IndexState
 from gateway.jobs.cache import JobCache
 from gateway.jobs.files import JobFiles
-from gateway.jobs.idempotency import Idempotency
 from gateway.jobs.pages import JobPages
 from gateway.jobs.store import JobStore
 from gateway.jobs.submission import Submission
@@ -64,7 +63,6 @@ SUBMISSION: Final = web.AppKey("SUBMISSION", Submission)
 JOB_CACHE: Final = web.AppKey("JOB_CACHE", JobCache)
 WEB_FILES: Final = web.AppKey[Mapping[str, WebFile]]("WEB_FILES", Mapping)
 JOB_CANCELLED: Final = web.AppKey("JOB_CANCELLED", asyncio.Event)
-IDEMPOTENCY: Final = web.AppKey("IDEMPOTENCY", Idempotency)
 INDEX_STATE: Final = web.AppKey("INDEX_STATE", IndexState)
 METRICS: Final = web.AppKey("METRICS", Metrics)
 HUB: Final = web.AppKey("HUB", Hub)

@@ -230,3 +230,14 @@ class JobFile:
     started_at: datetime | None
     completed_at: datetime | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedJob:
+    """A job that is now in the database, with its totals in files and bytes."""
+
+    id: str
+    status: JobStatus
+    total_files: int
+    total_bytes: int
+    created_at: datetime

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
 from gateway.app_keys import (
     CALLER,
-    FILESPACES,
-    IDEMPOTENCY,
     INDEX_STATE,
     JOB_CACHE,
     JOB_CANCELLED,
@@ -26,21 +23,16 @@ from gateway.app_keys import (
     SUBMISSION,
 )
 from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
-from gateway.formatting import iso_time, readable_size
 from gateway.http.authentication import require_visible, visible_owner
 from gateway.http.idempotency_key import identify, read_idempotency_key
 from gateway.http.request_body import Names, read_json
 from gateway.http.responses import NO_CACHE, is_known, json_response
 from gateway.index.state import IndexState
 from gateway.job import JobStatus, parse_job_id
-from gateway.jobs.idempotency import StoredResponse
 from gateway.jobs.pages import PageOfJobs
-from gateway.jobs.store import Beside, CreatedJob
-from gateway.jobs.submission import Respelled
+from gateway.jobs.submission import SubmittedPaths
 from gateway.openapi.parameters import QueryChoice, QueryInteger, check_query, offset
-from gateway.paths import Filespaces, resolve_all
-from gateway.runtime.offload import run_in_thread_if_large
-from gateway.schemas.responses import JobCancelled, JobCreated
+from gateway.schemas.responses import JobCancelled
 
 LISTED_NAMES_LIMIT = 100_000
 NOTED_PATHS = 10
@@ -82,53 +74,21 @@ async def create(request: web.Request) -> web.Response:
     submit that was refused may be sent again with its key, changed or not.
     """
     key = read_idempotency_key(request)
-    wanted = await read_json(request, NewJob)
-    _note(wanted, request[NOTES])
-    amount = _check_amount(wanted)
-    if key is None:
-        return _answer_created(request, await _submit(request, wanted))
-    idempotency = request.app[IDEMPOTENCY]
-    attempt = await identify(request, key, amount, wanted.model_dump())
-    async with idempotency.begin(attempt) as first:
-        if first is not None:
-            return _answer_created(request, first, is_replay=True)
-
-        def keep(unindexed: Sequence[str], matched: Respelled) -> Beside:
-            return idempotency.beside(attempt, lambda job: _body(job, unindexed, matched))
-
-        return _answer_created(request, await _submit(request, wanted, keep))
-
-
-async def _submit(
-    request: web.Request,
-    wanted: NewJob,
-    keep: Callable[[Sequence[str], Respelled], Beside] | None = None,
-) -> StoredResponse:
-    caller = request[CALLER]
-    filespaces = request.app[FILESPACES].narrowed(caller.grants.path_prefixes)
+    new_job = await read_json(request, NewJob)
+    _note(new_job, request[NOTES])
+    count = _check_count(new_job)
+    repeatable = None
+    if key is not None:
+        repeatable = await identify(request, key, count, new_job.model_dump())
+    paths = SubmittedPaths(new_job.files, new_job.directories, new_job.recursive)
     with _index_remembered(request.app.get(INDEX_STATE)):
-        submitted = await request.app[SUBMISSION].submit(
-            files=await _resolve(wanted.files, filespaces),
-            directories=await _resolve(wanted.directories, filespaces),
-            recursive=wanted.recursive,
-            submitted_by=caller.key_name,
-            own_prefixes=caller.grants.path_prefixes,
-            keep=keep,
-        )
-    return StoredResponse(
-        submitted.job.id, _body(submitted.job, submitted.unindexed, submitted.matched)
-    )
-
-
-def _answer_created(
-    request: web.Request, answer: StoredResponse, *, is_replay: bool = False
-) -> web.Response:
-    request[NOTES]["jobId"] = answer.job_id
-    headers = {"Location": str(request.app.router["job"].url_for(job_id=answer.job_id))}
-    if is_replay:
+        response = await request.app[SUBMISSION].submit(paths, request[CALLER], repeatable)
+    request[NOTES]["jobId"] = response.job_id
+    headers = {"Location": str(request.app.router["job"].url_for(job_id=response.job_id))}
+    if response.is_replay:
         headers["Idempotency-Replayed"] = "true"
     return web.Response(
-        body=answer.body, status=201, headers=headers, content_type="application/json"
+        body=response.body, status=201, headers=headers, content_type="application/json"
     )
 
 
@@ -178,42 +138,21 @@ def _index_remembered(index: IndexState | None) -> Iterator[None]:
         ) from None
 
 
-def _note(wanted: NewJob, notes: dict[str, Any]) -> None:
-    """What the audit log tells of it: a few of the paths."""
-    named = itertools.islice(itertools.chain(wanted.files, wanted.directories), NOTED_PATHS)
+def _note(new_job: NewJob, notes: dict[str, Any]) -> None:
+    """Add what the audit log records: the counts, and a few of the paths."""
+    named = itertools.islice(itertools.chain(new_job.files, new_job.directories), NOTED_PATHS)
     notes |= {
-        "files": len(wanted.files),
-        "directories": len(wanted.directories),
+        "files": len(new_job.files),
+        "directories": len(new_job.directories),
         "paths": [*named],
     }
 
 
-def _check_amount(wanted: NewJob) -> int:
+def _check_count(new_job: NewJob) -> int:
     """How many names are listed. Raises `InvalidRequest`, `PayloadTooLarge`."""
-    listed = len(wanted.files) + len(wanted.directories)
+    listed = len(new_job.files) + len(new_job.directories)
     if not listed:
         raise InvalidRequest("At least one file or directory is required")
     if listed > LISTED_NAMES_LIMIT:
         raise PayloadTooLarge(f"At most {LISTED_NAMES_LIMIT:,} names may be listed in a request")
     return listed
-
-
-async def _resolve(typed: Sequence[str], filespaces: Filespaces) -> dict[str, str]:
-    """What was typed, by the path that it names: a path named twice counts once."""
-    resolved = await run_in_thread_if_large(len(typed), resolve_all, typed, filespaces)
-    return dict(zip(resolved, typed, strict=True))
-
-
-def _body(job: CreatedJob, unindexed: Sequence[str], matched: Respelled) -> bytes:
-    answer: JobCreated = {
-        "success": True,
-        "jobId": job.id,
-        "status": job.status,
-        "totalFiles": job.total_files,
-        "totalSize": {"bytes": job.total_bytes, "readable": readable_size(job.total_bytes)},
-        "unindexed": unindexed,
-        "matched": [{"path": path, "resolved": other} for path, other in matched],
-        "message": "Cache job created successfully",
-        "createdAt": iso_time(job.created_at),
-    }
-    return orjson.dumps(answer)

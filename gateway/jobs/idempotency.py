@@ -1,26 +1,26 @@
-"""Submits that may be sent again: a key that was answered gets the first answer, and no new job.
+"""Submits that may be repeated: the same key gets the same response, and no second job.
 
-The HTTP field is that of the IETF draft "The Idempotency-Key HTTP Header Field". The answer is kept
-in the transaction that creates the job, so a crash leaves both or neither.
+The HTTP field is that of the IETF draft "The Idempotency-Key HTTP Header Field". The response is
+stored in the transaction that creates the job, so a crash leaves both or neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.database import Database, Session
 from gateway.database.sql import load_queries
 from gateway.errors import KeyInUse, KeyReused
-from gateway.jobs.store import Beside, CreatedJob
+from gateway.job import CreatedJob
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """A request that its caller may repeat: the same key says that it is the same request.
+    """A submit that its caller may repeat with the same ``key``.
 
-    ``caller`` is the name of the API key, ``fingerprint`` a digest of what was asked for.
+    ``caller`` is the name of the API key, ``fingerprint`` a digest of the body.
     """
 
     caller: str
@@ -30,17 +30,21 @@ class IdempotentRequest:
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """How a key was answered: the id of the job that was created, and the body, byte for byte."""
+    """The response to a submit: the id of the job that was created, and the body in JSON.
+
+    ``is_replay``: an earlier submit with the same key got it, byte for byte.
+    """
 
     job_id: str
     body: bytes
+    is_replay: bool = False
 
 
 class Idempotency:
-    """The keys that were answered within 24 hours, in the database, and those being answered.
+    """The idempotency keys of the last 24 hours, in the database, and those being answered.
 
-    Of several requests with one key at once, one goes on: within this process the first one,
-    among several gateways the one that gets the database's lock.
+    Of concurrent requests with one key, one goes on: within this process the first one, among
+    several gateways the one that gets the database's lock.
     """
 
     def __init__(self, database: Database) -> None:
@@ -49,49 +53,67 @@ class Idempotency:
         self._running: set[tuple[str, str]] = set()
 
     @asynccontextmanager
-    async def begin(self, attempt: IdempotentRequest) -> AsyncIterator[StoredResponse | None]:
-        """Keep others with the same key out, and give the first answer if there was one.
+    async def begin(self, request: IdempotentRequest) -> AsyncIterator[StoredResponse | None]:
+        """Keep out others with the same key; gives the stored response, if there is one.
 
         Raises `KeyInUse` while another request with the key is being answered, `KeyReused` if
-        it was sent with another body before, `DatabaseUnavailable`.
+        the key was sent with another body before, `DatabaseUnavailable`.
         """
-        name = (attempt.caller, attempt.key)
+        name = (request.caller, request.key)
         if name in self._running:
             raise KeyInUse
         self._running.add(name)
         try:
-            yield await self._find(attempt)
+            yield await self._find(request)
         finally:
             self._running.discard(name)
 
-    def beside(self, attempt: IdempotentRequest, describe: Callable[[CreatedJob], bytes]) -> Beside:
-        """What the transaction that creates the job has to do, for its answer to be kept.
+    def claim(
+        self, request: IdempotentRequest, respond: Callable[[CreatedJob], StoredResponse]
+    ) -> KeyClaim:
+        """The claim on a key, for the transaction that creates the job; `begin` comes first."""
+        return KeyClaim(self._queries, request, respond)
 
-        ``describe`` gives the answer's body. `KeyInUse` is raised in it if another gateway is
-        at work on the key, or was.
-        """
-
-        async def lock(session: Session) -> None:
-            row = await session.fetch_one(self._queries["try_lock"], _name(attempt))
-            if not row.locked:
-                raise KeyInUse
-
-        async def keep(session: Session, job: CreatedJob) -> None:
-            answer = {"job": job.id, "answer": describe(job).decode()}
-            parameters = _name(attempt) | answer | {"fingerprint": attempt.fingerprint}
-            if await session.fetch_one(self._queries["keep"], parameters) is None:
-                raise KeyInUse
-
-        return Beside(lock, keep)
-
-    async def _find(self, attempt: IdempotentRequest) -> StoredResponse | None:
-        row = await self._database.fetch_one(self._queries["find"], _name(attempt))
+    async def _find(self, request: IdempotentRequest) -> StoredResponse | None:
+        row = await self._database.fetch_one(self._queries["find"], _name(request))
         if row is None:
             return None
-        if row.fingerprint != attempt.fingerprint:
+        if row.fingerprint != request.fingerprint:
             raise KeyReused
-        return StoredResponse(row.job_id, row.answer.encode())
+        return StoredResponse(row.job_id, row.answer.encode(), is_replay=True)
 
 
-def _name(attempt: IdempotentRequest) -> dict[str, str]:
-    return {"caller": attempt.caller, "key": attempt.key}
+class KeyClaim:
+    """A `Claim` on an idempotency key. ``response`` is there once the job is created.
+
+    Its methods raise `KeyInUse` if another gateway answers the key, or has answered it.
+    """
+
+    def __init__(
+        self,
+        queries: Mapping[str, str],
+        request: IdempotentRequest,
+        respond: Callable[[CreatedJob], StoredResponse],
+    ) -> None:
+        self.response: StoredResponse
+        self._queries = queries
+        self._request = request
+        self._respond = respond
+
+    async def lock(self, session: Session) -> None:
+        """Lock the key until the transaction ends."""
+        row = await session.fetch_one(self._queries["try_lock"], _name(self._request))
+        if not row.locked:
+            raise KeyInUse
+
+    async def keep(self, session: Session, job: CreatedJob) -> None:
+        """Store the response in the transaction that creates the job: both last, or neither."""
+        self.response = self._respond(job)
+        answer = {"job": job.id, "answer": self.response.body.decode()}
+        parameters = _name(self._request) | answer | {"fingerprint": self._request.fingerprint}
+        if await session.fetch_one(self._queries["keep"], parameters) is None:
+            raise KeyInUse
+
+
+def _name(request: IdempotentRequest) -> dict[str, str]:
+    return {"caller": request.caller, "key": request.key}

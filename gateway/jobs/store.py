@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.database import Database, Session, array_literal
 from gateway.database.sql import load_queries
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
-from gateway.job import Job, JobStatus, Progress
+from gateway.job import CreatedJob, Job, JobStatus, Progress
 from gateway.paths import Filespaces
 from gateway.runtime.cached_reads import CachedReads
 from gateway.runtime.offload import run_in_thread_if_large
@@ -54,26 +53,17 @@ class JobRequest:
     submitted_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CreatedJob:
-    """A job that is now in the database, with its totals in files and bytes."""
+class Claim(Protocol):
+    """The right to answer a submit that may be repeated.
 
-    id: str
-    status: JobStatus
-    total_files: int
-    total_bytes: int
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What the transaction that creates a job does besides, before and after.
-
-    What is raised there leaves nothing of the job.
+    Its methods run in the transaction that creates the job. What they raise leaves no job.
     """
 
-    before: Callable[[Session], Awaitable[None]]
-    after: Callable[[Session, CreatedJob], Awaitable[None]]
+    async def lock(self, session: Session) -> None:
+        """Keep out other gateways that answer the same submit."""
+
+    async def keep(self, session: Session, job: CreatedJob) -> None:
+        """Store the response."""
 
 
 class JobStore:
@@ -100,7 +90,7 @@ class JobStore:
         """
         return self._database.slow_query_slot("jobs are being created")
 
-    async def create(self, request: JobRequest, beside: Beside | None = None) -> CreatedJob:
+    async def create(self, request: JobRequest, claim: Claim | None = None) -> CreatedJob:
         """Write the job and its items, visible together or not at all.
 
         The files of a directory never leave the database. Raises `NoFilesFound` and writes
@@ -108,18 +98,18 @@ class JobStore:
         """
         parameters = await run_in_thread_if_large(len(request.listed_files), _parameters, request)
         with self._database.full_disk.watched():
-            return await self._create(parameters, beside)
+            return await self._create(parameters, claim)
 
-    async def _create(self, parameters: Mapping[str, Any], beside: Beside | None) -> CreatedJob:
+    async def _create(self, parameters: Mapping[str, Any], claim: Claim | None) -> CreatedJob:
         async with self._database.transaction(self._submit_seconds) as session:
-            if beside is not None:
-                await beside.before(session)
+            if claim is not None:
+                await claim.lock(session)
             row = await session.fetch_one(self._queries["create"], parameters)
             if row is None:
                 raise NoFilesFound
             job = _build_created(row)
-            if beside is not None:
-                await beside.after(session, job)
+            if claim is not None:
+                await claim.keep(session, job)
         return job
 
     async def get(self, job_id: str) -> Job:

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
+import orjson
+
+from gateway.auth.callers import Caller
 from gateway.errors import InvalidPath, NoFilesFound
 from gateway.index.path_lookup import IndexEntry, LookupResult, PathLookup, problem_of
-from gateway.jobs.store import Beside, CreatedJob, JobRequest, JobStore
+from gateway.job import CreatedJob
+from gateway.jobs.idempotency import Idempotency, IdempotentRequest, StoredResponse
+from gateway.jobs.store import JobRequest, JobStore
 from gateway.mount.mount import Mount
 from gateway.mount.path_status import DirectoryContent, PathKind, PathStatus
-from gateway.paths import Filespaces, quote
+from gateway.paths import Filespaces, quote, resolve_all
 from gateway.paths.refusal import to_error
 from gateway.runtime.offload import run_in_thread_if_large
+from gateway.schemas.serializers import serialize_created
 
 # Resolved paths: with their bytes, with what the caller typed, with what the index has.
 Sizes = Mapping[str, int]
 Typed = dict[str, str]
 Entries = Mapping[str, IndexEntry]
-# Names as typed, and as the index spells them.
-Respelled = Sequence[tuple[str, str]]
 
 
 class _Listed(NamedTuple):
@@ -32,71 +37,79 @@ class _Listed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SubmissionResult:
-    """The job that was created, and what the index does not know as the caller spelled it.
+class SubmittedPaths:
+    """Files and directories as the caller typed them; ``recursive`` includes subdirectories."""
 
-    ``unindexed`` are listed files, as typed. ``matched`` are names, as typed, with the other
-    spelling that the index has for them, relative to the filespace.
-    """
-
-    job: CreatedJob
-    unindexed: Sequence[str]
-    matched: Sequence[tuple[str, str]]
+    files: Sequence[str]
+    directories: Sequence[str]
+    recursive: bool
 
 
 class Submission:
-    """Turns resolved paths into a job, or says what is wrong with them in the caller's words."""
+    """Turns what a caller typed into a job, or says what is wrong with it in the caller's words."""
 
     def __init__(
-        self, job_store: JobStore, lookup: PathLookup, mount: Mount, filespaces: Filespaces
+        self,
+        job_store: JobStore,
+        idempotency: Idempotency,
+        lookup: PathLookup,
+        mount: Mount,
+        filespaces: Filespaces,
     ) -> None:
         self._job_store = job_store
+        self._idempotency = idempotency
         self._lookup = lookup
         self._mount = mount
         self._filespaces = filespaces
 
     async def submit(
-        self,
-        files: Typed,
-        directories: Typed,
-        recursive: bool,
-        submitted_by: str | None = None,
-        own_prefixes: tuple[str, ...] = (),
-        keep: Callable[[Sequence[str], Respelled], Beside] | None = None,
-    ) -> SubmissionResult:
-        """Create a job for ``files`` and for what lies in ``directories``, in the name of a key.
+        self, paths: SubmittedPaths, caller: Caller, repeatable: IdempotentRequest | None = None
+    ) -> StoredResponse:
+        """Create a job for the files and for what is in the directories, in the caller's name.
 
-        A file that also lies inside a directory counts once. ``own_prefixes`` are those of the
-        key, see `Filespaces.narrowed`. Raises `InvalidPath` for a directory
-        among the files or the reverse and for a name that is ambiguous, `PathNotAllowed` for what
-        the index has outside of the allowed prefixes only and for a link that leads there,
-        `NoFilesFound` for a directory in which nothing is indexed, `Unavailable` if too many are
-        being submitted; nothing is created then.
-        ``keep`` says, given what is ``unindexed`` and ``matched``, what the job's transaction does
-        besides.
+        A file that also lies inside a directory counts once. If ``repeatable`` was answered
+        before, the response is that answer. Raises `InvalidPath` for a directory among the files
+        or the reverse, and for a name that is ambiguous or outside the filespace,
+        `PathNotAllowed` for what lies outside the allowed prefixes and for a link that leads
+        there, `NoFilesFound` for a directory in which nothing is indexed, `Unavailable` if too
+        many are being submitted, and what `Idempotency.begin` raises; nothing is created then.
         """
-        # One turn for all that is asked of the database: who has waited does not wait again.
+        if repeatable is None:
+            return await self._create(paths, caller, None)
+        async with self._idempotency.begin(repeatable) as stored:
+            return stored or await self._create(paths, caller, repeatable)
+
+    async def _create(
+        self, paths: SubmittedPaths, caller: Caller, repeatable: IdempotentRequest | None
+    ) -> StoredResponse:
+        filespaces = self._filespaces.narrowed(caller.grants.path_prefixes)
+        files = await _resolve(paths.files, filespaces)
+        directories = await _resolve(paths.directories, filespaces)
+        # One slot for all queries: a submit that has waited for it does not wait again.
         async with self._job_store.slow_query_slot():
-            found = await self._find(files, directories, own_prefixes)
-            trees = await self._check_directories(
-                directories, found.entries, recursive, own_prefixes
-            )
-            listed = await run_in_thread_if_large(len(files), _split, files, found.entries)
-            nothing_else = not (listed.indexed or trees)
-            sizes = await self._measure(
-                listed.unknown, files, own_prefixes, nothing_else=nothing_else
-            )
-            request = await run_in_thread_if_large(
-                len(files) + len(trees),
-                _job_request, listed.indexed, sizes, trees, recursive, submitted_by,
-            )  # fmt: skip
-            as_typed = [files[path] for path in sizes]
-            matched = await run_in_thread_if_large(
-                len(files), self._matched, files | directories, found.entries
-            )
-            beside = keep(as_typed, matched) if keep is not None else None
-            job = await self._job_store.create(request, beside)
-            return SubmissionResult(job, as_typed, matched)
+            request, respond = await self._prepare(files, directories, paths.recursive, caller)
+            claim = self._idempotency.claim(repeatable, respond) if repeatable else None
+            job = await self._job_store.create(request, claim)
+            return claim.response if claim else respond(job)
+
+    async def _prepare(
+        self, files: Typed, directories: Typed, recursive: bool, caller: Caller
+    ) -> tuple[JobRequest, Callable[[CreatedJob], StoredResponse]]:
+        """What to create, and how to respond once it is created."""
+        own_prefixes = caller.grants.path_prefixes
+        found = await self._find(files, directories, own_prefixes)
+        trees = await self._check_directories(directories, found.entries, recursive, own_prefixes)
+        listed = await run_in_thread_if_large(len(files), _split, files, found.entries)
+        nothing_else = not (listed.indexed or trees)
+        sizes = await self._measure(listed.unknown, files, own_prefixes, nothing_else=nothing_else)
+        request = await run_in_thread_if_large(
+            len(files) + len(trees),
+            _job_request, listed.indexed, sizes, trees, recursive, caller.key_name,
+        )  # fmt: skip
+        respelled = await run_in_thread_if_large(
+            len(files), self._respelled, files | directories, found.entries
+        )
+        return request, partial(_respond, [files[path] for path in sizes], respelled)
 
     async def _find(
         self, files: Typed, directories: Typed, own_prefixes: tuple[str, ...]
@@ -110,7 +123,7 @@ class Submission:
             raise to_error([replace(it, path=typed[it.path]) for it in found.problems.values()])
         return found
 
-    def _matched(self, typed: Typed, entries: Entries) -> Sequence[tuple[str, str]]:
+    def _respelled(self, typed: Typed, entries: Entries) -> Sequence[tuple[str, str]]:
         return [
             (typed[path], self._filespaces.relative(entry.path))
             for path, entry in entries.items()
@@ -175,6 +188,19 @@ class Submission:
             verb = "does" if len(missing) == 1 else "do"
             raise NoFilesFound(f"No files found: {_name(missing)} {verb} not exist", missing)
         return {path: it.size for path, it in seen.items()}
+
+
+async def _resolve(typed: Sequence[str], filespaces: Filespaces) -> Typed:
+    """What was typed, by the path that it names: a path named twice counts once."""
+    resolved = await run_in_thread_if_large(len(typed), resolve_all, typed, filespaces)
+    return dict(zip(resolved, typed, strict=True))
+
+
+def _respond(
+    unindexed: Sequence[str], respelled: Sequence[tuple[str, str]], job: CreatedJob
+) -> StoredResponse:
+    body = serialize_created(job, unindexed, respelled)
+    return StoredResponse(job.id, orjson.dumps(body))
 
 
 def _split(files: Typed, entries: Entries) -> _Listed:

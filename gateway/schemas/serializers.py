@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
 from gateway.formatting import iso_now, iso_time, readable_size
-from gateway.job import Job, JobFile, JobStatus, Progress
+from gateway.job import CreatedJob, Job, JobFile, JobStatus, Progress
 from gateway.metrics.latest import Metrics, S3Health, Throughput, Varnish
 from gateway.schemas.jobs import Eta, JobDetail, JobFileInfo, JobProgress, JobSummary, JobThroughput
 from gateway.schemas.messages import (
@@ -25,6 +26,7 @@ from gateway.schemas.metrics import (
     S3Metrics,
     VarnishMetrics,
 )
+from gateway.schemas.responses import JobCreated
 
 
 def serialize_job(job: Job, throughput: Throughput | None, now: datetime) -> JobDetail:
@@ -64,6 +66,27 @@ def serialize_job_summary(job: Job) -> JobSummary:
         "completedAt": iso_time(job.completed_at),
         "error": job.error,
         "submittedBy": job.submitted_by,
+    }
+
+
+def serialize_created(
+    job: CreatedJob, unindexed: Sequence[str], respelled: Sequence[tuple[str, str]]
+) -> JobCreated:
+    """A job that was just created.
+
+    ``unindexed`` are the listed files that the index does not know, as typed; ``respelled`` are
+    names as typed, each with the index's own spelling.
+    """
+    return {
+        "success": True,
+        "jobId": job.id,
+        "status": job.status,
+        "totalFiles": job.total_files,
+        "totalSize": {"bytes": job.total_bytes, "readable": readable_size(job.total_bytes)},
+        "unindexed": unindexed,
+        "matched": [{"path": path, "resolved": other} for path, other in respelled],
+        "message": "Cache job created successfully",
+        "createdAt": iso_time(job.created_at),
     }
 
 

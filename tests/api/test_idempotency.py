@@ -15,8 +15,9 @@ from gateway.database import Database, connection_arguments
 from gateway.database.readiness import Readiness
 from gateway.database.sql import load_queries
 from gateway.errors import KeyInUse
+from gateway.job import CreatedJob
 from gateway.jobs.idempotency import Idempotency, IdempotentRequest, StoredResponse
-from gateway.jobs.store import CreatedJob, JobRequest, JobStore
+from gateway.jobs.store import JobRequest, JobStore
 from gateway.monitors.purge import PurgeMonitor
 from gateway.settings import Settings
 from support.database import StartApi
@@ -252,16 +253,16 @@ async def test_of_fifty_at_once_at_two_gateways_one_makes_a_job(
 async def test_a_key_that_another_gateway_has_answered_meanwhile_makes_no_job(
     database_settings: Settings,
 ) -> None:
-    """Between our look and our turn, all of another gateway's work may lie."""
+    """Another gateway may do all of its work between our look-up and our transaction."""
     async with Database(database_settings) as database:
         store, one, other = JobStore(database, 60), Idempotency(database), Idempotency(database)
         attempt = IdempotentRequest("default", "k1", "f")
         request = JobRequest(paths=["/m/a"], sizes=[1])
         async with one.begin(attempt) as first:
             assert first is None
-            await store.create(request, other.beside(attempt, describe))
+            await store.create(request, other.claim(attempt, respond))
             with pytest.raises(KeyInUse):
-                await store.create(request, one.beside(attempt, describe))
+                await store.create(request, one.claim(attempt, respond))
         async with one.begin(attempt) as first:
             assert isinstance(first, StoredResponse)
     assert count_rows(database_settings) == (1, 1)
@@ -276,15 +277,15 @@ async def test_another_caller_may_have_the_same_key(database_settings: Settings)
             async with idempotency.begin(attempt) as first:
                 assert first is None
                 request = JobRequest(paths=["/m/a"], sizes=[1], submitted_by=caller)
-                job = await store.create(request, idempotency.beside(attempt, describe))
+                job = await store.create(request, idempotency.claim(attempt, respond))
                 jobs[caller] = job.id
         for caller, job_id in jobs.items():
             async with idempotency.begin(IdempotentRequest(caller, "k1", caller)) as first:
-                assert first == StoredResponse(job_id, job_id.encode())
+                assert first == StoredResponse(job_id, job_id.encode(), is_replay=True)
 
 
-def describe(job: CreatedJob) -> bytes:
-    return job.id.encode()
+def respond(job: CreatedJob) -> StoredResponse:
+    return StoredResponse(job.id, job.id.encode())
 
 
 # Crashes

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.database import Database
-from gateway.jobs.store import CreatedJob, JobRequest, JobStore
+from gateway.job import CreatedJob
+from gateway.jobs.store import JobRequest, JobStore
 from gateway.settings import Settings
 from support.manager_schema import connect_as
 

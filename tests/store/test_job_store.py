@@ -11,9 +11,9 @@ import pytest
 
 from gateway.database import Database
 from gateway.errors import JobEnded, JobNotFound, NoFilesFound
-from gateway.job import JobStatus
+from gateway.job import CreatedJob, JobStatus
 from gateway.jobs import store as job_store
-from gateway.jobs.store import MAX_CONCURRENT_SUMS, CreatedJob, JobRequest, JobStore
+from gateway.jobs.store import MAX_CONCURRENT_SUMS, JobRequest, JobStore
 from gateway.settings import Settings
 from support.job_lists import ROOT, Query, create_listed, listed
 from support.manager_schema import connect_as, run_as

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gateway.job import Job
-from gateway.jobs.store import CreatedJob, JobRequest, JobStore, id_of
+from gateway.job import CreatedJob, Job
+from gateway.jobs.store import JobRequest, JobStore, id_of
 
 ROOT = "/media/lucidlink-1"
 
