@@ -8,7 +8,6 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Final
 
@@ -87,10 +86,6 @@ class SlowFiles:
     def close(self, number: int, /) -> None:
         """Forget the file."""
         del self._open[number]
-
-    def skimmer(self, most: int, /) -> AbstractContextManager[None]:
-        """Nothing: each file is read as every other."""
-        return nullcontext()
 
     def _wait(self) -> None:
         time.sleep(self._random.uniform(*self._latency))

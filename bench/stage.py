@@ -20,7 +20,6 @@ from gateway.standalone.postgres import EmbeddedPostgres
 KEY = "bench-key"
 START_SECONDS = 30
 MEMORY = Path("/dev/shm")
-MEMORY_INFO = Path("/proc/meminfo")
 
 
 @contextmanager
@@ -35,9 +34,9 @@ def scratch_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def memory_folder(size: int) -> Iterator[Path | None]:
-    """A folder whose files never leave memory; None where it has no room for ``size`` bytes."""
-    if _room_in_memory() < size:
+def memory_folder() -> Iterator[Path | None]:
+    """A folder whose files never leave memory; None where there is none."""
+    if not MEMORY.is_dir():
         yield None
         return
     folder = Path(tempfile.mkdtemp(prefix="teamcache-bench-", dir=MEMORY))
@@ -45,15 +44,6 @@ def memory_folder(size: int) -> Iterator[Path | None]:
         yield folder
     finally:
         shutil.rmtree(folder)
-
-
-def _room_in_memory() -> int:
-    if not MEMORY.is_dir() or not MEMORY_INFO.exists():
-        return 0
-    lines = (line.split() for line in MEMORY_INFO.read_text().splitlines())
-    available = next(int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:")
-    # What else runs here needs some, too.
-    return min(shutil.disk_usage(MEMORY).free, available // 2)
 
 
 @asynccontextmanager

@@ -25,41 +25,29 @@ POLL_SECONDS = 0.01
 MARKED = """
 SELECT count(*) AS files FROM files WHERE cache_job_id = %(job)s::uuid AND is_directory IS NOT TRUE
 """
-KIB, MIB, GIB = 1024, 1024**2, 1024**3
-SMALL_SIZE = 64 * KIB
-SMALL = (1, 100, 5_000, 50_000)
-MANY = 5_000
+MIB, GIB = 1024**2, 1024**3
 LARGE = (1, 4, 20)
 TURNS = 3
 # In memory the floor of a smaller one is not much more than the claim and the report of a job.
 LARGE_ENOUGH = 4
-# Of bare threads so many are what a filespace needs; from memory alone two would be faster.
 THREADS = 16
 
 
 async def measure(rounds: int) -> AsyncIterator[Measure]:
-    """Small files and large ones, more and more; no disk is read: all come from memory.
+    """Larger and larger files. No disk is read: all bytes come from memory.
 
-    The kernel drops a disk's files once the worker has read them, so that each would find others
-    in memory than the other: files that are nowhere else are the same for both.
+    The kernel drops a disk's file once the worker has read it, so the threads would find less of
+    it in memory than the worker does. A file in memory is the same for both.
     """
-    with scratch_folder() as folder, memory_folder(sum(SMALL) * SMALL_SIZE) as memory:
+    with scratch_folder() as folder, memory_folder() as memory:
         media = memory or folder / "media"
         where = "" if memory else ", on a disk"
-        small = {files: _small(media / f"small-{files}", files) for files in SMALL}
         large = {gib: _large(media / f"large-{gib}", gib) for gib in LARGE}
         async with stage(folder, media) as settings, Database(settings) as database:
             await Indexer(settings).index(str(media))
             stop = asyncio.Event()
             working = asyncio.create_task(Worker(settings, database).run(stop))
             bench = JobTimer(settings, database)
-            for files, paths in small.items():
-                yield await compare(
-                    "warm small files", "bare threads", (files, f"files of 64 KiB{where}"),
-                    1 / 0.6 if files >= MANY else None,
-                    partial(bench.job, media / f"small-{files}", files),
-                    partial(bench.bare, paths), rounds,
-                )  # fmt: skip
             for gib, paths in large.items():
                 yield await compare(
                     "warm a large file", "bare threads", (gib, f"GiB{where}"),
@@ -129,23 +117,10 @@ def _read_all(files: Sequence[Path], settings: Settings) -> float:
     return time.perf_counter() - started
 
 
-def _small(folder: Path, files: int) -> Sequence[Path]:
-    paths = [folder / f"{number // 100}/{number}.exr" for number in range(files)]
-    _write(paths, SMALL_SIZE)
-    return paths
-
-
 def _large(folder: Path, gib: int) -> Sequence[Path]:
-    paths = [folder / "a.mov"]
-    _write(paths, gib * GIB)
-    return paths
-
-
-def _write(files: Sequence[Path], size: int) -> None:
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("wb") as output:
-            # A hole is read faster than any file; only what is too large to write is one.
-            if size <= MIB:
-                output.write(os.urandom(size))
-            output.truncate(size)
+    """A file with no block of its own: a hole."""
+    path = folder / "a.mov"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as output:
+        output.truncate(gib * GIB)
+    return [path]

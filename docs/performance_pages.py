@@ -17,7 +17,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "submit": ("submit a directory", "submit a list"),
     "poll": ("poll a job", "poll, unchanged (304)", "list jobs"),
     "fanout": ("deliver a message",),
-    "warm": ("warm small files", "warm a large file"),
+    "warm": ("warm a large file",),
     "slow": (
         "slow filespace, small files",
         "slow filespace, a large file",
