@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.worker.in_flight import ClaimedItem
-from gateway.worker.item_store import ItemStore, LockedItems, Small
+from gateway.worker.item_store import ItemStore
 
 # What was passed is looked at again after so many seconds: it may have come back to be claimed.
 AGAIN_SECONDS: Final = 30.0
@@ -56,12 +56,8 @@ class ItemClaimer:
         """The ids of jobs that may have something to claim, oldest first."""
         return await self._items.active_jobs(self._exhausted)
 
-    async def claim(
-        self, job_id: str, limit: int, small: Small | None = None
-    ) -> Sequence[ClaimedItem] | LockedItems:
-        """Claim up to ``limit`` pending items of a job, or lock the next if they are ``small``."""
-        if self.is_of_all and small:
-            return await self._items.claim_or_lock(job_id, limit, small)
+    async def claim(self, job_id: str, limit: int) -> Sequence[ClaimedItem]:
+        """Claim up to ``limit`` pending items of a job."""
         if self.is_of_all:
             return await self._items.claim(job_id, limit)
         prefixes = [root.rstrip("/") + "/" for root in self._readable]

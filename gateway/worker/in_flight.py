@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from gateway.runtime.tasks import wait_for_event
 from gateway.worker.readers.read_task import ReadOutcome, ReadTask
 
 ItemStatus = Literal["running", "completed", "failed", "cancelled"]
@@ -32,37 +30,11 @@ class ClaimedItem(NamedTuple):
 
 @dataclass(slots=True)
 class _Entry:
-    """A claimed item: ``mark`` is what the database has counted of it, as far as we know.
-
-    ``batch``: what it is reported with; else by itself.
-    """
+    """A claimed item: ``mark`` is what the database has counted of it, as far as we know."""
 
     task: ReadTask
     reported_bytes: int
     outcome: ReadOutcome | None = None
-    batch: Batch | None = None
-
-
-class Batch:
-    """Items of which the database hears all at once, when they are read."""
-
-    def __init__(self, entries: Mapping[int, _Entry]) -> None:
-        self.entries = entries
-        self._unread = len(entries)
-        self._is_read = asyncio.Event()
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def count_read(self) -> None:
-        """Reading another of them has ended."""
-        self._unread -= 1
-        if not self._unread:
-            self._is_read.set()
-
-    async def is_read_within(self, seconds: float) -> bool:
-        """Wait for the last of them, but no longer; whether it has been read."""
-        return await wait_for_event(self._is_read, seconds)
 
 
 class InFlightTable:
@@ -110,15 +82,6 @@ class InFlightTable:
         self._entries[task.item_id] = _Entry(task, mark)
         self._unread[task.job_id] += 1
 
-    def claim_batch(self, items: Iterable[ClaimedItem]) -> Batch:
-        """Enter items that are to be reported together."""
-        batch = Batch({item.task.item_id: _Entry(*item) for item in items})
-        for entry in batch.entries.values():
-            entry.batch = batch
-        self._entries.update(batch.entries)
-        self._unread.update(entry.task.job_id for entry in batch.entries.values())
-        return batch
-
     def end(self, outcome: ReadOutcome) -> None:
         """Note how reading an item ended. One that is no longer here was given up: no matter."""
         entry = self._entries.get(outcome.task.item_id)
@@ -126,10 +89,7 @@ class InFlightTable:
             return
         entry.outcome = outcome
         self._unread[outcome.task.job_id] -= 1
-        if entry.batch is None:
-            self.ended += 1
-        else:
-            entry.batch.count_read()
+        self.ended += 1
 
     def stop(self, job_ids: Iterable[str]) -> None:
         """Tell the readers to stop reading the items of these jobs."""
@@ -149,19 +109,12 @@ class InFlightTable:
         """What is owed to the database, by job: ends, and marks that have risen."""
         owed: defaultdict[str, list[ItemReport]] = defaultdict(list)
         for entry in self._entries.values():
-            if entry.batch is None and (report := _report(entry)):
+            if report := _report(entry):
                 owed[entry.task.job_id].append(report)
         return owed
 
-    def batch_reports(self, batch: Batch) -> Sequence[ItemReport]:
-        """What is owed for a batch: ends, and all that are still to be read as running."""
-        entries = [it for key, it in batch.entries.items() if self._entries.get(key) is it]
-        return [
-            _report(it) or ItemReport(it.task, "running", None, it.reported_bytes) for it in entries
-        ]
-
     def acknowledge(self, reports: Iterable[ItemReport]) -> None:
-        """Note that the database knows these. What still runs is reported by itself from now on."""
+        """Note that the database has these reports."""
         for report in reports:
             entry = self._entries.get(report.task.item_id)
             if entry is None or entry.task is not report.task:
@@ -169,28 +122,7 @@ class InFlightTable:
             entry.reported_bytes = report.reported_bytes
             if report.status != "running":
                 del self._entries[report.task.item_id]
-                self.ended -= entry.batch is None
-            else:
-                self._release(entry)
-
-    def detach(self, batch: Batch) -> None:
-        """Each of a batch is owed by itself from now on."""
-        for item, entry in batch.entries.items():
-            if self._entries.get(item) is entry:
-                self._release(entry)
-
-    def _release(self, entry: _Entry) -> None:
-        if entry.batch is not None:
-            entry.batch = None
-            self.ended += entry.outcome is not None
-
-    def discard(self, batch: Batch) -> None:
-        """Forget what is left of a batch, and have the readers stop: it is to be read again."""
-        for item, entry in batch.entries.items():
-            if entry.batch is batch and self._entries.get(item) is entry:
-                entry.task.cancelled = True
-                self._unread[entry.task.job_id] -= entry.outcome is None
-                del self._entries[item]
+                self.ended -= 1
 
 
 def _report(entry: _Entry) -> ItemReport | None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 from gateway.database import Database, Session, array_literal
 from gateway.database.sql import load_queries
@@ -38,13 +36,6 @@ class Passage:
     items: Sequence[int]
     last: int
     is_end: bool
-
-
-class Small(NamedTuple):
-    """So many items at once, each of so many bytes at most, are worth a lock of their own."""
-
-    items: int
-    size: int
 
 
 class ItemStore:
@@ -145,44 +136,23 @@ class ItemStore:
 
         ``among`` some of them, by their ids, if given.
         """
-        async with self._database.session() as session:
-            return _items(job_id, await self._claim(session, job_id, limit, among))
-
-    async def claim_or_lock(
-        self, job_id: str, limit: int, small: Small
-    ) -> Sequence[ClaimedItem] | LockedItems:
-        """The same; but if the next ``small.items`` are small, only lock them."""
-        async with AsyncExitStack() as stack:
-            session = await stack.enter_async_context(self._database.transaction())
-            await session.execute(self._queries["bound_idleness"])
-            claimed = await self._claim(session, job_id, min(limit, small.items), small=small)
-            items = _items(job_id, claimed)
-            if not (items and claimed.are_locked):
-                return items
-            if claimed.status == "pending":
-                await self._execute("start", job=job_id)
-            return LockedItems(self, job_id, items, session, stack.pop_all())
-
-    async def _claim(
-        self,
-        session: Session,
-        job_id: str,
-        limit: int,
-        among: Sequence[int] | None = None,
-        small: Small | None = None,
-    ) -> Any:
         worker = self.worker_id
         parameters = {
             "job": job_id,
             "worker": worker,
             "limit": limit,
             "items": None if among is None else array_literal(among),
-            "small": small and small.size,
-            "locked": small.items if small else 0,
         }
-        claimed = await session.fetch_one(self._queries["claim"], parameters)
-        # Else the lease was lost meanwhile, and the items with it.
-        return claimed if worker == self.worker_id else None
+        async with self._database.session() as session:
+            claimed = await session.fetch_one(self._queries["claim"], parameters)
+        if worker != self.worker_id or claimed is None or claimed.items is None:
+            # Without the lease under which they were claimed the items are lost, too.
+            return []
+        columns = (claimed.items, claimed.paths, claimed.sizes, claimed.marks)
+        return [
+            ClaimedItem(ReadTask(item, job_id, path, size), mark)
+            for item, path, size, mark in zip(*columns, strict=True)
+        ]
 
     async def report(self, job_id: str, reports: Sequence[ItemReport]) -> JobStatus | None:
         """Write how items ended and how far others got, and move the job's counters by that.
@@ -190,40 +160,17 @@ class ItemStore:
         Each item counts exactly once, whoever else reports it and however often. Returns the
         job's state, or None if it was cancelled or has ended.
         """
+        parameters = {
+            "job": job_id,
+            "worker": self.worker_id,
+            "items": array_literal(r.task.item_id for r in reports),
+            "states": array_literal(r.status for r in reports),
+            "errors": array_literal(r.error or "" for r in reports),
+            "marks": array_literal(r.reported_bytes for r in reports),
+        }
         async with self._database.session() as session:
-            return await self.report_in(session, job_id, reports)
-
-    async def report_in(
-        self,
-        session: Session,
-        job_id: str,
-        reports: Sequence[ItemReport],
-        *,
-        are_locked: bool = False,
-    ) -> JobStatus | None:
-        """The same in a transaction that may have the items locked."""
-        row = await session.fetch_one(
-            self._queries["report"],
-            {
-                "job": job_id,
-                "worker": self.worker_id,
-                "are_locked": are_locked,
-                "items": array_literal(r.task.item_id for r in reports),
-                "states": array_literal(r.status for r in reports),
-                "errors": array_literal(r.error or "" for r in reports),
-                "marks": array_literal(r.reported_bytes for r in reports),
-            },
-        )
+            row = await session.fetch_one(self._queries["report"], parameters)
         return None if row is None else JobStatus(row.status)
-
-    async def lock_job(self, session: Session, job_id: str) -> bool:
-        """Lock a job's row until the transaction ends; False, at once, if others have it."""
-        return await session.execute(self._queries["lock_job"], {"job": job_id}) > 0
-
-    async def claim_locked(self, session: Session, items: Sequence[int]) -> None:
-        """Claim items that the transaction has locked."""
-        parameters = {"worker": self.worker_id, "items": array_literal(items)}
-        await session.execute(self._queries["claim_locked"], parameters)
 
     async def finish_drained_job(self, job_id: str) -> bool:
         """End a job that has nothing left to run and did not notice; False if it has."""
@@ -278,63 +225,3 @@ class ItemStore:
             return await session.execute(
                 self._queries[query], {"worker": self.worker_id, **parameters}
             )
-
-
-class LockedItems:
-    """Pending items of a job that are ours as long as a transaction lasts; a context.
-
-    For reads that are over soon. A row is written once, when its end is known, where a claim and
-    a report write it twice; and if we die, it was never written. `report` and `claim` end the
-    transaction; whoever leaves without either leaves all as it was.
-    """
-
-    def __init__(
-        self,
-        store: ItemStore,
-        job_id: str,
-        items: Sequence[ClaimedItem],
-        session: Session,
-        transaction: AsyncExitStack,
-    ) -> None:
-        self.job_id = job_id
-        self.items = items
-        self._store = store
-        self._session = session
-        self._transaction = transaction
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        await self._transaction.__aexit__(kind, error, at)
-
-    async def lock_job(self) -> bool:
-        """Lock the job's row, which a report needs; False, at once, if others have it."""
-        return await self._store.lock_job(self._session, self.job_id)
-
-    async def report(self, reports: Sequence[ItemReport]) -> JobStatus | None:
-        """The same as `ItemStore.report`; those that still run are claimed from now on."""
-        status = await self._store.report_in(self._session, self.job_id, reports, are_locked=True)
-        await self._transaction.aclose()
-        return status
-
-    async def claim(self) -> None:
-        """Claim all of them after all."""
-        items = [item.task.item_id for item in self.items]
-        await self._store.claim_locked(self._session, items)
-        await self._transaction.aclose()
-
-
-def _items(job_id: str, claimed: Any) -> Sequence[ClaimedItem]:
-    if claimed is None or claimed.items is None:
-        return []
-    columns = (claimed.items, claimed.paths, claimed.sizes, claimed.marks)
-    return [
-        ClaimedItem(ReadTask(item, job_id, path, size), mark)
-        for item, path, size, mark in zip(*columns, strict=True)
-    ]

@@ -35,7 +35,6 @@ class Pacing:
         self._file_threshold = min(settings.cache_progress_file_threshold, MAX_AHEAD)
         self._time_threshold = settings.cache_progress_time_threshold / 1000
         self._reported_at = self._tidied_at = clock()
-        self._in_batches = 0
         self._nothing_until = 0.0
         self._items_per_second = 0.0
 
@@ -61,16 +60,12 @@ class Pacing:
     def reported(self, ended: int) -> None:
         """Note that a report was written, with so many ended items."""
         now = self._clock()
-        rate = (ended + self._in_batches) / max(now - self._reported_at, 0.001)
+        rate = ended / max(now - self._reported_at, 0.001)
         self._items_per_second += SMOOTHING * (rate - self._items_per_second)
-        self._reported_at, self._in_batches = now, 0
+        self._reported_at = now
 
-    def batch_reported(self, ended: int) -> None:
-        """Note that so many were reported with their batch: a report of the others is still due."""
-        self._in_batches += ended
-
-    def claim_size(self, places: int, ended: int, least: int = 0) -> int:
-        """How many items to claim now; ``least`` while there is enough in stock.
+    def claim_size(self, places: int, ended: int) -> int:
+        """How many items to claim now; 0 while enough are waiting.
 
         ``places``: readers that the unfinished items are worth.
         ``ended``: items whose end is not reported. There is a limit to what is kept of them
@@ -83,12 +78,10 @@ class Pacing:
         # A quarter of a stock at a time: a claim for each item that ends would be a statement each.
         waiting = places - self._concurrency
         if waiting > ahead * 3 // 4:
-            return least if waiting < MAX_AHEAD else 0
+            return 0
         # Not all at once: when they are large, fewer are enough; and where hardly anything is being
         # read, the first few are there long before thousands are.
-        return max(
-            least, min(ahead - waiting, MAX_CONCURRENT_LARGE + ahead, FIRST_CLAIM + 2 * places)
-        )
+        return min(ahead - waiting, MAX_CONCURRENT_LARGE + ahead, FIRST_CLAIM + 2 * places)
 
     def found_nothing(self) -> None:
         """There was nothing to claim: wait a little, unless something is announced."""

@@ -21,8 +21,7 @@ from gateway.worker.claims import ItemClaimer
 from gateway.worker.deferred_errors import DeferredErrors
 from gateway.worker.fair_share import FairShareScheduler, fair_share, interleave
 from gateway.worker.in_flight import InFlightTable, ItemReport
-from gateway.worker.item_store import ItemStore, LockedItems, Small
-from gateway.worker.locked_batches import LEAST_CONNECTIONS, LockedBatches
+from gateway.worker.item_store import ItemStore
 from gateway.worker.pacing import Pacing
 from gateway.worker.readers.file_source import FileSource
 from gateway.worker.readers.pools import ReaderPools
@@ -78,14 +77,6 @@ class Worker:
         self._drained: set[str] = set()
         self._faults = FaultLog(log, "worker: all is well with the database again")
         self._pool: ReaderPools | None = None
-        self._batches = LockedBatches(
-            self._in_flight,
-            is_quick=lambda path: self._pool is not None and self._pool.is_quick(path),
-            collect=self._collect,
-            on_report=self._note_batch,
-            on_end=self._wake,
-            outage=self._faults,
-        )
 
     @property
     def is_busy(self) -> bool:
@@ -101,7 +92,7 @@ class Worker:
         """Work until ``stop`` is set; then give back what is not read, within the shutdown time."""
         pool = self._pool = self._start_pool()
         # Beside the end too: a statement of its that is cut off holds the rows for a while.
-        async with background_task(self._cached_flags.run()), self._batches:
+        async with background_task(self._cached_flags.run()):
             await self._work_until(stop, pool)
             await self._shut_down(pool)
 
@@ -174,16 +165,7 @@ class Worker:
     def _room(self, pool: ReaderPools) -> int:
         # Also what has ended and is not collected, as long as a report takes.
         owed = len(self._in_flight) - pool.unfinished
-        if pool.are_quick and self._batches.are_under_way:
-            return 0
-        # A batch is worth one item: so many are claimed where files turn out not to be small.
-        least = 1 if self._wanted(pool) else 0
-        return self._pacing.claim_size(pool.moving_places, owed, least)
-
-    def _wanted(self, pool: ReaderPools) -> Small | None:
-        """What to lock while files come from memory; a batch has a connection, others need some."""
-        has_room = self._database.size >= LEAST_CONNECTIONS and self._claimer.is_of_all
-        return self._batches.wanted if has_room and pool.are_quick else None
+        return self._pacing.claim_size(pool.moving_places, owed)
 
     async def _watchdog(self, pool: ReaderPools) -> None:
         """Let go of what hangs; never behind a statement, which may hang, too."""
@@ -264,12 +246,6 @@ class Worker:
             log.info("job %s %s", job_id, status)
             self._cached_flags.end(job_id)
 
-    def _note_batch(
-        self, job_id: str, reports: Sequence[ItemReport], status: JobStatus | None
-    ) -> None:
-        self._pacing.batch_reported(sum(report.status != "running" for report in reports))
-        self._note_reported(job_id, reports, status)
-
     async def _claim(self, pool: ReaderPools, room: int, attempts: DeferredErrors) -> bool:
         """Whether to go on: there may be more, and there may be room for it."""
         self._claimer.look_for(pool.readable)
@@ -283,7 +259,7 @@ class Worker:
                 if limit <= 0:
                     break
                 self._scheduler.took(job_id)
-                batches.append(await attempts.add(self._claim_from(pool, job_id, limit)) or [])
+                batches.append(await attempts.add(self._claim_from(job_id, limit)) or [])
                 room -= len(batches[-1])
         finally:
             pool.submit(*interleave(batches))
@@ -300,13 +276,8 @@ class Worker:
             return self._in_flight.unread
         return self._in_flight.unread_among(pool.is_moving)
 
-    async def _claim_from(self, pool: ReaderPools, job_id: str, limit: int) -> Sequence[ReadTask]:
-        wanted = self._wanted(pool)
-        claimed = await self._claimer.claim(job_id, limit, wanted)
-        if isinstance(claimed, LockedItems):
-            return self._batches.add(claimed)
-        if wanted and claimed:
-            self._batches.refuse()
+    async def _claim_from(self, job_id: str, limit: int) -> Sequence[ReadTask]:
+        claimed = await self._claimer.claim(job_id, limit)
         for item in claimed:
             self._in_flight.claim(item.task, item.reported_bytes)
         return [item.task for item in claimed]
@@ -378,7 +349,6 @@ class Worker:
             async with asyncio.timeout(self._settings.shutdown_timeout / 2):
                 await asyncio.to_thread(pool.close, self._settings.shutdown_timeout / 4)
                 self._collect()
-                await self._batches.close()
                 await self._retry_on_error(self._report())
                 if self._items.has_lease:
                     await self._retry_on_error(self._items.end_lease())

@@ -6,21 +6,19 @@ import asyncio
 
 from gateway.database.readiness import Readiness
 from gateway.monitors.cancelled_items import AGAIN_SECONDS, CancelItemsMonitor
-from gateway.worker.item_store import ItemStore, LockedItems, Small
 from support.worker_kit import Bench, item_states
 
+THREE = "SELECT 1 FROM cache_job_items ORDER BY id LIMIT 3 FOR UPDATE"
 
-async def test_what_a_worker_had_locked_follows_when_it_has_died(
-    bench: Bench, item_store: ItemStore
-) -> None:
+
+async def test_items_that_a_transaction_holds_follow_when_it_has_ended(bench: Bench) -> None:
     await bench.index({f"a/{number}": 10 for number in range(5)})
     job_id = await bench.submit("a")
     readiness = Readiness()
     readiness.set_ready()
     monitor = CancelItemsMonitor(bench.store, readiness, asyncio.Event())
-    locked = await item_store.claim_or_lock(job_id, 1, Small(items=3, size=10))
-    assert isinstance(locked, LockedItems)
-    async with locked:
+    async with bench.database.transaction() as session:
+        await session.execute(THREE)
         await bench.store.cancel(job_id)
         await monitor.check_once()
         assert monitor.interval == AGAIN_SECONDS

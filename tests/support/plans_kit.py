@@ -61,8 +61,8 @@ SELECT %(job)s, path,
 FROM (SELECT path, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS total
       FROM files WHERE NOT is_directory) AS numbered
 """
-# Of any items, none of which are only locked.
-CLAIM = {"items": None, "small": None, "locked": 0}
+# Of any items.
+CLAIM = {"items": None}
 ALL_PENDING = "UPDATE cache_job_items SET status = 'pending' WHERE job_id = %(job)s"
 # A job that is younger than all statistics.
 YOUNG_JOB = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -47,14 +46,7 @@ class Gate:
         self.passes.release(reads)
 
 
-class WatchedFiles(PosixFiles):
-    """Real files; each call that they are read with is seen: none is skimmed."""
-
-    def skimmer(self, most: int, /) -> AbstractContextManager[None]:
-        return nullcontext()
-
-
-class GatedFiles(WatchedFiles):
+class GatedFiles(PosixFiles):
     """Real files; reads of those whose name is in ``gates`` wait at the gate first."""
 
     def __init__(self, root: str, gates: dict[str, Gate]) -> None:

@@ -20,8 +20,8 @@ from gateway.job import JOBS_CHANNEL, Job, JobStatus
 from gateway.jobs.store import JobRequest, JobStore
 from gateway.settings import Settings
 from gateway.worker.item_store import ItemStore
+from gateway.worker.readers.file_source import PosixFiles
 from gateway.worker.worker import Worker
-from support.reader_kit import WatchedFiles
 
 PATIENCE = 60.0
 # The server has other databases, in which others may wait.
@@ -162,7 +162,7 @@ async def item_store(bench: Bench) -> ItemStore:
     return item_store
 
 
-class GatedFiles(WatchedFiles):
+class GatedFiles(PosixFiles):
     """Real files whose reads wait at a gate, from byte ``after`` on, if their path says so."""
 
     def __init__(self, root: Path, held: str = "", after: int = 0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.worker.in_flight import Batch, ClaimedItem, InFlightTable, ItemReport
+from gateway.worker.in_flight import InFlightTable, ItemReport
 from gateway.worker.readers.read_task import ReadOutcome, ReadTask
 
 
@@ -165,74 +165,10 @@ def test_reports_are_sorted_by_job(in_flight: InFlightTable) -> None:
     assert in_flight.jobs == {"a", "b"}
 
 
-# Batches
-
-
-def batch_of(in_flight: InFlightTable, *tasks: ReadTask) -> Batch:
-    return in_flight.claim_batch([ClaimedItem(task, 0) for task in tasks])
-
-
-async def test_a_batch_is_owed_by_itself_when_all_of_it_is_read(in_flight: InFlightTable) -> None:
+def test_items_count_as_unread_until_they_are_read(in_flight: InFlightTable) -> None:
     tasks = [make_task(1), make_task(2)]
-    batch = batch_of(in_flight, *tasks)
-    in_flight.end(outcome(tasks[0]))
-    assert not await batch.is_read_within(0)
-    in_flight.end(outcome(tasks[1], error="torn"))
-    assert await batch.is_read_within(0)
-    assert (in_flight.reports(), in_flight.ended, len(in_flight)) == ({}, 0, 2)
-    reports = in_flight.batch_reports(batch)
-    assert [report.status for report in reports] == ["completed", "failed"]
-    in_flight.acknowledge(reports)
-    assert (len(in_flight), in_flight.ended) == (0, 0)
-
-
-def test_what_a_batch_leaves_is_owed_with_the_others(in_flight: InFlightTable) -> None:
-    tasks = [make_task(1), make_task(2), make_task(3)]
-    batch = batch_of(in_flight, *tasks)
-    in_flight.end(outcome(tasks[0]))
-    tasks[1].bytes_read = 40
-    reports = in_flight.batch_reports(batch)
-    assert [(it.status, it.reported_bytes) for it in reports] == [
-        ("completed", 100),
-        ("running", 40),
-        ("running", 0),
-    ]
-    in_flight.end(outcome(tasks[1]))  # while the report is under way
-    in_flight.acknowledge(reports)
-    assert (len(in_flight), in_flight.ended) == (2, 1)
-    in_flight.end(outcome(tasks[2]))
-    assert [it.task for it in owed(in_flight)] == tasks[1:]
-    in_flight.acknowledge(owed(in_flight))
-    assert (len(in_flight), in_flight.ended) == (0, 0)
-    in_flight.discard(batch)
-
-
-def test_a_batch_that_is_dropped_is_read_no_more(in_flight: InFlightTable) -> None:
-    tasks = [make_task(1), make_task(2)]
-    batch = batch_of(in_flight, *tasks)
-    in_flight.end(outcome(tasks[0]))
-    in_flight.discard(batch)
-    assert all(task.cancelled for task in tasks)
-    assert (len(in_flight), in_flight.ended, in_flight.unread) == (0, 0, {})
-    in_flight.end(outcome(tasks[1]))
-    assert (in_flight.reports(), in_flight.batch_reports(batch)) == ({}, [])
-
-
-def test_an_item_that_came_again_is_not_dropped_with_its_old_batch(
-    in_flight: InFlightTable,
-) -> None:
-    batch = batch_of(in_flight, make_task(1))
-    in_flight.give_up()
-    again = make_task(1)
-    in_flight.claim(again, 0)
-    in_flight.discard(batch)
-    assert (len(in_flight), again.cancelled) == (1, False)
-
-
-def test_items_of_a_batch_count_as_unread_until_they_are_read(in_flight: InFlightTable) -> None:
-    tasks = [make_task(1), make_task(2)]
-    batch_of(in_flight, *tasks)
-    in_flight.claim(make_task(3, "other"), 0)
+    for task in (*tasks, make_task(3, "other")):
+        in_flight.claim(task, 0)
     assert in_flight.unread == {"job": 2, "other": 1}
     in_flight.end(outcome(tasks[0]))
     assert in_flight.unread == {"job": 1, "other": 1}

@@ -161,23 +161,3 @@ def test_the_time_of_the_next_report_is_known(schedule: Pacing, clock: Clock) ->
     assert schedule.seconds_until_report() == pytest.approx(0.5)
     clock.now += 5
     assert schedule.seconds_until_report() == 0
-
-
-def test_batches_show_the_pace_and_leave_the_report_of_the_others_due(
-    schedule: Pacing, clock: Clock
-) -> None:
-    clock.now += 2.0
-    schedule.batch_reported(10_000)
-    schedule.batch_reported(10_000)
-    assert schedule.is_report_due(0, is_idle=False)
-    schedule.reported(0)
-    assert schedule.claim_size(16, 0) == FIRST_CLAIM + 2 * 16
-
-
-def test_the_least_is_claimed_whatever_is_in_stock(schedule: Pacing, clock: Clock) -> None:
-    assert schedule.claim_size(MAX_AHEAD, 0, least=1) == 1
-    assert schedule.claim_size(2 * MAX_AHEAD, 0, least=1) == 0
-    schedule.found_nothing()
-    assert schedule.claim_size(MAX_AHEAD, 0, least=1) == 0
-    schedule.look_again()
-    assert schedule.claim_size(MAX_AHEAD, MAX_UNREPORTED + 1, least=1) == 0

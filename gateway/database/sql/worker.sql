@@ -49,9 +49,6 @@ LIMIT %(limit)s
 -- name: claim
 -- The lease's row is locked against its removal: nothing is claimed for a worker given up for dead.
 -- Any of the job's items, or these.
--- If the next are all small (up to so many bytes), and it is asked for, more of them stay locked, and
--- none is claimed: whoever asked reports on them before the transaction ends, and the row is written
--- once instead of twice.
 -- The bounds are rows and stand in the order, so that the index of states alone leads to the items:
 -- the primary key would lead past all that are done, and past those of every older job.
 WITH lease AS (
@@ -59,32 +56,26 @@ WITH lease AS (
     WHERE id = %(worker)s AND expires_at > now()
     FOR KEY SHARE
 ),
-job AS (
-    SELECT id, status FROM cache_jobs
-    WHERE id = %(job)s::uuid AND status IN ('pending', 'running')
-),
 batch AS (
-    SELECT i.id, i.file_path, coalesce(i.file_size_bytes, 0) AS size,
-           coalesce(i.bytes_read, 0) AS bytes_read
+    SELECT i.id
     FROM cache_job_items i
     WHERE (i.job_id, i.status, i.id) >= (%(job)s::uuid, 'pending', 0)
       AND (i.job_id, i.status, i.id) <= (%(job)s::uuid, 'pending', 9223372036854775807)
       AND EXISTS (SELECT FROM lease)
       AND (%(items)s::bigint[] IS NULL OR i.id = ANY(%(items)s::bigint[]))
-      AND EXISTS (SELECT FROM job)
+      AND EXISTS (SELECT FROM cache_jobs j
+                  WHERE j.id = %(job)s::uuid AND j.status IN ('pending', 'running'))
     ORDER BY i.job_id, i.status, i.id
-    LIMIT greatest(%(limit)s, %(locked)s)
+    LIMIT %(limit)s
     FOR UPDATE OF i SKIP LOCKED
-),
-are AS MATERIALIZED (
-    SELECT coalesce(bool_and(size BETWEEN 1 AND %(small)s::bigint), false) AS small FROM batch
 ),
 claimed AS (
     UPDATE cache_job_items i
     SET status = 'running', worker_id = %(worker)s, started_at = now() AT TIME ZONE 'UTC'
-    FROM (SELECT * FROM batch WHERE NOT (SELECT small FROM are) LIMIT %(limit)s) AS first
-    WHERE i.id = first.id
-    RETURNING i.id, i.file_path, first.size, first.bytes_read
+    FROM batch
+    WHERE i.id = batch.id
+    RETURNING i.id, i.file_path, coalesce(i.file_size_bytes, 0) AS size,
+              coalesce(i.bytes_read, 0) AS bytes_read
 ),
 started AS (
     UPDATE cache_jobs
@@ -102,40 +93,8 @@ unmarked AS (
 SELECT array_agg(id ORDER BY id) AS items,
        array_agg(file_path ORDER BY id) AS paths,
        array_agg(size ORDER BY id) AS sizes,
-       array_agg(bytes_read ORDER BY id) AS marks,
-       (SELECT small FROM are) AS are_locked,
-       (SELECT status FROM job) AS status
-FROM (SELECT id, file_path, size, bytes_read FROM claimed
-      UNION ALL
-      SELECT id, file_path, size, bytes_read FROM batch WHERE (SELECT small FROM are)) AS taken
-
--- name: bound_idleness
--- Of a machine that is lost nobody hears, and what it has locked would stay so for a minute.
-SELECT set_config('idle_in_transaction_session_timeout', '5000', true)
-
--- name: lock_job
--- Never waited for with items locked: whoever has it may be waiting for them.
-SELECT id FROM cache_jobs WHERE id = %(job)s::uuid FOR NO KEY UPDATE SKIP LOCKED
-
--- name: claim_locked
-UPDATE cache_job_items
-SET status = 'running', worker_id = %(worker)s, started_at = now() AT TIME ZONE 'UTC'
-WHERE id = ANY(%(items)s::bigint[]) AND status = 'pending'
-
--- name: start
--- A claim that only locks leaves the job's row alone: others write it meanwhile. Nor is it waited for
--- (see lock_job): then the first report makes it a running one.
-WITH started AS (
-    UPDATE cache_jobs
-    SET status = 'running',
-        worker_id = %(worker)s,
-        started_at = coalesce(started_at, now() AT TIME ZONE 'UTC')
-    WHERE id = (SELECT id FROM cache_jobs WHERE id = %(job)s::uuid AND status = 'pending'
-                FOR NO KEY UPDATE SKIP LOCKED)
-    RETURNING id
-)
-INSERT INTO teamcache_gateway.unmarked_jobs (job_id) SELECT id FROM started
-ON CONFLICT DO NOTHING
+       array_agg(bytes_read ORDER BY id) AS marks
+FROM claimed
 
 -- name: pending_below
 -- Of the next pending items of a job those whose paths begin so, and how far that was. Only so many
@@ -163,10 +122,9 @@ LEFT JOIN cache_jobs j ON j.id = asked.id::uuid
 WHERE j.id IS NULL OR j.status IN ('cancelled', 'completed', 'failed')
 
 -- name: report
--- An item counts once: only while it is running, and ours, or while this transaction's claim has it
--- locked. The job's counters move in the same statement, by what really changed (not by what the
--- worker thinks: a report whose answer was lost comes a second time); the last file to end also ends
--- the job.
+-- An item counts once: only while it is running, and ours. The job's counters move in the same
+-- statement, by what really changed (not by what the worker thinks: a report whose answer was
+-- lost comes a second time); the last file to end also ends the job.
 WITH job AS MATERIALIZED (
     -- Locked before its items: what ends behind a cancel is cancelled, as the counters have it.
     SELECT status FROM cache_jobs WHERE id = %(job)s::uuid FOR NO KEY UPDATE
@@ -185,8 +143,7 @@ held AS (
     SELECT i.id, coalesce(i.bytes_read, 0) AS mark, coalesce(i.file_size_bytes, 0) AS size
     FROM cache_job_items i
     WHERE i.id = ANY(%(items)s::bigint[])
-      AND coalesce(CASE WHEN %(are_locked)s THEN i.status = 'pending'
-                        ELSE i.status = 'running' AND i.worker_id = %(worker)s END, false)
+      AND coalesce(i.status = 'running' AND i.worker_id = %(worker)s, false)
       AND EXISTS (SELECT FROM job)
     ORDER BY i.id
     FOR UPDATE OF i
@@ -194,8 +151,6 @@ held AS (
 touched AS (
     UPDATE cache_job_items i
     SET status = r.status,
-        worker_id = %(worker)s,
-        started_at = coalesce(i.started_at, now() AT TIME ZONE 'UTC'),
         error_message = r.error,
         bytes_read = CASE r.status
             WHEN 'completed' THEN h.size
@@ -203,8 +158,7 @@ touched AS (
             WHEN 'failed' THEN 0
             ELSE h.mark END,
         completed_at = CASE WHEN r.status = 'running' THEN NULL
-                            -- The transaction may have begun before it was read.
-                            ELSE statement_timestamp() AT TIME ZONE 'UTC' END
+                            ELSE now() AT TIME ZONE 'UTC' END
     FROM held h
     JOIN reported r ON r.id = h.id
     WHERE i.id = h.id
@@ -236,9 +190,8 @@ announced AS (
     GROUP BY batch
 ),
 others AS MATERIALIZED (
-    -- Those that are locked are pending before.
     (SELECT id FROM cache_job_items
-     WHERE job_id = %(job)s::uuid AND status = 'pending' AND id NOT IN (SELECT id FROM ended)
+     WHERE job_id = %(job)s::uuid AND status = 'pending'
      LIMIT 1)
     UNION ALL
     (SELECT id FROM cache_job_items
@@ -266,15 +219,11 @@ moved AS (
         failed_files = coalesce(j.failed_files, 0) + t.failed_files,
         completed_size_bytes = coalesce(j.completed_size_bytes, 0) + t.completed_bytes,
         failed_size_bytes = coalesce(j.failed_size_bytes, 0) + t.failed_bytes,
-        worker_id = coalesce(j.worker_id, %(worker)s),
-        started_at = coalesce(j.started_at, now() AT TIME ZONE 'UTC'),
         (status, completed_at, error_message) = (
-            SELECT CASE WHEN NOT is_over
-                        THEN CASE WHEN %(are_locked)s AND j.status = 'pending' THEN 'running'
-                                  ELSE j.status END
+            SELECT CASE WHEN NOT is_over THEN j.status
                         WHEN completed > 0 THEN 'completed'
                         ELSE 'failed' END,
-                   CASE WHEN is_over THEN statement_timestamp() AT TIME ZONE 'UTC' END,
+                   CASE WHEN is_over THEN now() AT TIME ZONE 'UTC' END,
                    CASE WHEN NOT is_over OR failed = 0 THEN j.error_message
                         ELSE format('%%s of %%s files failed', failed,
                                     CASE WHEN j.total_files > 0 THEN j.total_files
@@ -293,7 +242,7 @@ moved AS (
 ),
 unmarked AS (
     INSERT INTO teamcache_gateway.unmarked_jobs (job_id)
-    SELECT id FROM moved WHERE status IN ('completed', 'failed') OR %(are_locked)s
+    SELECT id FROM moved WHERE status IN ('completed', 'failed')
     ON CONFLICT DO NOTHING
 )
 SELECT status, (SELECT count(*) FROM announced) AS announcements FROM moved

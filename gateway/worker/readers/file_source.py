@@ -6,12 +6,10 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from gateway.mount.location import Folder, knows_descriptors, location_of
 from gateway.worker.readers.openat2 import OpenNoSymlinks
-from gateway.worker.readers.small_file_reader import FOLDER_FLAGS, Skimmer
 
 # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOCTTY: nor may a terminal become ours.
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -42,9 +40,6 @@ class FileSource(Protocol):
     def close(self, descriptor: int, /) -> None:
         """Forget what is left of the file and close it."""
 
-    def skimmer(self, most: int, /) -> AbstractContextManager[Skimmer | None]:
-        """What one thread reads files of up to ``most`` bytes with in a row; None: no better."""
-
 
 class PosixFiles:
     """A `FileSource` for the regular files at and below ``root``.
@@ -61,7 +56,6 @@ class PosixFiles:
         self._allowed = [Folder(it) for it in allowed]
         self._has_descriptors = knows_descriptors()
         self._plain_open = OpenNoSymlinks(OPEN_FLAGS)
-        self._plain_folder = OpenNoSymlinks(FOLDER_FLAGS)
 
     def open(self, path: str, /) -> tuple[int, int]:
         """Open a regular file inside the root; returns its descriptor and its size in bytes.
@@ -99,17 +93,6 @@ class PosixFiles:
         except OSError:
             # Nothing was written, so nothing can be lost; Linux has freed the descriptor.
             return
-
-    def skimmer(self, most: int, /) -> AbstractContextManager[Skimmer | None]:
-        """What one thread reads files of up to ``most`` bytes with in a row, at less cost."""
-        return Skimmer(OPEN_FLAGS, most, self._may_hold, self._plain_folder.open, self.close)
-
-    def _may_hold(self, folder: str) -> bool:
-        try:
-            self._check_location(folder)
-        except OSError:
-            return False
-        return True
 
     def _location_of(self, descriptor: int, path: str) -> str:
         return location_of(descriptor) if self._has_descriptors else os.path.realpath(path)

@@ -11,11 +11,9 @@ from typing import Final
 
 from gateway.logs.fault_log import FaultLog
 from gateway.worker.readers.file_source import FileSource, PosixFiles
-from gateway.worker.readers.limiter import WIDTH, Lane
 from gateway.worker.readers.parallel_read import ParallelReads
 from gateway.worker.readers.read_task import ReadOutcome, ReadTask
 from gateway.worker.readers.reader import PoolContext, Reader, Work
-from gateway.worker.readers.small_file_queue import ExpressLane
 from gateway.worker.readers.throttle import Throttle
 from gateway.worker.readers.transient_errors import TransientErrors
 
@@ -37,7 +35,7 @@ class ReaderPool:
     to `drain`: once, and not again before the next drain (a call that was under way may come
     just after one, and finds nothing new), but for when the last task ends. It must not block. A
     read without a byte for ``read_timeout`` seconds has failed, see `check_stalled`. ``source``
-    stands in for the real files below ``root``, ``lane`` and ``throttle`` for its own.
+    stands in for the real files below ``root``, ``throttle`` for its own.
 
     All methods are for one thread, the event loop's; only `close` may also run in another.
     """
@@ -56,7 +54,6 @@ class ReaderPool:
         on_outcomes: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
         source: FileSource | None = None,
-        lane: Lane | None = None,
         throttle: Throttle | None = None,
     ) -> None:
         self._transient_errors = TransientErrors(root)
@@ -68,21 +65,17 @@ class ReaderPool:
         self._clock = clock
         self._lock = threading.Lock()
         self._queue: SimpleQueue[Work] = SimpleQueue()
-        self._express = ExpressLane(self._queue, clock)
-        self._throttle = throttle or Throttle()
         self._parallel_reads: ParallelReads[Reader] = ParallelReads()
         self._common = PoolContext(
             source=source or PosixFiles(root),
             queue=self._queue,
             parallel_reads=self._parallel_reads,
-            express=self._express,
             finish=self._settle,
             call_helpers=self._call_helpers,
             chunk_size=chunk_size,
             clock=clock,
             transient_errors=self._transient_errors,
-            lane=lane or Lane.for_readers(concurrency),
-            throttle=self._throttle,
+            throttle=throttle or Throttle(),
         )
         self._unfinished: dict[ReadTask, int] = {}  # the places of each, in their order
         self._places = 0
@@ -115,11 +108,6 @@ class ReaderPool:
         return self._abandoned_bytes + sum(reader.bytes_read for reader in self._readers)
 
     @property
-    def is_quick(self) -> bool:
-        """Whether small files come from memory, as far as we know, and nothing limits them."""
-        return self._express.is_open and not self._throttle.is_on
-
-    @property
     def is_mount_gone(self) -> bool:
         """Whether tasks wait for the mount to come back; no read fails for that."""
         return self._transient_errors.is_mount_gone and self.unfinished > 0
@@ -139,9 +127,7 @@ class ReaderPool:
                 raise RuntimeError("The task is already being read")
             self._unfinished.update(places)
             self._places += sum(places.values())
-        self._express.check()
-        # With a limit it is not the files that are waited for.
-        for task in places if self._throttle.is_on else self._express.take_in(places):
+        for task in places:
             self._queue.put(task)
         self._staff()
 
@@ -163,7 +149,6 @@ class ReaderPool:
         second or so.
         """
         now = self._clock()
-        self._express.check()
         given_up = sum(self._give_up_if_stalled(reader, now) for reader in tuple(self._readers))
         self._dismiss([reader for reader in self._readers if not reader.is_alive()])
         self._staff()
@@ -212,10 +197,7 @@ class ReaderPool:
     def _wanted(self) -> int:
         if self._parallel_reads.fewest_readers() is not None:
             return self._concurrency
-        # While files come from memory more would stand in each other's way; one more than the lane
-        # holds finds out when others hang in it.
-        useful = self._concurrency if self._common.lane.is_open else WIDTH + 1
-        return min(self._concurrency, useful, len(self._unfinished))
+        return min(self._concurrency, len(self._unfinished))
 
     def _start_reader(self) -> None:
         reader = Reader(self._common)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 from gateway.mount.location import with_slash
 from gateway.worker.readers.file_source import FileSource, PosixFiles
-from gateway.worker.readers.limiter import Lane
 from gateway.worker.readers.pool import ReaderPool
 from gateway.worker.readers.read_task import ReadOutcome, ReadTask
 from gateway.worker.readers.throttle import Throttle
@@ -36,7 +35,6 @@ class ReaderPools:
         allowed: Sequence[str] = (),
         throttle: Throttle | None = None,
     ) -> None:
-        lane = Lane.for_readers(concurrency * len(roots))
         self._pools = {
             root: ReaderPool(
                 root,
@@ -45,7 +43,6 @@ class ReaderPools:
                 read_timeout=read_timeout,
                 on_outcomes=on_outcomes,
                 source=source or PosixFiles(root, allowed),
-                lane=lane,
                 throttle=throttle,
             )
             for root in roots
@@ -72,15 +69,6 @@ class ReaderPools:
     def bytes_read(self) -> int:
         """Bytes read since the pools were made; never falls."""
         return sum(pool.bytes_read for pool in self._pools.values())
-
-    @property
-    def are_quick(self) -> bool:
-        """Whether small files come from memory, at least those of one filespace."""
-        return any(pool.is_quick for pool in self._pools.values())
-
-    def is_quick(self, path: str) -> bool:
-        """Whether small files of the filespace of ``path`` come from memory."""
-        return self._pool_of(path).is_quick
 
     @property
     def readable(self) -> Sequence[str]:

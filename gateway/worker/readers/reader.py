@@ -14,11 +14,8 @@ from typing import Final, TypeAlias
 
 from gateway.worker.readers.buffers import Buffers
 from gateway.worker.readers.file_source import FileSource
-from gateway.worker.readers.limiter import Lane
 from gateway.worker.readers.parallel_read import SLOW_SECONDS, Chunk, ParallelRead, ParallelReads
 from gateway.worker.readers.read_task import ReadOutcome, ReadState, ReadTask
-from gateway.worker.readers.small_file_queue import SMALL_SIZE, ExpressLane
-from gateway.worker.readers.small_file_reader import Skimmer
 from gateway.worker.readers.throttle import Throttle
 from gateway.worker.readers.transient_errors import (
     FIRST_PAUSE,
@@ -33,29 +30,27 @@ NICENESS: Final = 10
 logger = logging.getLogger(__name__)
 
 
-Work: TypeAlias = "ReadTask | ParallelReads[Reader] | ExpressLane | None"
+Work: TypeAlias = "ReadTask | ParallelReads[Reader] | None"
 
 
 @dataclass(frozen=True, slots=True)
 class PoolContext:
     """What the readers of a pool share.
 
-    ``queue`` holds what to do: a task, or the board, which calls for help with large files, or the
-    express lane, in which small ones wait, or None, which ends a thread. ``finish`` receives each
-    outcome; it answers False when the task is no longer the reader's (it hung for too long), which
-    ends the thread. ``call_helpers`` asks readers without work to look at the board.
+    ``queue`` holds what to do: a task; or the parallel reads, which need helpers; or None, which
+    ends a thread. ``finish`` receives each outcome. It returns False when the task is no longer the
+    reader's (it hung for too long), which ends the thread. ``call_helpers`` asks idle readers to
+    help with parallel reads.
     """
 
     source: FileSource
     queue: SimpleQueue[Work]
     parallel_reads: ParallelReads[Reader]
-    express: ExpressLane
     finish: Callable[[ReadOutcome], bool]
     call_helpers: Callable[[], None]
     chunk_size: int
     clock: Callable[[], float]
     transient_errors: TransientErrors
-    lane: Lane
     throttle: Throttle
 
 
@@ -82,7 +77,6 @@ class Reader(threading.Thread):
         self.task: ReadTask | None = None
         self._tried_at = 0.0
         self._helps = False
-        self._rides = False
         self._had_read = 0
         self._is_waiting = False
         self._awaits_others = False
@@ -97,28 +91,9 @@ class Reader(threading.Thread):
             if not self._do(work):
                 return
 
-    def _do(self, work: ReadTask | ParallelReads[Reader] | ExpressLane) -> bool:
+    def _do(self, work: ReadTask | ParallelReads[Reader]) -> bool:
         """False if this thread is to end."""
-        if isinstance(work, ReadTask):
-            return self._serve(work)
-        return self._ride() if isinstance(work, ExpressLane) else self._help()
-
-    def _ride(self) -> bool:
-        """Read what waits in the express lane, unless somebody does; False if one was given up."""
-        express = self._common.express
-        turn = express.enter()
-        if turn is None:
-            return True
-        self._rides = True
-        try:
-            with self._source.skimmer(SMALL_SIZE) as skimmer:
-                while task := express.take(turn):
-                    if not self._serve(task, skimmer):
-                        return False
-        finally:
-            self._rides = False
-            express.leave(turn)
-        return True
+        return self._serve(work) if isinstance(work, ReadTask) else self._help()
 
     def look(self, now: float) -> ReadState | None:
         """What is being read, and since when without a byte, as of ``now``.
@@ -147,32 +122,15 @@ class Reader(threading.Thread):
         self.task = task
         return now
 
-    def _serve(self, task: ReadTask, skimmer: Skimmer | None = None) -> bool:
+    def _serve(self, task: ReadTask) -> bool:
         task.bytes_read = 0
         taken_at = self._begin(task, helps=False)
-        error, ended = None, True
-        if skimmer is None or not self._skim(task, skimmer):
-            error, ended = self._read_with_retries(task)
-            self._common.transient_errors.end(self)
+        error, ended = self._read_with_retries(task)
+        self._common.transient_errors.end(self)
         self.task = None
         if not ended and not task.cancelled:
             return False
         return self._common.finish(ReadOutcome(task, error, not ended, self._clock() - taken_at))
-
-    def _skim(self, task: ReadTask, skimmer: Skimmer) -> bool:
-        """Read the whole file at once; False if it is to be read in the ordinary way."""
-        if self._is_unwanted(task) or self._common.throttle.is_on:
-            return False
-        try:
-            got = skimmer.skim(task.path)
-        except Exception:
-            logger.exception("Skimming %r failed unexpectedly", task.path)
-            return False
-        if got is None:
-            return False
-        task.bytes_read = got
-        self.bytes_read += got
-        return True
 
     def _read_with_retries(self, task: ReadTask) -> tuple[str | None, bool]:
         """Try until no obstacle is to blame for how it ends, or nobody wants it any more."""
@@ -225,14 +183,10 @@ class Reader(threading.Thread):
         A file that shrinks ends at its new end; one that grows (a live recording) would never
         end if it were followed.
         """
-        chunk_size, lane = self._common.chunk_size, self._common.lane
-        entered = 0.0 if self._rides else lane.enter()
-        try:
-            descriptor, size = self._source.open(task.path)
-            if size <= chunk_size:
-                return self._read_small(task, descriptor, size)
-        finally:
-            lane.leave(entered)
+        chunk_size = self._common.chunk_size
+        descriptor, size = self._source.open(task.path)
+        if size <= chunk_size:
+            return self._read_small(task, descriptor, size)
         return self._read_large(ParallelRead(self._source, task, descriptor, size, chunk_size))
 
     def _read_small(self, task: ReadTask, descriptor: int, size: int) -> bool:
@@ -299,7 +253,7 @@ class Reader(threading.Thread):
             if not count:
                 return False
             started = self._clock()
-            got = self._fetch_in_lane(shared.descriptor, offset, count)
+            got = self._fetch(shared.descriptor, offset, count)
             shared.is_slow = self._clock() - started >= SLOW_SECONDS
             if not got:
                 shared.end_at(offset)
@@ -320,14 +274,6 @@ class Reader(threading.Thread):
         count = throttle.take(wanted, lambda: self._is_unwanted(task))
         self._read_on()
         return count
-
-    def _fetch_in_lane(self, descriptor: int, offset: int, count: int) -> int:
-        lane = self._common.lane
-        entered = lane.enter()
-        try:
-            return self._fetch(descriptor, offset, count)
-        finally:
-            lane.leave(entered)
 
     def _fetch(self, descriptor: int, offset: int, count: int) -> int:
         got = self._source.read(descriptor, self._buffers.for_bytes(count), offset)
