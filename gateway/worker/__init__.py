@@ -1,1 +1,1 @@
-"""The worker: claim, read, report, finish."""
+"""The worker: claims items, reads their files, reports, and ends jobs."""

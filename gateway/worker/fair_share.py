@@ -10,10 +10,10 @@ Item = TypeVar("Item")
 
 
 class FairShareScheduler:
-    """Gives each job an equal share of what a worker holds, also where there are fewer places.
+    """Gives each job an equal share of what a worker holds, also where jobs outnumber the places.
 
-    A place goes to the job with the fewest items in the worker's hands; among equals to the one
-    whose last turn is longest ago, one without any turn first.
+    A place goes to the job of which the worker holds the fewest items. Among equals it goes to the
+    job whose last turn is longest ago, or that had none.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class FairShareScheduler:
         self._number = 0
 
     def order(self, jobs: Sequence[str], held: Mapping[str, int]) -> Sequence[str]:
-        """The jobs, the neediest first; of those not among ``jobs`` nothing is remembered."""
+        """The jobs, those with the fewest items first. Forgets all others."""
         self._last = {job: self._last[job] for job in jobs if job in self._last}
         return sorted(jobs, key=lambda job: (held.get(job, 0), self._last.get(job, 0)))
 
@@ -32,9 +32,9 @@ class FairShareScheduler:
 
 
 def fair_share(held: Sequence[int], room: int) -> int:
-    """How many of ``room`` new items go to the first of some jobs, each holding so many.
+    """How many of ``room`` new items go to the first of the jobs, which hold ``held`` items each.
 
-    ``held`` rises. The items go where they bring all jobs as close to equal as they can.
+    ``held`` is in rising order. The items bring all jobs as close to equal as they can.
     """
     level, left = held[0], room
     for count, following in enumerate(held[1:], start=1):

@@ -1,4 +1,4 @@
-"""Where a reader gets its bytes: regular files of one folder, by plain POSIX calls."""
+"""The files that a reader reads: regular files of one folder, by plain POSIX calls."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import Final, Protocol
 from gateway.mount.location import Folder, knows_descriptors, location_of
 from gateway.worker.readers.openat2 import OpenNoSymlinks
 
-# O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOCTTY: nor may a terminal become ours.
+# O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOCTTY: a terminal must not become the
+# process's own.
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-# The kernel's first read-ahead covers smaller files whole; advice would be one call for nothing.
+# The kernel's first read-ahead covers smaller files whole: advice would be a call for nothing.
 ADVISED_SIZE: Final = 128 * 1024
-# What open() says of sockets and of devices that nothing drives.
+# What open() raises for sockets, and for devices without a driver.
 NO_FILE_ERRNOS: Final = (errno.ENXIO, errno.ENODEV)
 
 
 class FileSource(Protocol):
-    """What a reader asks of a filesystem. Called from many threads at once; calls may block.
+    """What a reader needs of a filesystem. Called from many threads at once; calls may block.
 
-    Any of them may raise OSError, whose ``strerror`` is a reason fit for people.
+    Any of them may raise OSError, whose ``strerror`` is a reason for people to read.
     """
 
     def open(self, path: str, /) -> tuple[int, int]:
@@ -35,10 +36,10 @@ class FileSource(Protocol):
         """
 
     def forget(self, descriptor: int, offset: int, length: int, /) -> None:
-        """Nobody here needs these bytes again: the kernel may drop them."""
+        """These bytes are not needed again: the kernel may drop them."""
 
     def close(self, descriptor: int, /) -> None:
-        """Forget what is left of the file and close it."""
+        """Let the kernel drop the file, and close it."""
 
 
 class PosixFiles:
@@ -67,12 +68,12 @@ class PosixFiles:
         descriptor = self._plain_open.open(path)
         is_plain = descriptor is not None
         if descriptor is None:
-            # Again, by Python's own function: it says what is wrong.
+            # Again, by Python's own function: its errors say what is wrong.
             descriptor = _open(path)
         try:
             size = _regular_size(descriptor)
             self._check_location(path if is_plain else self._location_of(descriptor, path))
-            # Some filesystems hand the flag on to their server, which may answer EAGAIN.
+            # Some filesystems pass O_NONBLOCK on to their server, which may answer EAGAIN.
             os.set_blocking(descriptor, True)
         except BaseException:
             os.close(descriptor)
@@ -91,7 +92,7 @@ class PosixFiles:
         try:
             os.close(descriptor)
         except OSError:
-            # Nothing was written, so nothing can be lost; Linux has freed the descriptor.
+            # Nothing was written, so nothing is lost; Linux has freed the descriptor.
             return
 
     def _location_of(self, descriptor: int, path: str) -> str:
@@ -138,7 +139,7 @@ if hasattr(os, "posix_fadvise"):
         try:
             os.posix_fadvise(descriptor, offset, length, advice)
         except OSError:
-            # Advice only: a filesystem that takes none can still be read.
+            # A filesystem that takes no advice can still be read.
             return
 
 else:  # macOS

@@ -1,4 +1,4 @@
-"""Opening a path that leads through no link, so that it also tells where the file is."""
+"""Opens paths without symbolic links, by openat2(2): such a path is the file's real location."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from typing import Any, Final
 
-# The number of openat2(2), for which Python has no function of its own, on these processors.
+# The number of openat2(2) on these processors; Python has no function for it.
 OPENAT2: Final = 437
 PROCESSORS: Final = ("x86_64", "aarch64", "riscv64")
 AT_FDCWD: Final = -100
@@ -44,10 +44,10 @@ def _syscall() -> Any:
 
 
 class OpenNoSymlinks:
-    """Opens files whose path leads through no symbolic link: there they really are.
+    """Opens files whose path leads through no symbolic link.
 
-    That saves asking the kernel where an open file is, which costs as much as opening it. Linux
-    since 5.6; elsewhere, and in sandboxes that forbid it, nothing is opened that way.
+    That saves asking the kernel where an open file is, which costs as much as opening it. Works on
+    Linux since 5.6, unless a sandbox forbids the call; elsewhere `open` always returns None.
     """
 
     def __init__(self, flags: int) -> None:
@@ -58,8 +58,8 @@ class OpenNoSymlinks:
             self._call = None
 
     def open(self, path: str) -> int | None:
-        """A descriptor; None if the path leads through a link, or cannot be opened: ask again."""
-        # A path that is not plainly written names another place than it seems to.
+        """A descriptor; None if the path leads through a link or cannot be opened this way."""
+        # A path that is not normalized is not the file's location.
         if self._call is None or "//" in path or "/." in path or "\0" in path:
             return None
         try:

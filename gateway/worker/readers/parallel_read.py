@@ -1,4 +1,4 @@
-"""A large file that several readers read at once, chunk by chunk, and who helps with which."""
+"""Large files that several readers read at once, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final, Generic, TypeVar
 from gateway.worker.readers.file_source import FileSource
 from gateway.worker.readers.read_task import ReadTask
 
-# A read that takes so long waits for a disk or a network: others may wait beside it. What comes
-# from memory is sooner there, and more threads would take processors from the event loop.
+# A read that takes this many seconds waits for a disk or a network, so more readers help. Reads
+# from memory take less, and more readers would only take processors from the event loop.
 SLOW_SECONDS: Final = 0.01
 
 Member = TypeVar("Member")
@@ -19,18 +19,18 @@ Member = TypeVar("Member")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Bytes of a file that one reader reads: ``count`` of them from ``offset`` on."""
+    """``count`` bytes of a file from ``offset`` on, which one reader reads."""
 
     offset: int
     count: int
 
 
 class ParallelRead(Generic[Member]):
-    """An open file of ``size`` bytes, whose chunks its readers take in their order.
+    """An open file of ``size`` bytes, whose readers take its chunks in order.
 
-    So however many they are, they move through the file together, as a read-ahead would. The
-    first reader owns the file: it stays until the others have left, and says how it ended. Whoever
-    leaves last closes the descriptor. All methods are for any thread.
+    So its readers move through the file together, as a read-ahead would. The first reader owns the
+    file: it stays until the others have left, and reports the outcome. The last one to leave closes
+    the descriptor. All methods are for any thread.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ParallelRead(Generic[Member]):
         self.task = task
         self.descriptor = descriptor
         self.is_slow = False
-        """Whether the last read waited for its bytes. Set by its readers, each store is atomic."""
+        """Whether the last read waited for its bytes. Set by its readers; each store is atomic."""
         self._source = source
         self._chunk_size = chunk_size
         self._changed = threading.Condition()
@@ -58,11 +58,11 @@ class ParallelRead(Generic[Member]):
 
     @property
     def members(self) -> int:
-        """How many read it now."""
+        """The number of its readers."""
         return len(self._members)
 
     def join(self, member: Member) -> Chunk | None:
-        """Begin to read, with the next chunk; None if there is none left, and none has joined."""
+        """Become a reader and take the next chunk; None, without joining, if no chunk is left."""
         with self._changed:
             chunk = self._take()
             if chunk is not None:
@@ -70,7 +70,7 @@ class ParallelRead(Generic[Member]):
             return chunk
 
     def take(self) -> Chunk | None:
-        """The next chunk for somebody who has joined; None if there is none left."""
+        """The next chunk for a reader that has joined; None if none is left."""
         with self._changed:
             return self._take()
 
@@ -82,17 +82,17 @@ class ParallelRead(Generic[Member]):
         return chunk
 
     def arrived(self, count: int) -> None:
-        """Count bytes of a chunk."""
+        """Count bytes that were read."""
         with self._changed:
             self.task.bytes_read += count
 
     def end_at(self, offset: int) -> None:
-        """The file has become shorter meanwhile: nothing comes from ``offset`` on."""
+        """The file was truncated: there is nothing from ``offset`` on."""
         with self._changed:
             self._end = min(self._end, offset)
 
     def stop(self) -> None:
-        """Hand out no more chunks: somebody has left one unread."""
+        """Hand out no more chunks: one was left unread."""
         with self._changed:
             self._stop()
 
@@ -107,7 +107,7 @@ class ParallelRead(Generic[Member]):
             self._stop()
 
     def leave(self, member: Member) -> bool:
-        """Read it no more; False if it was given up, and its readers with it."""
+        """Stop reading it; False if it was given up, and its readers with it."""
         with self._changed:
             self._members.remove(member)
             is_last = not self._members
@@ -117,12 +117,12 @@ class ParallelRead(Generic[Member]):
         return not self._is_given_up
 
     def wait_for_others(self) -> None:
-        """Wait, as its owner, until nobody else reads it, or it was given up."""
+        """As the owner, wait until there is no other reader, or it was given up."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_given_up or len(self._members) == 1)
 
     def give_up(self) -> Sequence[Member]:
-        """Wait for no reader any more; returns those that have not left, whose threads are lost."""
+        """Abandon the file; returns the readers that have not left, whose threads are lost."""
         with self._changed:
             self._is_given_up = True
             self._stop()
@@ -130,36 +130,36 @@ class ParallelRead(Generic[Member]):
             return tuple(self._members)
 
     def is_whole(self) -> bool:
-        """Whether all of it was read. Raises what a reader failed with."""
+        """Whether all of it was read. Raises the first error of a reader."""
         if self._error is not None:
             raise self._error
         return self._is_whole
 
 
 class ParallelReads(Generic[Member]):
-    """The large files that are being read, for readers that have nothing else to do."""
+    """The large files that are being read, for idle readers to help with."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._shared: list[ParallelRead[Member]] = []
+        self._reads: list[ParallelRead[Member]] = []
 
-    def add(self, shared: ParallelRead[Member]) -> None:
-        """Offer a file."""
+    def add(self, read: ParallelRead[Member]) -> None:
+        """Offer a file to helpers."""
         with self._lock:
-            self._shared.append(shared)
+            self._reads.append(read)
 
-    def remove(self, shared: ParallelRead[Member]) -> None:
-        """Offer it no more."""
+    def remove(self, read: ParallelRead[Member]) -> None:
+        """Withdraw a file."""
         with self._lock:
-            self._shared.remove(shared)
+            self._reads.remove(read)
 
     def find(self, task: ReadTask) -> ParallelRead[Member] | None:
         """The file of ``task``, if it is offered."""
         with self._lock:
-            return next((shared for shared in self._shared if shared.task is task), None)
+            return next((read for read in self._reads if read.task is task), None)
 
     def fewest_readers(self) -> ParallelRead[Member] | None:
         """The file with the fewest readers among those that more would make faster."""
         with self._lock:
-            slow = [shared for shared in self._shared if shared.wants_help]
-        return min(slow, key=lambda shared: shared.members, default=None)
+            slow = [read for read in self._reads if read.wants_help]
+        return min(slow, key=lambda read: read.members, default=None)

@@ -1,4 +1,4 @@
-"""A file to be read, and what became of it."""
+"""A file to read, its progress and its outcome."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import NamedTuple
 
 @dataclass(slots=True, eq=False)
 class ReadTask:
-    """A file to be read. Compared by identity: the same file may be read twice."""
+    """A file to read. Compared by identity: the same file may be read twice."""
 
     item_id: int
     job_id: str  # canonical UUID
     path: str  # absolute, below the pool's root
     size: int  # planned bytes, 0 if unknown
-    # Written by the reading thread alone, or under the lock of the threads that share the file;
-    # storing a reference is atomic, so that the loop may look at any time.
+    # Written only by the reading thread, or under the lock of the threads that share the file.
+    # Storing a reference is atomic, so the event loop may read it at any time.
     bytes_read: int = 0
-    # Set by the loop alone; the reading threads look before they open and around each read.
+    # Set only by the event loop, checked by the reading threads before they open and around each
+    # read.
     cancelled: bool = False
 
 
 class ReadOutcome(NamedTuple):
-    """How reading a file ended.
+    """How the read of a file ended.
 
-    ``error`` is None when it was read to its end or cancelled, else a short reason fit for
-    people. ``seconds`` is the time since the thread took the task.
+    ``error`` is None if it was read to its end or cancelled, else a short reason for people to
+    read. ``seconds`` is the time since the thread took the task.
     """
 
     task: ReadTask
@@ -36,9 +37,9 @@ class ReadOutcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReadState:
-    """A read under way: how long it takes, and for how long no byte has come (seconds).
+    """A read under way: its duration, and the time since its last byte, in seconds.
 
-    ``helps``: the file is another reader's.
+    ``helps``: another reader owns the file.
     """
 
     task: ReadTask
