@@ -1,9 +1,9 @@
-"""Several things to do, none of which is left undone because another failed."""
+"""Several things to do, none of which is left out because another failed."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.errors import GatewayError
 
@@ -11,20 +11,20 @@ Result = TypeVar("Result")
 
 
 class DeferredErrors:
-    """Puts errors off until all has been tried: one job that is locked holds up no other."""
+    """Puts errors off until everything was tried: a job that is locked holds up no other."""
 
     def __init__(self) -> None:
-        self._failure: GatewayError | None = None
+        self._first: GatewayError | None = None
 
-    async def add(self, work: Coroutine[None, None, Result]) -> Result | None:
-        """Do it; None if it failed."""
+    async def add(self, work: Coroutine[Any, Any, Result]) -> Result | None:
+        """Await ``work`` and return its result; None if it failed."""
         try:
             return await work
         except GatewayError as error:
-            self._failure = self._failure or error
+            self._first = self._first or error
             return None
 
-    def raise_failure(self) -> None:
+    def raise_first(self) -> None:
         """Raise the first error, if there was one."""
-        if self._failure is not None:
-            raise self._failure
+        if self._first is not None:
+            raise self._first

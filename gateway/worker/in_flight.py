@@ -1,4 +1,4 @@
-"""The ledger of claimed items: what is owed to the database for each of them. Pure."""
+"""Items from their claim until the database has their end. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ItemStatus = Literal["running", "completed", "failed", "cancelled"]
 
 
 class ItemReport(NamedTuple):
-    """How an item ended, or how far a running one has got: ``mark``, in bytes."""
+    """How an item ended, or how far a running one has got: ``reported_bytes``."""
 
     task: ReadTask
     status: ItemStatus
@@ -22,7 +22,7 @@ class ItemReport(NamedTuple):
 
 
 class ClaimedItem(NamedTuple):
-    """An item that is ours to read; ``mark`` bytes of it were counted before."""
+    """An item that this worker is to read; ``reported_bytes`` of it were counted before."""
 
     task: ReadTask
     reported_bytes: int
@@ -30,7 +30,7 @@ class ClaimedItem(NamedTuple):
 
 @dataclass(slots=True)
 class _Entry:
-    """A claimed item: ``mark`` is what the database has counted of it, as far as we know."""
+    """A claimed item; the database has counted ``reported_bytes`` of it, as far as we know."""
 
     task: ReadTask
     reported_bytes: int
@@ -38,10 +38,10 @@ class _Entry:
 
 
 class InFlightTable:
-    """Claimed items from the claim to the moment when the database knows how they ended.
+    """The claimed items whose end is not reported yet.
 
-    The marks only rise while an item runs, also when it was given back by a worker that died and
-    is read again from its beginning: so a job's progress never falls.
+    The reported bytes of a running item only rise, also when it comes from a worker that died and
+    is read again from its beginning. So a job's progress never falls.
     """
 
     def __init__(self) -> None:
@@ -65,25 +65,25 @@ class InFlightTable:
 
     @property
     def unread(self) -> Mapping[str, int]:
-        """Of each job the number of items that wait for a reader, or are being read."""
+        """The number of items by job that wait for a reader, or are being read."""
         self._unread = +self._unread  # without the jobs that have none
         return dict(self._unread)
 
     def unread_among(self, counts: Callable[[str], bool]) -> Mapping[str, int]:
-        """The same, of those items whose path ``counts``."""
+        """The same for the items whose path ``counts``."""
         return Counter(
             entry.task.job_id
             for entry in self._entries.values()
             if entry.outcome is None and counts(entry.task.path)
         )
 
-    def claim(self, task: ReadTask, mark: int) -> None:
-        """Enter an item; ``mark`` is what earlier readings have counted for it."""
-        self._entries[task.item_id] = _Entry(task, mark)
+    def claim(self, task: ReadTask, reported_bytes: int) -> None:
+        """Enter an item, of which earlier reads have reported some bytes."""
+        self._entries[task.item_id] = _Entry(task, reported_bytes)
         self._unread[task.job_id] += 1
 
     def end(self, outcome: ReadOutcome) -> None:
-        """Note how reading an item ended. One that is no longer here was given up: no matter."""
+        """Note how the read of an item ended. An item that was given up is ignored."""
         entry = self._entries.get(outcome.task.item_id)
         if entry is None or entry.task is not outcome.task or entry.outcome is not None:
             return
@@ -92,26 +92,26 @@ class InFlightTable:
         self.ended += 1
 
     def stop(self, job_ids: Iterable[str]) -> None:
-        """Tell the readers to stop reading the items of these jobs."""
+        """Have the readers stop reading the items of these jobs."""
         stopped = set(job_ids)
         for entry in self._entries.values():
             if entry.task.job_id in stopped:
                 entry.task.cancelled = True
 
     def give_up(self) -> None:
-        """Forget everything, and have the readers stop: the items belong to others now."""
+        """Forget everything, and have the readers stop: the items belong to other workers now."""
         self.stop(self.jobs)
         self._entries.clear()
         self._unread.clear()
         self.ended = 0
 
     def reports(self) -> Mapping[str, Sequence[ItemReport]]:
-        """What is owed to the database, by job: ends, and marks that have risen."""
-        owed: defaultdict[str, list[ItemReport]] = defaultdict(list)
+        """What the database does not have yet, by job: ends, and bytes that have risen."""
+        reports: defaultdict[str, list[ItemReport]] = defaultdict(list)
         for entry in self._entries.values():
             if report := _report(entry):
-                owed[entry.task.job_id].append(report)
-        return owed
+                reports[entry.task.job_id].append(report)
+        return reports
 
     def acknowledge(self, reports: Iterable[ItemReport]) -> None:
         """Note that the database has these reports."""
@@ -128,10 +128,8 @@ class InFlightTable:
 def _report(entry: _Entry) -> ItemReport | None:
     task, outcome = entry.task, entry.outcome
     if outcome is None:
-        if task.bytes_read <= entry.reported_bytes:
-            return None  # most of them: they wait for a reader
-        mark = max(entry.reported_bytes, min(task.bytes_read, task.size))
-        return ItemReport(task, "running", None, mark) if mark > entry.reported_bytes else None
+        read = min(task.bytes_read, task.size)
+        return ItemReport(task, "running", None, read) if read > entry.reported_bytes else None
     if outcome.cancelled:
         return ItemReport(task, "cancelled", None, entry.reported_bytes)
     if outcome.error is not None:

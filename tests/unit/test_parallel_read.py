@@ -268,11 +268,11 @@ def test_a_file_given_up_while_its_owner_ends_it_leaves_no_dead_thread(rig: Rig)
         settle(ReadOutcome(task, "No data", False, 0.0))
         return settle(outcome)
 
-    object.__setattr__(pool._common, "finish", settle_late)
+    object.__setattr__(pool._context, "finish", settle_late)
     pool.submit(task)
     assert rig.outcomes(pool)[0].error == "No data"
     wait_until(lambda: not rig.threads())
-    object.__setattr__(pool._common, "finish", settle)
+    object.__setattr__(pool._context, "finish", settle)
     pool.submit(task_for(rig.file("b.mov").path))
     assert pool.check_stalled() == 0
     assert rig.outcomes(pool)[0].error is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
 
 import psycopg2
 import pytest
@@ -15,7 +16,7 @@ from gateway.worker import cached_flags
 from gateway.worker.cached_flags import CachedFlagWriter
 from gateway.worker.in_flight import ItemReport
 from gateway.worker.item_store import ItemStore
-from support.worker_kit import Bench, counters, query
+from support.worker_kit import QUICK, Bench, counters, query
 
 
 @contextmanager
@@ -46,6 +47,11 @@ async def read_two(bench: Bench, item_store: ItemStore) -> tuple[str, Sequence[i
     await bench.index({"a/one": 1, "a/two": 1})
     job_id = await bench.submit("a")
     return job_id, await read_all(bench, item_store, job_id)
+
+
+def impatient(bench: Bench) -> ItemStore:
+    """A store whose statements on the index hardly wait for locks."""
+    return ItemStore(bench.database, 60, lock_seconds=0.05)
 
 
 LONG_AGO = """
@@ -109,7 +115,7 @@ async def test_a_stop_waits_for_a_locked_index_only_so_long(
 
 
 async def test_the_end_of_a_job_marks_what_a_killed_worker_owed(
-    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, item_store: ItemStore
 ) -> None:
     await bench.index({f"a/{number}": 1 for number in range(10)} | {"b/last": 1})
     job_id = await bench.submit("a", "b")
@@ -129,7 +135,7 @@ async def test_a_file_that_changed_since_it_was_read_is_not_marked_at_the_end(
     job_id = await bench.submit("a")
     await read_all(bench, item_store, job_id)
     await bench.index({"a/two": 2})
-    marks = CachedFlagWriter(item_store)
+    marks = CachedFlagWriter(item_store, QUICK)
     marks.end(job_id)
     await marks.drain()
     assert unmarked(bench) == {"/a/two", "/a", ""}
@@ -143,7 +149,7 @@ async def test_more_files_than_one_statement_marks_are_all_marked(
     await bench.index({f"a/{number}": 1 for number in range(20)})
     job_id = await bench.submit("a")
     items = await read_all(bench, item_store, job_id)
-    marks = CachedFlagWriter(item_store)
+    marks = CachedFlagWriter(item_store, QUICK)
     marks.add(job_id, items[:8])
     marks.end(job_id)
     await marks.drain()
@@ -154,7 +160,7 @@ async def test_only_so_many_waiting_files_are_remembered(
     item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cached_flags, "MAX_WAITING", 5)
-    marks = CachedFlagWriter(item_store)
+    marks = CachedFlagWriter(item_store, QUICK)
     for number in range(10):
         marks.add("job", [number])
     assert marks.owed == 5
@@ -170,7 +176,7 @@ async def test_directories_that_stay_locked_are_given_up(
     await bench.index({"a/one": 1})
     job_id = await bench.submit("a")
     await read_all(bench, item_store, job_id)
-    marks = CachedFlagWriter(item_store)
+    marks = CachedFlagWriter(impatient(bench), QUICK)
     with locked(bench, ONE_DIRECTORY):
         marks.end(job_id)
         await marks.drain()
@@ -182,14 +188,12 @@ UNMARKED_JOBS = "SELECT job_id FROM teamcache_gateway.unmarked_jobs"
 
 
 async def test_a_job_whose_end_nobody_followed_up_is_found_by_another_worker(
-    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, item_store: ItemStore
 ) -> None:
-    monkeypatch.setattr("gateway.worker.item_store.OVERLOOKED_SECONDS", 0)
-    monkeypatch.setattr("gateway.worker.pacing.TIDY_SECONDS", 0.1)
-    monkeypatch.setattr("gateway.worker.worker.IDLE_SECONDS", 0.1)
     await read_two(bench, item_store)
     assert len(query(bench.settings, UNMARKED_JOBS)) == 1
-    async with bench.working(), asyncio.timeout(30):
+    timers = replace(QUICK, overlooked=0, housekeeping=0.1, idle=0.1)
+    async with bench.working(timers=timers), asyncio.timeout(30):
         while query(bench.settings, UNMARKED_JOBS):
             await asyncio.sleep(0.05)
     assert unmarked(bench) == set()
@@ -199,21 +203,20 @@ async def test_a_job_that_ended_just_now_is_left_to_its_worker(
     bench: Bench, item_store: ItemStore
 ) -> None:
     await read_two(bench, item_store)
-    assert await item_store.jobs_with_unset_flags() == []
+    assert await item_store.jobs_with_unset_flags(QUICK.overlooked) == []
 
 
 async def test_what_a_killed_worker_had_read_of_a_job_that_was_cancelled_is_marked(
-    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, item_store: ItemStore
 ) -> None:
-    monkeypatch.setattr("gateway.worker.item_store.OVERLOOKED_SECONDS", 0)
     await bench.index({"a/one": 1, "a/two": 1})
     job_id = await bench.submit("a")
     [one] = await item_store.claim(job_id, 1)
     await item_store.report(job_id, [ItemReport(one.task, "completed", None, 1)])
-    assert await item_store.jobs_with_unset_flags() == [], "it is not at its end"
+    assert await item_store.jobs_with_unset_flags(0) == [], "it is not at its end"
     await bench.store.cancel(job_id)
-    assert await item_store.jobs_with_unset_flags() == [job_id]
-    marks = CachedFlagWriter(item_store)
+    assert await item_store.jobs_with_unset_flags(0) == [job_id]
+    marks = CachedFlagWriter(item_store, QUICK)
     marks.end(job_id)
     await marks.drain()
     assert "/a/one" not in unmarked(bench)
@@ -226,12 +229,12 @@ async def test_a_job_whose_directories_are_locked_is_tried_again_later(
     monkeypatch.setattr(cached_flags, "FINISH_ATTEMPTS", 1)
     job_id, _ = await read_two(bench, item_store)
     query(bench.settings, LONG_AGO)
-    assert await item_store.jobs_with_unset_flags() == [job_id]
-    marks = CachedFlagWriter(item_store)
+    assert await item_store.jobs_with_unset_flags(QUICK.overlooked) == [job_id]
+    marks = CachedFlagWriter(impatient(bench), QUICK)
     with locked(bench, ONE_DIRECTORY):
         marks.end(job_id)
         await marks.drain()
-    assert await item_store.jobs_with_unset_flags() == []
+    assert await item_store.jobs_with_unset_flags(QUICK.overlooked) == []
     assert len(query(bench.settings, UNMARKED_JOBS)) == 1
 
 
@@ -248,34 +251,28 @@ class Busy:
 
 @asynccontextmanager
 async def held_back(
-    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, item_store: ItemStore
 ) -> AsyncIterator[tuple[str, CachedFlagWriter]]:
     """A job whose two files are read, and marks that wait until there is a reason to hurry."""
-    monkeypatch.setattr(cached_flags, "HOLD_SECONDS", 3600)
     job_id, items = await read_two(bench, item_store)
-    marks = CachedFlagWriter(item_store, busy := Busy())
+    marks = CachedFlagWriter(item_store, replace(QUICK, hold=3600), busy := Busy())
     async with background_task(marks.run()), asyncio.timeout(30):
         marks.add(job_id, items)
         await busy.asked.wait()
         yield job_id, marks
 
 
-async def test_marks_wait_while_files_are_read(
-    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with held_back(bench, item_store, monkeypatch) as (_, marks):
+async def test_marks_wait_while_files_are_read(bench: Bench, item_store: ItemStore) -> None:
+    async with held_back(bench, item_store) as (_, marks):
         assert "/a/one" in unmarked(bench)
         marks.flush_now()
         await marks.wait_until_drained()
     assert "/a/one" not in unmarked(bench)
 
 
-async def test_marks_do_not_wait_for_long(
-    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cached_flags, "HOLD_SECONDS", 0.1)
+async def test_marks_do_not_wait_for_long(bench: Bench, item_store: ItemStore) -> None:
     job_id, items = await read_two(bench, item_store)
-    marks = CachedFlagWriter(item_store, Busy())
+    marks = CachedFlagWriter(item_store, replace(QUICK, hold=0.1), Busy())
     async with background_task(marks.run()), asyncio.timeout(30):
         marks.add(job_id, items)
         await marks.wait_until_drained()
@@ -283,9 +280,9 @@ async def test_marks_do_not_wait_for_long(
 
 
 async def test_the_end_of_a_job_is_a_reason_to_mark_at_once(
-    bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, item_store: ItemStore
 ) -> None:
-    async with held_back(bench, item_store, monkeypatch) as (job_id, marks):
+    async with held_back(bench, item_store) as (job_id, marks):
         marks.end(job_id)
         await marks.wait_until_drained()
     assert "/a" not in unmarked(bench)
@@ -294,9 +291,8 @@ async def test_the_end_of_a_job_is_a_reason_to_mark_at_once(
 async def test_files_that_come_while_others_are_marked_are_not_taken_for_locked(
     bench: Bench, item_store: ItemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached_flags, "RETRY_SECONDS", 3600)
     job_id, items = await read_two(bench, item_store)
-    marks = CachedFlagWriter(item_store)
+    marks = CachedFlagWriter(item_store, replace(QUICK, flags_retry=3600))
     mark = item_store.set_cached_flags
 
     async def mark_slowly(job_id: str, batch: Sequence[int]) -> Sequence[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.job import Job, JobStatus
 from gateway.worker.readers.file_source import PosixFiles
 from support.superpowers import powerless
 from support.worker_kit import (
+    QUICK,
     Bench,
     GatedFiles,
     assert_never_falls,
@@ -64,7 +66,7 @@ async def test_a_job_submitted_while_the_worker_idles_is_taken_up_when_it_is_ann
     bench: Bench,
 ) -> None:
     await bench.index({"a/one.mov": 1000})
-    async with bench.working():
+    async with bench.working(timers=replace(QUICK, idle=3600, nothing=3600)):
         await bench.end_of(await bench.submit("a"))
         await bench.end_of(await bench.submit("a"))
 
@@ -311,6 +313,6 @@ async def test_a_job_that_has_nothing_left_and_did_not_notice_is_ended(bench: Be
     job_id = await bench.submit("a")
     query(bench.settings, "UPDATE cache_job_items SET status='completed', worker_id='backend'")
     query(bench.settings, "UPDATE cache_jobs SET status='running', completed_files=1")
-    async with bench.working():
+    async with bench.working(timers=replace(QUICK, housekeeping=0.05, idle=0.05)):
         await bench.end_of(job_id)
     assert counters(bench.settings, job_id) == ("completed", 2, 0, 11, 0)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from gateway.worker import cached_flags, pacing
-from support.worker_kit import PATIENCE, Bench, GatedFiles, item_states, query, until_blocked
+from gateway.worker import pacing
+from support.worker_kit import (
+    PATIENCE,
+    QUICK,
+    Bench,
+    GatedFiles,
+    item_states,
+    query,
+    until_blocked,
+)
 
 FILES = 300
 MAX_UNREPORTED = 40
@@ -55,15 +64,13 @@ async def test_while_a_claim_waits_what_was_read_is_reported(bench: Bench) -> No
         await bench.end_of(third)
 
 
-async def test_a_stop_in_the_middle_of_a_job_marks_what_was_read(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cached_flags, "HOLD_SECONDS", 3600)
+async def test_a_stop_in_the_middle_of_a_job_marks_what_was_read(bench: Bench) -> None:
     await bench.index({"a/held": 1, "a/one": 1})
     source = GatedFiles(bench.mount, held="held")
     job_id = await bench.submit("a")
     # The reader gets a quarter of the time to come back, which it does not.
-    async with bench.working(source=source, settings={"shutdown_timeout": 8.0}):
+    timers = replace(QUICK, hold=3600)
+    async with bench.working(source=source, settings={"shutdown_timeout": 4.0}, timers=timers):
         await bench.watch(job_id, lambda job: job.progress.completed_files == 1)
     source.gate.set()
     [row] = query(bench.settings, "SELECT cached FROM files WHERE name = 'one'")

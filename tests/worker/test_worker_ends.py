@@ -70,7 +70,7 @@ async def test_only_a_job_that_nobody_fills_any_more_is_ended(
     ends: bool,
 ) -> None:
     job_id = make_job(bench, status, items, total, when)
-    assert (job_id in await item_store.drained_jobs()) is ends
+    assert (job_id in await item_store.drained_jobs(quiet_seconds=600)) is ends
 
 
 async def test_a_job_that_is_still_without_items_cannot_be_ended(

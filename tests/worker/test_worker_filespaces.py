@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ from gateway.job import Job
 from gateway.settings import Settings
 from gateway.settings.filespace_settings import FilespaceSettings
 from gateway.worker import item_store
-from gateway.worker.claims import AGAIN_SECONDS, ItemClaimer
 from gateway.worker.item_store import ItemStore
-from gateway.worker.readers import pool
+from gateway.worker.readable_items import AGAIN_SECONDS, ReadableItems
 from support.worker_kit import (
+    QUICK,
     Bench,
     GatedFiles,
     counters,
@@ -67,7 +68,7 @@ async def test_while_one_mount_is_gone_the_files_of_the_other_are_read_and_none_
     bench: Bench, east: Path, west: Path, is_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if there were thousands of them.
-    monkeypatch.setattr(item_store, "ITEMS_PASSED", 7)
+    monkeypatch.setattr(item_store, "ITEMS_PER_WINDOW", 7)
     gone, there = (east, west) if is_first else (west, east)
     away = gone.with_name("away")
     gone.rename(away)
@@ -106,12 +107,12 @@ async def test_a_job_that_was_only_of_the_gone_mount_is_read_when_it_is_back(
 
 
 async def test_a_mount_that_hangs_takes_no_reader_from_the_others(
-    bench: Bench, east: Path, west: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, east: Path, west: Path
 ) -> None:
-    monkeypatch.setattr(pool, "STUCK_SECONDS", 0.1)
     source = GatedFiles(bench.mount.parent, held=f"{east}/")
     job_id = await bench.submit(files=[*names(east), *names(west)], size=10)
-    async with bench.working(settings={"worker_concurrency": 2}, source=source):
+    timers = replace(QUICK, stuck=0.1)
+    async with bench.working(settings={"worker_concurrency": 2}, source=source, timers=timers):
         await bench.watch(job_id, lambda job: job.progress.completed_files == 30)
         assert states_below(bench.settings, west) == {"completed"}
         source.gate.set()
@@ -147,18 +148,18 @@ async def test_a_path_below_no_filespace_fails_alone(bench: Bench, east: Path) -
 async def test_what_was_passed_is_not_looked_at_again_before_its_time(
     bench: Bench, east: Path, west: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(item_store, "ITEMS_PASSED", 20)
+    monkeypatch.setattr(item_store, "ITEMS_PER_WINDOW", 20)
     items, now = ItemStore(bench.database, 60), [0.0]
     await items.take_lease()
-    claims = ItemClaimer(items, [str(east), str(west)], clock=lambda: now[0])
+    readable = ReadableItems(items, [str(east), str(west)], clock=lambda: now[0])
     job_id = await bench.submit(files=[*names(east), *names(west, 4)])
 
     async def rounds(count: int) -> list[tuple[int, bool, int]]:
         seen = []
         for _ in range(count):
-            claims.look_for([str(west)])
-            claimed = await claims.claim(job_id, 3)
-            seen.append((len(claimed), claims.has_more, len(await claims.active_jobs())))
+            readable.begin_round([str(west)])
+            claimed = await readable.claim(job_id, 3)
+            seen.append((len(claimed), readable.has_more, len(await readable.active_jobs())))
         return seen
 
     assert await rounds(3) == [(0, True, 1), (3, False, 1), (1, False, 0)]
@@ -167,6 +168,6 @@ async def test_what_was_passed_is_not_looked_at_again_before_its_time(
     now[0] = AGAIN_SECONDS
     assert await rounds(2) == [(0, True, 1), (3, False, 1)]
     # The moment that all are there everything is claimed.
-    claims.look_for([str(east), str(west)])
-    assert claims.is_of_all
-    assert len(await claims.claim(job_id, 100)) == 31
+    readable.begin_round([str(east), str(west)])
+    assert readable.are_all
+    assert len(await readable.claim(job_id, 100)) == 31

@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
@@ -20,6 +21,7 @@ from gateway.worker.worker import Worker
 from support.plans_kit import CLAIM
 from support.processes import environment, running_command
 from support.worker_kit import (
+    QUICK,
     Bench,
     GatedFiles,
     assert_never_falls,
@@ -103,11 +105,11 @@ async def test_a_worker_that_is_alone_takes_everything_back_at_once(
 async def test_a_worker_that_begins_later_keeps_its_lease_beside_one_that_was_alone(
     bench: Bench, item_store: ItemStore
 ) -> None:
-    first = Worker(bench.settings, bench.database, is_alone=True)
-    await first._renew_lease()
+    first = Worker(bench.settings, bench.database, is_alone=True)._lease
+    await first.renew()
     assert not await item_store.renew_lease()
     await item_store.take_lease()
-    await first._renew_lease()
+    await first.renew()
     assert await item_store.renew_lease()
 
 
@@ -168,6 +170,7 @@ async def test_a_worker_given_up_for_dead_counts_nothing_that_others_have_read(
     changes = {"worker_lease": 1.0, "worker_chunk_size": 32 * KIB}
     async with bench.working(source=source, settings=changes):
         await bench.watch(job_id, lambda job: ended_bytes(job) > 0)
+        source._held = "only the read under way is held"
         async with bench.working(is_alone=True):  # takes its items, lease or not
             await bench.end_of(job_id)
         source.gate.set()
@@ -253,7 +256,8 @@ async def test_a_worker_reads_what_it_claimed_without_knowing(bench: Bench) -> N
     source = GatedFiles(bench.mount, held="/b/")
     other = await bench.submit("b")
     query(bench.settings, "UPDATE cache_jobs SET status = 'paused' WHERE id = %s", job_id)
-    async with bench.working(source=source):
+    timers = replace(QUICK, housekeeping=0.1)
+    async with bench.working(source=source, timers=timers):
         await happens(source.waiting)
         query(
             bench.settings,

@@ -107,14 +107,14 @@ def test_items_that_were_picked_are_claimed_one_by_one(plans: Plans) -> None:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("active_jobs", {"limit": 64, "besides": []}),
+        ("active_jobs", {"limit": 64, "excluded": []}),
         ("lock_own_lease", {"worker": "ours"}),
         ("renew_lease", {"worker": "ours", "lease": 30}),
         ("lock_expired_leases", {"worker": "new", "everybody": True}),
-        ("give_back", {"workers": ["ours", "theirs"], "known": "{}"}),
-        ("give_back", {"workers": ["ours"], "known": array_literal(range(1, 500))}),
+        ("reclaim", {"workers": ["ours", "theirs"], "in_flight": "{}"}),
+        ("reclaim", {"workers": ["ours"], "in_flight": array_literal(range(1, 500))}),
         ("end_leases", {"workers": ["ours"]}),
-        ("active_jobs", {"limit": 64, "besides": []}),
+        ("active_jobs", {"limit": 64, "excluded": []}),
     ],
 )
 def test_what_a_worker_does_all_the_time_reads_no_large_table(
@@ -138,7 +138,7 @@ def test_a_report_touches_the_reported_items_alone(plans: Plans, total: str) -> 
         "items": array_literal(items),
         "states": array_literal(["failed"] * 500),
         "errors": array_literal(["gone"] * 500),
-        "marks": array_literal([1] * 500),
+        "reported_bytes": array_literal([1] * 500),
     }
     before = (
         "UPDATE cache_job_items SET status = 'running', worker_id = 'ours'"

@@ -6,12 +6,13 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.worker import pacing
-from support.worker_kit import PATIENCE, Bench, GatedFiles, query
+from support.worker_kit import PATIENCE, QUICK, Bench, GatedFiles, query
 
 
 class OneByOne(GatedFiles):
@@ -51,10 +52,10 @@ class OneByOne(GatedFiles):
         return Counter(Path(path).parent.name for path in self.closed)
 
 
-@pytest.fixture(autouse=True)
-def _files_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of a size that take longer than what is claimed ahead: hardly any wait then."""
-    monkeypatch.setattr(pacing, "AHEAD_SECONDS", 0.0)
+# As if files took longer to read than the time for which work is claimed ahead: hardly any wait.
+TIMERS = replace(QUICK, ahead=0.0)
+# Each end is reported by itself.
+AT_ONCE = {"cache_progress_file_threshold": 1, "cache_progress_time_threshold": 20}
 
 
 @pytest.mark.parametrize(("jobs", "readers"), [(6, 4), (12, 2)])
@@ -64,7 +65,8 @@ async def test_jobs_of_large_files_get_equal_shares(bench: Bench, jobs: int, rea
     for name in names:
         await bench.submit(name)
     source = OneByOne(bench.mount)
-    async with bench.working(source=source, settings={"worker_concurrency": readers}):
+    settings = {"worker_concurrency": readers, **AT_ONCE}
+    async with bench.working(source=source, settings=settings, timers=TIMERS):
         for _ in range(36):
             await source.let_one_end(bench, readers)
         read = source.by_job()
@@ -80,7 +82,8 @@ async def test_a_new_job_of_large_files_gets_the_next_place(bench: Bench) -> Non
     for job in range(5):
         await bench.submit(f"old{job}")
     source = OneByOne(bench.mount)
-    async with bench.working(source=source, settings={"worker_concurrency": 4}):
+    settings = {"worker_concurrency": 4, **AT_ONCE}
+    async with bench.working(source=source, settings=settings, timers=TIMERS):
         for _ in range(10):
             await source.let_one_end(bench, 4)
         new = await bench.submit("new")

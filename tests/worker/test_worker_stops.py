@@ -153,7 +153,8 @@ async def test_a_stopped_worker_gives_back_what_it_has_not_read(bench: Bench) ->
     source = GatedFiles(bench.mount, held="/a/", after=4 * MIB)
     seen: list[Job] = []
     job_id = await bench.submit("a")
-    async with bench.working(source=source, settings={"worker_concurrency": 2}):
+    changes = {"worker_concurrency": 2, "shutdown_timeout": 2.0}
+    async with bench.working(source=source, settings=changes):
         await bench.watch(job_id, lambda job: job.progress.completed_bytes >= 8 * MIB, seen)
         [lease] = query(bench.settings, "SELECT id FROM teamcache_gateway.workers")
         source._held = "nothing is held any more"
@@ -212,7 +213,7 @@ async def test_a_job_whose_row_is_locked_does_not_hold_up_the_others(bench: Benc
     async with bench.database.transaction() as session:
         lock = "SELECT 1 FROM cache_jobs WHERE id = %(id)s::uuid FOR UPDATE"
         await session.execute(lock, {"id": first})
-        async with bench.working(settings={"db_statement_timeout": 1.0}):
+        async with bench.working(settings={"db_statement_timeout": 0.5}):
             await bench.end_of(second)
 
 

@@ -1,11 +1,11 @@
 -- name: bound_waits
--- Whoever holds a directory's row, or the whole table, is asked again later.
-SELECT set_config('lock_timeout', '1000', true)
+-- What others have locked for longer (a directory's row, or the whole table) is tried again later.
+SELECT set_config('lock_timeout', %(lock_timeout)s, true)
 
 -- name: set_cached_flags
--- Rows that somebody holds are not waited for: returns the items of those. A file that the indexer
--- has found changed since it was read stays unmarked; which may happen while its row is held.
-WITH known AS MATERIALIZED (
+-- Locked rows are not waited for; their items are returned. A file that the indexer has found changed
+-- since it was read stays unflagged, also if that happens while its row is locked.
+WITH unchanged AS MATERIALIZED (
     SELECT f.id, i.id AS item
     FROM cache_job_items i
     JOIN files f ON f.path = i.file_path
@@ -21,17 +21,17 @@ free AS MATERIALIZED (
     ORDER BY f.path
     FOR UPDATE OF f SKIP LOCKED
 ),
-marked AS (
+flagged AS (
     UPDATE files f
     SET cached = true, cached_at = now() AT TIME ZONE 'UTC', cache_job_id = %(job)s::uuid
     FROM free
     WHERE f.id = free.id
 )
-SELECT k.item FROM known k WHERE NOT EXISTS (SELECT FROM free WHERE free.id = k.id)
+SELECT item FROM unchanged WHERE NOT EXISTS (SELECT FROM free WHERE free.id = unchanged.id)
 
 -- name: jobs_with_unset_flags
--- Jobs whose end nobody has followed up: whoever ended them is no more, or never heard of it; or
--- they were cancelled, which ends them behind every worker's back.
+-- Jobs whose end was not followed up: the worker that ended them died or got no answer, or they were
+-- cancelled.
 SELECT u.job_id::text
 FROM teamcache_gateway.unmarked_jobs u
 LEFT JOIN cache_jobs j ON j.id = u.job_id
@@ -50,9 +50,9 @@ UPDATE teamcache_gateway.unmarked_jobs SET noted_at = now() WHERE job_id = %(job
 DELETE FROM teamcache_gateway.unmarked_jobs WHERE job_id = %(job)s::uuid
 
 -- name: files_with_unset_flags
--- What a job has read and nobody has marked since: another worker has yet to, or died before it
--- could. But for files that have changed, see set_cached_flags. In the order of the index of states, as
--- a claim: all of a large job's files would be sorted for each of its parts.
+-- What a job has read and is not flagged: another worker is about to flag it, or died before it could.
+-- Without files that have changed, see set_cached_flags. In the order of the index of states, as in a
+-- claim: else all files of a large job would be sorted for each part.
 SELECT i.id
 FROM cache_job_items i
 JOIN files f ON f.path = i.file_path
@@ -70,7 +70,7 @@ JOIN files f ON f.path = i.file_path
 WHERE i.job_id = %(job)s::uuid AND i.status = 'completed' AND f.parent_path IS NOT NULL
 
 -- name: set_cached_directory_flags
--- Those of the directories below which no file is left uncached; returns their parents.
+-- Flags the directories below which every file is cached, and returns their parents.
 WITH whole AS (
     SELECT d.id
     FROM files d

@@ -11,15 +11,16 @@ WHERE id = %(worker)s
 SELECT id FROM teamcache_gateway.workers WHERE id = %(worker)s FOR UPDATE
 
 -- name: lock_expired_leases
--- Locked before anybody looks for their items, by a statement of its own: a claim under way holds
--- its worker's row, and what it claims is not to be seen by a statement that began before.
+-- A statement of its own, before the one that looks for their items: a claim under way holds its
+-- worker's row, and a statement that began before it has ended does not see what it claims.
 SELECT id
 FROM teamcache_gateway.workers
 WHERE id <> %(worker)s AND (%(everybody)s OR expires_at < now())
 FOR UPDATE SKIP LOCKED
 
--- name: give_back
--- What workers of ours hold beside the known: the backend's workers have no row among the leases.
+-- name: reclaim
+-- What these workers hold, without the items in flight. The backend's workers have no lease, so
+-- their items are never reclaimed.
 UPDATE cache_job_items i
 SET status = CASE WHEN j.status = 'cancelled' THEN 'cancelled' ELSE 'pending' END,
     completed_at = CASE WHEN j.status = 'cancelled' THEN now() AT TIME ZONE 'UTC' END,
@@ -27,30 +28,30 @@ SET status = CASE WHEN j.status = 'cancelled' THEN 'cancelled' ELSE 'pending' EN
     started_at = NULL
 FROM cache_jobs j
 WHERE i.worker_id = ANY(%(workers)s::text[]) AND i.status = 'running' AND j.id = i.job_id
-  AND NOT EXISTS (SELECT FROM unnest(%(known)s::bigint[]) AS known (id) WHERE known.id = i.id)
+  AND NOT EXISTS (SELECT FROM unnest(%(in_flight)s::bigint[]) AS in_flight (id)
+                  WHERE in_flight.id = i.id)
 
 -- name: end_leases
 DELETE FROM teamcache_gateway.workers WHERE id = ANY(%(workers)s::text[])
 
 -- name: active_jobs
--- Only jobs with something to claim: however many others wait for their last files (a backend's
--- worker may have died on them), they keep no newer job from its turn. The subquery is a scalar
--- one so that it is answered per job from the index of states, whatever the statistics.
--- What the caller has nothing to claim from is left out, and takes no other job's place either.
+-- Only jobs with something to claim: jobs that wait for their last files (a backend's worker may
+-- have died on them) keep no newer job from its turn, however many there are. The subquery is
+-- scalar so that it is answered per job from the index of states, whatever the statistics say.
 SELECT j.id::text
 FROM cache_jobs j
 WHERE j.status IN ('pending', 'running')
-  AND j.id <> ALL(%(besides)s::uuid[])
+  AND j.id <> ALL(%(excluded)s::uuid[])
   AND (SELECT true FROM cache_job_items i
        WHERE i.job_id = j.id AND i.status = 'pending' LIMIT 1)
 ORDER BY j.created_at, j.id
 LIMIT %(limit)s
 
 -- name: claim
--- The lease's row is locked against its removal: nothing is claimed for a worker given up for dead.
--- Any of the job's items, or these.
--- The bounds are rows and stand in the order, so that the index of states alone leads to the items:
--- the primary key would lead past all that are done, and past those of every older job.
+-- Any of the job's items, or some by their ids. The lock keeps the lease's row from being removed:
+-- nothing is claimed for a worker that was given up for dead.
+-- The bounds are rows and are in the order of the index of states, so that only this index is used:
+-- the primary key would lead past all items that are done, and past those of every older job.
 WITH lease AS (
     SELECT id FROM teamcache_gateway.workers
     WHERE id = %(worker)s AND expires_at > now()
@@ -93,12 +94,12 @@ unmarked AS (
 SELECT array_agg(id ORDER BY id) AS items,
        array_agg(file_path ORDER BY id) AS paths,
        array_agg(size ORDER BY id) AS sizes,
-       array_agg(bytes_read ORDER BY id) AS marks
+       array_agg(bytes_read ORDER BY id) AS reported_bytes
 FROM claimed
 
 -- name: pending_below
--- Of the next pending items of a job those whose paths begin so, and how far that was. Only so many
--- are looked at: there may be a million others before the first of them.
+-- The next pending items of a job whose paths begin with a prefix, and where the search ended. It is
+-- bounded: there may be a million others before the first match.
 WITH passed AS MATERIALIZED (
     SELECT i.id, i.file_path
     FROM cache_job_items i
@@ -115,32 +116,33 @@ SELECT (SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM found) AS items,
        (SELECT count(*) FROM passed) AS passed
 
 -- name: stopped_jobs
--- Which of these jobs our worker must stop reading for; one that was deleted counts too.
-SELECT asked.id
-FROM unnest(%(jobs)s::text[]) AS asked (id)
-LEFT JOIN cache_jobs j ON j.id = asked.id::uuid
+-- Those of the jobs whose files a worker must no longer read; a job that was deleted is one of them.
+SELECT given.id
+FROM unnest(%(jobs)s::text[]) AS given (id)
+LEFT JOIN cache_jobs j ON j.id = given.id::uuid
 WHERE j.id IS NULL OR j.status IN ('cancelled', 'completed', 'failed')
 
 -- name: report
--- An item counts once: only while it is running, and ours. The job's counters move in the same
--- statement, by what really changed (not by what the worker thinks: a report whose answer was
--- lost comes a second time); the last file to end also ends the job.
+-- An item counts once: only while it is running and held by this worker. The same statement moves
+-- the job's counters, by what really changed: a report whose answer was lost comes a second time.
+-- The last file to end also ends the job.
 WITH job AS MATERIALIZED (
-    -- Locked before its items: what ends behind a cancel is cancelled, as the counters have it.
+    -- Locked before its items: what ends after a cancel is cancelled, as the counters have it.
     SELECT status FROM cache_jobs WHERE id = %(job)s::uuid FOR NO KEY UPDATE
 ),
 reported AS (
-    SELECT id, nullif(error, '') AS error, mark,
+    SELECT id, nullif(error, '') AS error, bytes,
            CASE WHEN status <> 'running' AND (SELECT status FROM job) = 'cancelled'
                 THEN 'cancelled' ELSE status END AS status
-    FROM unnest(%(items)s::bigint[], %(states)s::text[], %(errors)s::text[], %(marks)s::bigint[])
-         AS r (id, status, error, mark)
+    FROM unnest(%(items)s::bigint[], %(states)s::text[], %(errors)s::text[],
+                %(reported_bytes)s::bigint[])
+         AS r (id, status, error, bytes)
 ),
 held AS (
-    -- By their ids alone: by their lease all that we hold would be looked through, for each report.
-    -- In coalesce, so that half of them are expected, whatever the statistics say of a state: who
-    -- expects one compares each with each.
-    SELECT i.id, coalesce(i.bytes_read, 0) AS mark, coalesce(i.file_size_bytes, 0) AS size
+    -- Looked up by their ids: by their worker, each report would look through all that it holds.
+    -- With coalesce the planner expects half of the rows, whatever the statistics say of a state. If
+    -- it expected one row, it would compare each item with each.
+    SELECT i.id, coalesce(i.bytes_read, 0) AS bytes, coalesce(i.file_size_bytes, 0) AS size
     FROM cache_job_items i
     WHERE i.id = ANY(%(items)s::bigint[])
       AND coalesce(i.status = 'running' AND i.worker_id = %(worker)s, false)
@@ -154,9 +156,9 @@ touched AS (
         error_message = r.error,
         bytes_read = CASE r.status
             WHEN 'completed' THEN h.size
-            WHEN 'running' THEN greatest(h.mark, least(r.mark, h.size))
+            WHEN 'running' THEN greatest(h.bytes, least(r.bytes, h.size))
             WHEN 'failed' THEN 0
-            ELSE h.mark END,
+            ELSE h.bytes END,
         completed_at = CASE WHEN r.status = 'running' THEN NULL
                             ELSE now() AT TIME ZONE 'UTC' END
     FROM held h
@@ -166,7 +168,7 @@ touched AS (
               i.file_path,
               r.error,
               r.status,
-              i.bytes_read - h.mark AS completed_bytes,
+              i.bytes_read - h.bytes AS completed_bytes,
               CASE r.status WHEN 'failed' THEN h.size ELSE 0 END AS failed_bytes
 ),
 tally AS (
@@ -177,13 +179,13 @@ tally AS (
     FROM touched
 ),
 ended AS (
-    -- A notification holds less than 8,000 bytes, an id has at most 19 digits.
+    -- A notification is shorter than 8,000 bytes, an id has at most 19 digits.
     SELECT id, (row_number() OVER (ORDER BY id) - 1) / 350 AS batch
     FROM touched
     WHERE status IN ('completed', 'failed')
 ),
 announced AS (
-    -- Ids only, once a report: a gateway looks the files up if somebody wants to know of them.
+    -- Only ids, once per report: a gateway looks the files up if a client subscribed to them.
     SELECT pg_notify('teamcache_gateway_files',
                      json_build_object('jobId', %(job)s, 'items', json_agg(id ORDER BY id))::text)
     FROM ended
@@ -199,7 +201,7 @@ others AS MATERIALIZED (
      LIMIT 1)
 ),
 first_failed AS (
-    -- What fails in this very statement is not seen as failed by its own look at the table.
+    -- The statement does not see its own updates in the table.
     SELECT concat_ws(': ', file_path, error_message) AS reason
     FROM (
         (SELECT id, file_path, error_message
@@ -231,7 +233,7 @@ moved AS (
                              || coalesce((SELECT ', the first: ' || reason FROM first_failed), '') END
             FROM (SELECT completed, failed,
                          CASE WHEN j.total_files > 0 THEN completed + failed >= j.total_files
-                              -- Nobody counted its files: only then are the others looked for.
+                              -- Its files were never counted: look for others.
                               ELSE NOT EXISTS (SELECT FROM others) END AS is_over
                   FROM (SELECT coalesce(j.completed_files, 0) + t.completed_files AS completed,
                                coalesce(j.failed_files, 0) + t.failed_files AS failed) AS sums
@@ -248,10 +250,9 @@ unmarked AS (
 SELECT status, (SELECT count(*) FROM announced) AS announcements FROM moved
 
 -- name: drained_jobs
--- Jobs that should have ended: they have items, and none is left to claim or to read. One whose
--- items are fewer than its files may still be getting more from whoever made it: it counts once
--- nothing has happened to it for so many seconds. One that has not begun and has no items at all
--- is being made, too, and is nobody's to end.
+-- Jobs that should have ended: they have items, and none is left to claim or to read. A job with
+-- fewer items than files may still get more: it counts once nothing has happened to it for a while.
+-- A job that has not begun and has no items is still being made.
 SELECT j.id::text
 FROM cache_jobs j
 WHERE j.status IN ('pending', 'running')
@@ -269,8 +270,8 @@ ORDER BY j.created_at, j.id
 LIMIT %(limit)s
 
 -- name: finish_drained_job
--- A job that is running with nothing left to run: its counters went astray (another worker wrote
--- them, or its items were deleted). They are counted anew, and the job ends.
+-- A running job with nothing left to read has wrong counters (another worker wrote them, or items
+-- were deleted). They are counted again, and the job ends.
 WITH counted AS (
     SELECT count(*) FILTER (WHERE status = 'completed') AS completed_files,
            count(*) FILTER (WHERE status IN ('failed', 'cancelled')) AS failed_files,

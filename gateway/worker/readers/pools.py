@@ -1,4 +1,4 @@
-"""A pool of readers for each filespace: what holds one up holds up none of the others."""
+"""A pool of readers for each filespace, so that one that hangs holds up none of the others."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from gateway.worker.readers.file_source import FileSource, PosixFiles
 from gateway.worker.readers.pool import ReaderPool
 from gateway.worker.readers.read_task import ReadOutcome, ReadTask
 from gateway.worker.readers.throttle import Throttle
+from gateway.worker.timers import Timers
 
 
 class ReaderPools:
-    """Reads files below ``roots``, the mount points: each by a `ReaderPool` of its own.
+    """Reads files below ``roots``, the mount points, each by a dedicated `ReaderPool`.
 
-    A file must lie in the filespace that its path names: a link from one into another leads out.
+    A file must be in the filespace that its path names: a link from one into another leads out.
     ``concurrency`` is that of each pool, so that files which wait for one filespace take no reader
-    from another; ``allowed`` the folders that alone may be read, none: all; for the rest see
-    `ReaderPool`. All methods are for one thread, the event loop's;
-    only `close` may also run in another.
+    from another. ``allowed``: the only folders that may be read; empty: all. For the rest see
+    `ReaderPool`. All methods are for the event loop's thread; only `close` may run in another.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class ReaderPools:
         source: FileSource | None = None,
         allowed: Sequence[str] = (),
         throttle: Throttle | None = None,
+        timers: Timers = Timers(),  # noqa: B008 - it is frozen
     ) -> None:
         self._pools = {
             root: ReaderPool(
@@ -44,6 +45,7 @@ class ReaderPools:
                 on_outcomes=on_outcomes,
                 source=source or PosixFiles(root, allowed),
                 throttle=throttle,
+                timers=timers,
             )
             for root in roots
         }
@@ -51,18 +53,23 @@ class ReaderPools:
         self._others = self._prefixes[0][1]
 
     @property
+    def roots(self) -> Sequence[str]:
+        """The mount points."""
+        return list(self._pools)
+
+    @property
     def unfinished(self) -> int:
-        """Tasks submitted that have no outcome yet, also those that are held up."""
+        """Submitted tasks that have no outcome yet, also those that are held up."""
         return sum(pool.unfinished for pool in self._pools.values())
 
     @property
     def moving(self) -> int:
-        """Those of them whose filespace is not held up."""
+        """Unfinished tasks whose filespace is not held up."""
         return sum(pool.unfinished for pool in self._pools.values() if not pool.is_held_up)
 
     @property
     def moving_places(self) -> int:
-        """Readers that those are worth: a large file is read by several."""
+        """Readers that the moving tasks are worth: a large file is read by several."""
         return sum(pool.places for pool in self._pools.values() if not pool.is_held_up)
 
     @property
@@ -72,21 +79,20 @@ class ReaderPools:
 
     @property
     def readable(self) -> Sequence[str]:
-        """The roots from which something can be read; tasks for the others would only wait."""
+        """The roots that are not held up; tasks for the others would only wait."""
         return [root for root, pool in self._pools.items() if not pool.is_held_up]
 
     def is_moving(self, path: str) -> bool:
-        """Whether ``path`` lies in a filespace that is not held up."""
+        """Whether ``path`` is in a filespace that is not held up."""
         return not self._pool_of(path).is_held_up
 
     def submit(self, *tasks: ReadTask) -> None:
-        """Queue tasks; never waits. One that lies below no root fails when it is read."""
-        # All of a pool's together, though those of several jobs take turns.
+        """Queue tasks; never waits. A task that is below no root fails when it is read."""
         by_pool: defaultdict[ReaderPool, list[ReadTask]] = defaultdict(list)
         for task in tasks:
             by_pool[self._pool_of(task.path)].append(task)
-        for pool, its_own in by_pool.items():
-            pool.submit(*its_own)
+        for pool, its_tasks in by_pool.items():
+            pool.submit(*its_tasks)
 
     def drain(self) -> list[ReadOutcome]:
         """Everything that ended since the last call."""
@@ -99,7 +105,7 @@ class ReaderPools:
     def close(self, timeout: float = 0.0) -> list[ReadTask]:
         """Stop reading, within ``timeout`` seconds; returns the tasks that were not read."""
         deadline = time.monotonic() + timeout
-        # All of them first: those who hang would use up the time of the others.
+        # All of them first: a pool that hangs would use up the time of the others.
         for pool in self._pools.values():
             pool.stop()
         return [

@@ -1,4 +1,4 @@
-"""One thread that reads files to their end, so that the TeamCache behind the mount keeps them."""
+"""A thread that reads files to their end, so that the TeamCache behind the mount keeps them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from gateway.worker.readers.read_task import ReadOutcome, ReadState, ReadTask
 from gateway.worker.readers.throttle import Throttle
 from gateway.worker.readers.transient_errors import (
     FIRST_PAUSE,
-    MAX_PAUSE,
     MOUNT_GONE_ERRORS,
     TransientErrors,
 )
@@ -55,24 +54,23 @@ class PoolContext:
 
 
 class Reader(threading.Thread):
-    """Takes tasks from the queue and reads them, one at a time, until told to stop.
+    """Takes tasks from the queue and reads them, one at a time, until it is stopped.
 
-    A file of more than a chunk is shared with readers that have nothing else to do, as long as its
-    chunks have to be waited for. A file that obstacles keep from being read is tried again until
-    they are gone.
+    Idle readers help with a file of more than a chunk, as long as its chunks have to be waited for.
+    A file that meets a transient error is tried again until the error is gone.
 
-    A daemon: a read that hangs in the kernel must not hold up the end of the process.
+    A daemon thread: a read that hangs in the kernel must not hold up the end of the process.
     """
 
-    def __init__(self, common: PoolContext) -> None:
+    def __init__(self, context: PoolContext) -> None:
         super().__init__(name="teamcache-reader", daemon=True)
-        self._common = common
-        self._clock = common.clock
-        self._source = common.source
-        self._buffers = Buffers(common.chunk_size)
-        # Set by others, looked at around each read.
+        self._context = context
+        self._clock = context.clock
+        self._source = context.source
+        self._buffers = Buffers(context.chunk_size)
+        # Set by other threads, checked around each read.
         self.stopped = False
-        # Written by this thread alone, looked at by others; each store is atomic.
+        # Written only by this thread, read by others; each store is atomic.
         self.bytes_read = 0
         self.task: ReadTask | None = None
         self._tried_at = 0.0
@@ -80,14 +78,14 @@ class Reader(threading.Thread):
         self._had_read = 0
         self._is_waiting = False
         self._awaits_others = False
-        # Used by the caller of look() alone.
+        # Used only by the caller of look().
         self._seen: tuple[ReadTask | None, float, int, int] = (None, 0.0, 0, 0)
         self._seen_at = 0.0
 
     def run(self) -> None:
         """Read until stopped."""
         _lower_priority()
-        while (work := self._common.queue.get()) is not None and not self.stopped:
+        while (work := self._context.queue.get()) is not None and not self.stopped:
             if not self._do(work):
                 return
 
@@ -96,12 +94,13 @@ class Reader(threading.Thread):
         return self._serve(work) if isinstance(work, ReadTask) else self._help()
 
     def look(self, now: float) -> ReadState | None:
-        """What is being read, and since when without a byte, as of ``now``.
+        """The read under way as of ``now``.
 
-        None while idle, or while obstacles or the throttle are waited for: no read hangs then. Only
-        as fine as it is called often: the reader itself keeps no clock while it reads.
+        None while idle, or while waiting for the throttle or for a transient error to go: no read
+        hangs then. Its precision is the interval of the calls: a reader does not look at the clock
+        while it reads.
         """
-        # In this order: a time that is too new does no harm, one that is too old would.
+        # In this order: a time that is too new does no harm, a time that is too old does.
         task, is_waiting, helps = self.task, self._is_waiting, self._helps
         tried_at = self._tried_at
         if task is None or is_waiting:
@@ -114,8 +113,8 @@ class Reader(threading.Thread):
         return ReadState(task, helps, seconds=now - tried_at, silence=now - self._seen_at)
 
     def _begin(self, task: ReadTask, *, helps: bool) -> float:
-        """Show what is read from now on; returns the time."""
-        # The task last: whoever sees it sees a time that is not older.
+        """Publish what is read from now on; returns the time."""
+        # The task last: a thread that sees it sees a time that is not older.
         self._had_read = self.bytes_read
         self._tried_at = now = self._clock()
         self._helps = helps
@@ -126,20 +125,20 @@ class Reader(threading.Thread):
         task.bytes_read = 0
         taken_at = self._begin(task, helps=False)
         error, ended = self._read_with_retries(task)
-        self._common.transient_errors.end(self)
+        self._context.transient_errors.end(self)
         self.task = None
         if not ended and not task.cancelled:
             return False
-        return self._common.finish(ReadOutcome(task, error, not ended, self._clock() - taken_at))
+        return self._context.finish(ReadOutcome(task, error, not ended, self._clock() - taken_at))
 
     def _read_with_retries(self, task: ReadTask) -> tuple[str | None, bool]:
-        """Try until no obstacle is to blame for how it ends, or nobody wants it any more."""
+        """Try again after transient errors, unless cancelled: (error, whether it ended)."""
         pause, is_second = FIRST_PAUSE, False
         while True:
             error, ended = self._attempt(task)
             if not isinstance(error, OSError):
                 return error, ended
-            if not self._common.transient_errors.is_transient(error, self):
+            if not self._context.transient_errors.is_transient(error, self):
                 # A mount may have come back between the file and the look at the mount.
                 if is_second or error.errno not in MOUNT_GONE_ERRORS:
                     return error.strerror or type(error).__name__, True
@@ -149,28 +148,28 @@ class Reader(threading.Thread):
             pause = self._wait(task, pause)
 
     def _wait(self, task: ReadTask, pause: float) -> float:
-        """Sleep until it makes sense to try again; returns for how long to sleep next time."""
-        transient_errors = self._common.transient_errors
+        """Sleep until it makes sense to try again; returns the next pause in seconds."""
+        transient_errors = self._context.transient_errors
         while True:
             self._is_waiting = True
             transient_errors.wait(pause)
             self._read_on()
-            pause = min(2 * pause, MAX_PAUSE)
-            if self._is_unwanted(task) or not transient_errors.persist():
+            pause = min(2 * pause, transient_errors.look_seconds)
+            if self._is_cancelled(task) or not transient_errors.persist():
                 return pause
 
     def _read_on(self) -> None:
-        """End a wait that was none for bytes."""
+        """End a wait that was not for bytes."""
         self._tried_at = self._clock()
         self._is_waiting = False
 
-    def _is_unwanted(self, task: ReadTask) -> bool:
+    def _is_cancelled(self, task: ReadTask) -> bool:
         return task.cancelled or self.stopped
 
     def _attempt(self, task: ReadTask) -> tuple[str | OSError | None, bool]:
-        """Why the file could not be read, and whether we got to an end at all."""
+        """Read the file once: (error, whether it ended)."""
         try:
-            return None, not self._is_unwanted(task) and self._read(task)
+            return None, not self._is_cancelled(task) and self._read(task)
         except OSError as error:
             return error, True
         except Exception as error:
@@ -178,12 +177,12 @@ class Reader(threading.Thread):
             return type(error).__name__, True
 
     def _read(self, task: ReadTask) -> bool:
-        """Read the file up to the size it was opened with; False if stopped or cancelled.
+        """Read the file up to its size when it was opened; False if stopped or cancelled.
 
-        A file that shrinks ends at its new end; one that grows (a live recording) would never
-        end if it were followed.
+        A file that shrinks ends at its new end. A file that grows, as a live recording does, is not
+        followed: it might never end.
         """
-        chunk_size = self._common.chunk_size
+        chunk_size = self._context.chunk_size
         descriptor, size = self._source.open(task.path)
         if size <= chunk_size:
             return self._read_small(task, descriptor, size)
@@ -205,73 +204,72 @@ class Reader(threading.Thread):
             self._source.close(descriptor)
         return True
 
-    def _read_large(self, shared: ParallelRead[Reader]) -> bool:
-        """Read chunks until none is left, and see that all others are read."""
-        chunk = shared.join(self)
-        self._common.parallel_reads.add(shared)
+    def _read_large(self, parallel: ParallelRead[Reader]) -> bool:
+        """Read chunks until none is left, and wait for the helpers."""
+        chunk = parallel.join(self)
+        self._context.parallel_reads.add(parallel)
         while chunk is not None:
-            self._read_chunk(shared, chunk)
-            if shared.wants_help:
-                self._common.call_helpers()
-            chunk = shared.take()
+            self._read_chunk(parallel, chunk)
+            if parallel.wants_help:
+                self._context.call_helpers()
+            chunk = parallel.take()
         self._awaits_others = True
-        shared.wait_for_others()
+        parallel.wait_for_others()
         self._awaits_others = False
-        self._common.parallel_reads.remove(shared)
-        return shared.leave(self) and shared.is_whole()
+        self._context.parallel_reads.remove(parallel)
+        return parallel.leave(self) and parallel.is_whole()
 
     def _help(self) -> bool:
-        """Read chunks of large files until a file waits; False if one was given up."""
-        common = self._common
-        while (shared := common.parallel_reads.fewest_readers()) is not None:
-            chunk = shared.join(self)
-            if chunk is not None and not self._help_with(shared, chunk):
+        """Read chunks of large files until a task waits; False if a file was given up."""
+        while (parallel := self._context.parallel_reads.fewest_readers()) is not None:
+            chunk = parallel.join(self)
+            if chunk is not None and not self._help_with(parallel, chunk):
                 return False
-            # Not before the first: another call in the queue is no file that waits.
-            if self.stopped or not common.queue.empty():
+            # Only after a chunk: what is in the queue may be another call for help.
+            if self.stopped or not self._context.queue.empty():
                 break
         return True
 
-    def _help_with(self, shared: ParallelRead[Reader], chunk: Chunk) -> bool:
-        self._begin(shared.task, helps=True)
-        self._read_chunk(shared, chunk)
+    def _help_with(self, parallel: ParallelRead[Reader], chunk: Chunk) -> bool:
+        self._begin(parallel.task, helps=True)
+        self._read_chunk(parallel, chunk)
         self.task = None
-        return shared.leave(self)
+        return parallel.leave(self)
 
-    def _read_chunk(self, shared: ParallelRead[Reader], chunk: Chunk) -> None:
-        """Read a chunk, or see that no other is read for nothing."""
+    def _read_chunk(self, parallel: ParallelRead[Reader], chunk: Chunk) -> None:
+        """Read a chunk, or stop the others, which would be read for nothing."""
         try:
-            if not self._read_pieces(shared, chunk):
-                shared.stop()
+            if not self._read_pieces(parallel, chunk):
+                parallel.stop()
         except Exception as error:  # noqa: BLE001 - the owner raises it
-            shared.fail(error)
+            parallel.fail(error)
 
-    def _read_pieces(self, shared: ParallelRead[Reader], chunk: Chunk) -> bool:
+    def _read_pieces(self, parallel: ParallelRead[Reader], chunk: Chunk) -> bool:
         offset, end = chunk.offset, chunk.offset + chunk.count
         while offset < end:
-            count = self._acquire_bytes(shared.task, end - offset)
+            count = self._acquire_bytes(parallel.task, end - offset)
             if not count:
                 return False
             started = self._clock()
-            got = self._fetch(shared.descriptor, offset, count)
-            shared.is_slow = self._clock() - started >= SLOW_SECONDS
+            got = self._fetch(parallel.descriptor, offset, count)
+            parallel.is_slow = self._clock() - started >= SLOW_SECONDS
             if not got:
-                shared.end_at(offset)
+                parallel.end_at(offset)
                 break
-            shared.arrived(got)
-            self._source.forget(shared.descriptor, offset, got)
+            parallel.arrived(got)
+            self._source.forget(parallel.descriptor, offset, got)
             offset += got
         return True
 
-    def _acquire_bytes(self, task: ReadTask, wanted: int) -> int:
-        """How many of the wanted bytes may be read now, after a wait; 0 if nobody wants them."""
-        if self._is_unwanted(task):
+    def _acquire_bytes(self, task: ReadTask, requested: int) -> int:
+        """How many of the requested bytes may be read now, after a wait; 0 if cancelled."""
+        if self._is_cancelled(task):
             return 0
-        throttle = self._common.throttle
+        throttle = self._context.throttle
         if not throttle.is_on:
-            return wanted
+            return requested
         self._is_waiting = True
-        count = throttle.take(wanted, lambda: self._is_unwanted(task))
+        count = throttle.take(requested, lambda: self._is_cancelled(task))
         self._read_on()
         return count
 
@@ -279,12 +277,12 @@ class Reader(threading.Thread):
         got = self._source.read(descriptor, self._buffers.for_bytes(count), offset)
         self.bytes_read += got
         if got < count:
-            self._common.throttle.give_back(count - got)
+            self._context.throttle.refund(count - got)
         return got
 
 
 def _lower_priority() -> None:
-    """Let the other threads of the process go first, where threads have a priority of their own."""
+    """Let the other threads of the process go first, on systems where threads have a priority."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

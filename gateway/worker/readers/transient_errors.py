@@ -1,4 +1,4 @@
-"""What keeps files from being read though they are all right: want, and a mount that is gone."""
+"""Errors that say nothing about a file: exhausted resources, and a mount that is gone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Final
 
 from gateway.logs.fault_log import FaultLog
 
-# The system or this process has no more of something: that says nothing about the file.
+# The system or this process has run out of something.
 RESOURCE_ERRORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-# What files say whose mount is gone, and some that are really missing or broken.
+# The errors of files whose mount is gone, but also of some that are really missing or broken.
 MOUNT_GONE_ERRORS: Final = frozenset(
     {
         errno.ENOENT,
@@ -26,25 +26,24 @@ MOUNT_GONE_ERRORS: Final = frozenset(
         errno.EHOSTDOWN,
     }
 )
-# A mount that is gone is looked for this often, in seconds, however many files wait for it.
-LOOK_SECONDS: Final = 1.0
-# How long a file waits before it is tried again, in seconds: twice as long each time.
+# Seconds until a file is tried again, doubled each time.
 FIRST_PAUSE: Final = 0.02
-MAX_PAUSE: Final = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class TransientErrors:
-    """Tells what is wrong with a file from what is wrong around it. Shared by all readers.
+    """Recognises transient errors. Shared by all readers.
 
-    A mount point is gone if it is no directory, or has nothing in it: that is what a filespace
-    looks like that is not mounted.
+    A mount point is gone if it is no directory or is empty, as it is without a mount.
+    ``look_seconds`` are between two looks for it, however many files wait, and between two tries
+    to open a file at most.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, look_seconds: float) -> None:
+        self.look_seconds = look_seconds
         self._root = root
-        self._want = FaultLog(log, "files can be opened again")
+        self._resources = FaultLog(log, "files can be opened again")
         self._mount = FaultLog(log, f"the mount point {root} is back")
         self._look_at = 0.0
         self._lock = threading.Lock()
@@ -56,28 +55,28 @@ class TransientErrors:
         return self._mount.is_on
 
     def is_transient(self, error: OSError, who: object) -> bool:
-        """Whether ``error`` says nothing about the file. May block, just as the mount does."""
+        """Whether ``error`` says nothing about the file. May block, as the mount does."""
         if error.errno in RESOURCE_ERRORS:
             reason = os.strerror(error.errno)
-            self._want.begin(who, f"files cannot be opened, waiting: {reason}")
+            self._resources.begin(who, f"files cannot be opened, waiting: {reason}")
             return True
-        self._want.end(who)
+        self._resources.end(who)
         return error.errno in MOUNT_GONE_ERRORS and self._is_gone()
 
     def persist(self) -> bool:
-        """Whether it is too early to try a file again. May block, just as the mount does."""
+        """Whether it is too early to try a file again. May block, as the mount does."""
         return self._mount.is_on and self._is_gone()
 
     def end(self, who: object) -> None:
-        """Nothing holds ``who`` up any more."""
-        self._want.end(who)
+        """Nothing holds up ``who`` now."""
+        self._resources.end(who)
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not beyond `release`."""
+        """Sleep, until `release` at most."""
         self._over.wait(seconds)
 
     def release(self) -> None:
-        """Wake all who wait, now and ever."""
+        """End all waits, now and later."""
         self._over.set()
 
     def _is_gone(self) -> bool:
@@ -85,8 +84,8 @@ class TransientErrors:
             now = time.monotonic()
             if self._mount.is_on and now < self._look_at:
                 return True
-            # Before the look, which may hang: the others need not hang in it as well.
-            self._look_at = now + LOOK_SECONDS
+            # Before the look, which may hang: the other readers must not hang in it as well.
+            self._look_at = now + self.look_seconds
         if _is_there(self._root):
             self._mount.end(self._root)
             return False
@@ -99,6 +98,5 @@ def _is_there(path: str) -> bool:
         with os.scandir(path) as entries:
             return next(entries, None) is not None
     except OSError as error:
-        # One that may not be listed is there; of one that cannot be opened for want nothing is
-        # known, and the file that asks will meet the same want.
+        # A mount that may not be listed is there. If the look lacks a resource, so will the file.
         return error.errno not in MOUNT_GONE_ERRORS
