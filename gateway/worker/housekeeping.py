@@ -41,7 +41,7 @@ class Housekeeping:
         self._done_at = now
         reclaimed = await self._reclaim_orphans()
         await self._end_drained_jobs()
-        for job_id in await self._items.jobs_with_unset_flags(self._timers.overlooked):
+        for job_id in await self._items.jobs_with_unset_flags(self._timers.unset_flags):
             self._cached_flags.end(job_id)
         return reclaimed > 0
 

@@ -39,7 +39,8 @@ class ItemWindow:
 class ItemStore:
     """The items in the database, as one worker sees them under its lease.
 
-    Each method raises `DatabaseUnavailable`. ``lock_seconds``: see `LockTimeout` below.
+    Each method raises `DatabaseUnavailable`. Statements on the index wait ``lock_seconds`` for a
+    lock, then raise `LockTimeout`.
     """
 
     def __init__(

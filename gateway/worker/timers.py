@@ -28,7 +28,7 @@ class Timers:
     """Between two rounds of housekeeping."""
     quiet: float = 600.0
     """A job with fewer items than files is ended once nothing has happened to it for this long."""
-    overlooked: float = 60.0
+    unset_flags: float = 60.0
     """Flags that are still unset this long after a job's end are any worker's to set."""
     hold: float = 10.0
     """At most for the readers to finish before cached flags are set: the readers need the

@@ -192,7 +192,7 @@ async def test_a_job_whose_end_nobody_followed_up_is_found_by_another_worker(
 ) -> None:
     await read_two(bench, item_store)
     assert len(query(bench.settings, UNMARKED_JOBS)) == 1
-    timers = replace(QUICK, overlooked=0, housekeeping=0.1, idle=0.1)
+    timers = replace(QUICK, unset_flags=0, housekeeping=0.1, idle=0.1)
     async with bench.working(timers=timers), asyncio.timeout(30):
         while query(bench.settings, UNMARKED_JOBS):
             await asyncio.sleep(0.05)
@@ -203,7 +203,7 @@ async def test_a_job_that_ended_just_now_is_left_to_its_worker(
     bench: Bench, item_store: ItemStore
 ) -> None:
     await read_two(bench, item_store)
-    assert await item_store.jobs_with_unset_flags(QUICK.overlooked) == []
+    assert await item_store.jobs_with_unset_flags(QUICK.unset_flags) == []
 
 
 async def test_what_a_killed_worker_had_read_of_a_job_that_was_cancelled_is_marked(
@@ -229,12 +229,12 @@ async def test_a_job_whose_directories_are_locked_is_tried_again_later(
     monkeypatch.setattr(cached_flags, "FINISH_ATTEMPTS", 1)
     job_id, _ = await read_two(bench, item_store)
     query(bench.settings, LONG_AGO)
-    assert await item_store.jobs_with_unset_flags(QUICK.overlooked) == [job_id]
+    assert await item_store.jobs_with_unset_flags(QUICK.unset_flags) == [job_id]
     marks = CachedFlagWriter(impatient(bench), QUICK)
     with locked(bench, ONE_DIRECTORY):
         marks.end(job_id)
         await marks.drain()
-    assert await item_store.jobs_with_unset_flags(QUICK.overlooked) == []
+    assert await item_store.jobs_with_unset_flags(QUICK.unset_flags) == []
     assert len(query(bench.settings, UNMARKED_JOBS)) == 1
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from gateway.database import connection_arguments
+from gateway.database import Database, connection_arguments
 from gateway.database.sql import load_queries
 from gateway.job import Job
+from gateway.runtime.tasks import cancel_and_wait
 from gateway.worker.in_flight import ItemReport
 from gateway.worker.item_store import ItemStore
 from gateway.worker.worker import Worker
@@ -76,6 +77,23 @@ async def test_workers_that_are_killed_lose_nothing_and_count_nothing_twice(
     assert counters(bench.settings, job_id) == ("completed", len(sizes), 0, total, 0)
     assert item_states(bench.settings, job_id) == {"completed": len(sizes)}
     assert_never_falls(seen)
+
+
+async def test_a_worker_that_is_torn_off_leaves_its_files_to_the_next(bench: Bench) -> None:
+    await bench.index({f"a/{number}": 10 for number in range(100)})
+    source = GatedFiles(bench.mount, held="/a/50")
+    async with Database(bench.settings) as database:
+        worker = Worker(bench.settings, database, source=source, timers=QUICK)
+        working = asyncio.create_task(worker.run(asyncio.Event()))
+        job_id = await bench.submit("a")
+        await happens(source.waiting)
+        await cancel_and_wait(working)
+    source.gate.set()
+    assert counters(bench.settings, job_id)[1] < 100
+    async with bench.working(is_alone=True):
+        await bench.end_of(job_id)
+    assert counters(bench.settings, job_id) == ("completed", 100, 0, 1000, 0)
+    assert item_states(bench.settings, job_id) == {"completed": 100}
 
 
 async def test_what_the_backend_holds_is_never_given_back(

@@ -171,6 +171,23 @@ async def test_a_stopped_worker_gives_back_what_it_has_not_read(bench: Bench) ->
     assert lease.id
 
 
+async def test_a_stop_in_the_middle_of_a_job_reports_all_that_was_read(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.index({f"a/{number}": 10 for number in range(1000)})
+    job_id = await bench.submit("a")
+    source = GatedFiles(bench.mount)
+    async with bench.working(source=source, settings={"worker_concurrency": 2}):
+        source.gate.set()
+        await bench.watch(job_id, lambda job: job.progress.completed_files > 0)
+    assert "not reported" not in caplog.text
+    states = item_states(bench.settings, job_id)
+    assert set(states) <= {"completed", "pending"}
+    assert counters(bench.settings, job_id)[1] == states["completed"]
+    # Each reader may have opened a file that it did not read any more.
+    assert len(source.closed) - states["completed"] <= 2
+
+
 async def test_an_idle_worker_stops_at_once_and_leaves_no_lease(bench: Bench) -> None:
     async with bench.working():
         await bench.end_of(await bench.submit(files=["gone"]))
@@ -239,6 +256,52 @@ async def test_a_last_report_that_fails_is_told(
 
 
 # A database that goes away
+
+
+FAILING = """
+CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN RAISE disk_full USING MESSAGE = 'no room'; END $$;
+CREATE TRIGGER fail BEFORE UPDATE OF completed_files ON cache_jobs
+FOR EACH ROW EXECUTE FUNCTION fail();
+"""
+
+
+async def test_reports_that_fail_are_logged_once_and_counted_when_they_succeed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "gateway.worker")
+    await bench.index({f"a/{number}": 10 for number in range(50)})
+    query(bench.settings, FAILING)
+    job_id = await bench.submit("a")
+    async with bench.working():
+        async with asyncio.timeout(PATIENCE):
+            while caplog.text.count("no room") < 3:
+                await asyncio.sleep(0.02)
+        assert counters(bench.settings, job_id)[1] == 0
+        query(bench.settings, "DROP TRIGGER fail ON cache_jobs")
+        await bench.end_of(job_id)
+    assert counters(bench.settings, job_id) == ("completed", 50, 0, 500, 0)
+    failures = [it.levelname for it in caplog.records if "no room" in it.message]
+    assert failures == ["WARNING"] + ["DEBUG"] * (len(failures) - 1)
+
+
+async def test_a_job_survives_connections_that_are_lost(bench: Bench) -> None:
+    await bench.index({f"a/{number}": 10 for number in range(100)})
+    source = GatedFiles(bench.mount, held="/a/5")
+    job_id = await bench.submit("a")
+    async with bench.working(source=source):
+        await happens(source.waiting)
+        query(
+            bench.settings,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        source.gate.set()
+        async with asyncio.timeout(PATIENCE):
+            while not (await bench.store.get(job_id)).status.has_ended:
+                await asyncio.sleep(0.02)
+    assert counters(bench.settings, job_id) == ("completed", 100, 0, 1000, 0)
+    assert item_states(bench.settings, job_id) == {"completed": 100}
 
 
 async def test_a_job_survives_a_database_that_goes_away_and_comes_back(
