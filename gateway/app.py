@@ -201,9 +201,8 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
     app[app_keys.WEB_FILES] = load_web_files()
     app[app_keys.DESCRIPTION] = ApiDescription(ROUTES)
     app[app_keys.AUDIT_LOG] = AuditLog(settings.audit_log)
-    app[app_keys.EVENTS] = {route.handler: route.event for route in ROUTES if route.event}
-    app[app_keys.ACCESS] = {
-        route.handler: route.policy(settings.public_metrics) for route in ROUTES
+    app[app_keys.ROUTES] = {
+        route.handler: route.resolve(settings.public_metrics) for route in ROUTES
     }
 
 

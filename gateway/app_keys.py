@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.auth.access import AccessPolicy
 from gateway.auth.api_keys import ApiKeys
 from gateway.auth.callers import Caller
 from gateway.auth.jwks import JWKSet
@@ -21,6 +20,7 @@ from gateway.auth.token_bucket import Decision
 from gateway.auth.tokens import Tokens
 from gateway.database import Database
 from gateway.database.readiness import Readiness
+from gateway.errors import GatewayError
 from gateway.events.hub import Hub
 from gateway.events.job_publisher import JobEventPublisher
 from gateway.events.send_buffer import SendBuffers
@@ -36,12 +36,12 @@ from gateway.metrics.latest import Metrics
 from gateway.metrics.prometheus import PrometheusMetrics
 from gateway.net.addresses import TrustedProxies
 from gateway.openapi.document import ApiDescription
+from gateway.openapi.route import Route
 from gateway.paths import Filespaces
 from gateway.settings import Settings
 from gateway.web import WebFile
 
-EventTable = Mapping[Callable[..., Any], str]
-AccessTable = Mapping[Callable[..., Any], AccessPolicy]
+RouteTable = Mapping[Callable[..., Any], Route]
 
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
 CLIENT_ADDRESS: Final = web.RequestKey("CLIENT_ADDRESS", str)
@@ -50,6 +50,7 @@ DECISION: Final = web.RequestKey("DECISION", Decision)
 SIGNATURE: Final = web.RequestKey("SIGNATURE", Signature)
 BODY: Final = web.RequestKey("BODY", bytes)
 NOTES: Final = web.RequestKey("NOTES", dict[str, Any])
+REFUSAL: Final = web.RequestKey("REFUSAL", GatewayError)
 
 SETTINGS: Final = web.AppKey("SETTINGS", Settings)
 FILESPACES: Final = web.AppKey("FILESPACES", Filespaces)
@@ -81,5 +82,4 @@ NONCE_STORE: Final = web.AppKey("NONCE_STORE", NonceStore)
 LIMITS: Final = web.AppKey("LIMITS", Limits)
 DESCRIPTION: Final = web.AppKey("DESCRIPTION", ApiDescription)
 AUDIT_LOG: Final = web.AppKey("AUDIT_LOG", AuditLog)
-EVENTS: Final = web.AppKey("EVENTS", EventTable)
-ACCESS: Final = web.AppKey("ACCESS", AccessTable)
+ROUTES: Final = web.AppKey("ROUTES", RouteTable)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import NamedTuple
-
-from gateway.auth.callers import Scope
 
 
 class Access(Enum):
@@ -19,10 +16,3 @@ class Access(Enum):
     """A key, and a token of the caller's request bucket."""
     POLL = auto()
     """A key, and a token of the caller's poll bucket."""
-
-
-class AccessPolicy(NamedTuple):
-    """What a request has to show: ``scope`` None, nothing beyond a key."""
-
-    access: Access
-    scope: Scope | None = None

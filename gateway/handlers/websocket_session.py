@@ -41,9 +41,9 @@ from gateway.events.send_buffer import SendBuffer
 from gateway.formatting import utc_now
 from gateway.handlers.websocket_channels import Channel, Message, read_channel, read_message
 from gateway.http.authentication import (
+    admit,
     authenticate,
     authenticate_token,
-    draw,
     require_visible,
     visible_owner,
 )
@@ -196,21 +196,21 @@ class Connection:
         return await authenticate_token(self._request, tokens, shown or "")
 
     async def _subscribe(self, message: Message) -> None:
-        if self._caller is None:
+        caller = self._caller
+        if caller is None:
             raise Unauthorized
         if self._send_buffer.is_full:
             raise InvalidRequest("The connection does not keep up with what it gets")
-        owner = visible_owner(self._app, self._caller)
+        owner = visible_owner(self._app, caller)
         wanted = read_channel(message).for_owner(owner)
         if len((self._topics | wanted.topics) - {METRICS_TOPIC}) > SUBSCRIPTIONS_LIMIT:
             raise InvalidRequest(f"At most {SUBSCRIPTIONS_LIMIT} subscriptions a connection")
-        draw(self._request, Access.POLL, self._caller)
+        await self._wait_for_event()
         try:
-            self._caller.require(Scope.JOBS_READ)
+            admit(self._request, self._app, caller, Access.POLL, Scope.JOBS_READ)
         except Forbidden as error:
             self._audit("stream.subscribe", error)
             raise
-        await self._wait_for_event()
         if owner is not None and wanted.job_id is not None:
             # Before anything of the job is heard.
             require_visible(await self._app[JOB_STORE].get(wanted.job_id), owner)

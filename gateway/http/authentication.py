@@ -11,10 +11,12 @@ from aiohttp import hdrs, web
 from gateway import errors
 from gateway.app_keys import (
     API_KEYS,
+    CALLER,
     CLIENT_ADDRESS,
     DECISION,
     LIMITS,
     NONCE_CACHE,
+    READINESS,
     SETTINGS,
     SIGNATURE,
     SIGNATURES,
@@ -127,12 +129,27 @@ def require_visible(job: Job, owner: str | None) -> None:
         raise errors.JobNotFound
 
 
-def draw(request: web.Request, access: Access, caller: Caller) -> None:
-    """Draw a token for the caller. Raises `RateLimited` if there is none."""
-    _keep(request, request.app[LIMITS].draw(access, caller))
+def admit(
+    request: web.BaseRequest,
+    app: web.Application,
+    caller: Caller,
+    access: Access,
+    scope: Scope | None,
+) -> None:
+    """Draw a token for the caller, then check its scope and that the gateway is ready.
+
+    The draw comes first, so that requests without the scope are limited too. ``app`` is passed
+    because the request has none before it is routed. Raises `RateLimited`, `ScopeMissing` and
+    `Starting`.
+    """
+    request[CALLER] = caller
+    _keep(request, app[LIMITS].draw(access, caller))
+    if scope is not None:
+        caller.require(scope)
+    app[READINESS].check()
 
 
-def _keep(request: web.Request, decision: Decision | None) -> None:
+def _keep(request: web.BaseRequest, decision: Decision | None) -> None:
     """Keep what the bucket said for the response's headers; refuse if it was empty."""
     if decision is None:
         return

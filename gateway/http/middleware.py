@@ -17,22 +17,21 @@ from aiohttp.typedefs import Handler
 
 from gateway import errors
 from gateway.app_keys import (
-    ACCESS,
     AUDIT_LOG,
     CALLER,
     CLIENT_ADDRESS,
     DECISION,
-    EVENTS,
     NOTES,
     PROMETHEUS,
-    READINESS,
+    REFUSAL,
     REQUEST_ID,
+    ROUTES,
     SIGNATURE,
     TOKENS,
 )
 from gateway.auth.access import Access
 from gateway.auth.signatures import WANTED
-from gateway.http.authentication import authenticate, authenticate_request, draw
+from gateway.http.authentication import admit, authenticate, authenticate_request
 from gateway.http.cors import answer_options
 from gateway.http.forwarded import note_client_address
 from gateway.http.responses import NOSNIFF, error_response, request_id
@@ -95,22 +94,24 @@ async def main_middleware(request: web.Request, handler: Handler) -> web.StreamR
 
 
 async def _admit(request: web.Request) -> None:
-    policy = request.app[ACCESS].get(request.match_info.handler)
-    if policy is None or policy.access is Access.PUBLIC:
+    route = request.app[ROUTES].get(request.match_info.handler)
+    if route is None or route.access is Access.PUBLIC:
+        return
+    if CALLER in request:
+        # The fast path has drawn its token: not twice.
+        if REFUSAL in request:
+            raise request.pop(REFUSAL)
         return
     caller = await authenticate_request(request) or authenticate(request, None)
-    request[CALLER] = caller
-    draw(request, policy.access, caller)
-    if policy.scope is not None:
-        caller.require(policy.scope)
-    request.app[READINESS].check()
+    admit(request, request.app, caller, route.access, route.scope)
     if SIGNATURE in request:
         await check_signed_body(request)
 
 
 def _audit(request: web.Request, status: int | None) -> None:
     """Write what was changed, or tried; of reading only what was not the caller's right."""
-    event = request.app[EVENTS].get(request.match_info.handler)
+    route = request.app[ROUTES].get(request.match_info.handler)
+    event = route.event if route else None
     if event is None and status not in NO_RIGHT:
         return
     caller = request.get(CALLER)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.auth.access import Access, AccessPolicy
+from gateway.auth.access import Access
 from gateway.auth.callers import Scope
 from gateway.openapi.parameters import HeaderParameter, QueryParameter
 from gateway.schemas.responses import Refusal
@@ -80,13 +80,11 @@ class Route:
         if self.access is not Access.PUBLIC and self.scope is None:
             raise ValueError(f"{self.method} {self.path} asks for a key, but names no scope")
 
-    def policy(self, public_metrics: bool) -> AccessPolicy:
-        """What the route asks of its caller, given whether metrics are for everybody."""
+    def resolve(self, public_metrics: bool) -> Route:
+        """The route with `Access.METRICS` replaced by what the settings make of it."""
         if self.access is not Access.METRICS:
-            return AccessPolicy(self.access, self.scope)
-        return (
-            AccessPolicy(Access.PUBLIC) if public_metrics else AccessPolicy(Access.POLL, self.scope)
-        )
+            return self
+        return replace(self, access=Access.PUBLIC if public_metrics else Access.POLL)
 
     @property
     def methods(self) -> Sequence[str]:

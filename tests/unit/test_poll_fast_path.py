@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -130,6 +131,47 @@ async def test_each_poll_draws_one_token_whichever_way_it_goes() -> None:
         ]
         assert left == ["r=2", "r=1", "r=0"]
         assert await stage.ways() == (429, 1)
+
+
+def start_again(stage: Stage) -> None:
+    stage.app[app_keys.READINESS].wait_for("PostgreSQL is starting")
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PATH}?long"])
+@pytest.mark.parametrize(
+    ("scope", "owner", "limit", "prepare", "expected"),
+    [
+        (Scope.JOBS_READ, "ben", 3, None, [(200, 2), (200, 1), (200, 0), (429, 0)]),
+        (Scope.JOBS_WRITE, "ben", 2, None, [(403, 1), (403, 0), (429, 0)]),
+        (Scope.JOBS_READ, "anna", 2, None, [(404, 1), (404, 0), (429, 0)]),
+        (Scope.JOBS_READ, "ben", 2, start_again, [(503, 1), (503, 0), (429, 0)]),
+        (Scope.JOBS_WRITE, "anna", 1, start_again, [(403, 0), (429, 0)]),
+        (None, "ben", 2, None, [(401, 9), (401, 8)]),
+    ],
+)
+async def test_both_ways_admit_alike_and_draw_one_token(
+    path: str,
+    scope: Scope | None,
+    owner: str,
+    limit: int,
+    prepare: Callable[[Stage], None] | None,
+    expected: list[tuple[int, int]],
+) -> None:
+    async with staged(isolate_callers=True) as stage:
+        secret = make_secret()
+        grants = Grants(frozenset({scope} if scope else ()), poll_limit_per_minute=limit)
+        key = StoredKey("ben", digest_of(secret), grants)
+        stage.app[app_keys.API_KEYS].load([key] if scope else [])
+        stage.job = replace(stage.job, submitted_by=owner)
+        stage.app[app_keys.JOB_CACHE].drop(JOB_ID)
+        # With the key of the settings, which has its own bucket: the job is cached again.
+        assert (await stage.ask())[0] == 200
+        if prepare is not None:
+            prepare(stage)
+        for status, left in expected:
+            answered, headers, body = await stage.ask(path, X_API_Key=secret)
+            assert (answered, f";r={left};" in headers["RateLimit"]) == (status, True), headers
+            assert json.loads(body)["success"] is (status == 200)
 
 
 LONG_WAYS = [
