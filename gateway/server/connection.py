@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, Final, cast
 
 import orjson
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 
@@ -20,24 +21,26 @@ from gateway.app_keys import REQUEST_ID
 from gateway.http.request_body import ENCODINGS_SENTENCE
 from gateway.http.responses import error_response, request_id
 from gateway.runtime.descriptors import FileDescriptorMonitor, descriptor_limit
-from gateway.server.connection_limit import DOOR_PLACES, Admission, ConnectionLimiter
+from gateway.server.connection_limit import HEALTH_ONLY_PLACES, Admission, ConnectionLimiter
 from gateway.settings import Settings
 
 HEAD_SECONDS: Final = 30.0
 # An answer has so many seconds to be taken, and one more for each so many bytes of it.
 ANSWER_SECONDS: Final = 30.0
 ANSWER_RATE: Final = 4096
-# What somebody without a place may ask for: whoever runs the gateway looks at these.
-DOOR_PATHS: Final = frozenset({"/livez", "/api/v1/health"})
+# What is answered beyond the limit: operators and load balancers look at these.
+HEALTH_PATHS: Final = frozenset({"/livez", "/api/v1/health"})
 FULL_SENTENCE: Final = "The gateway has as many connections as it can serve, try again later"
 RETRY_SECONDS: Final = "5"
-# To those who do not even get a place at the door; nothing is read of them.
+# Where even the health-only places are taken; nothing is read of the request.
 REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
     b"Connection: close\r\nRetry-After: %b\r\nContent-Length: %d\r\n\r\n%b"
 )
 # Descriptors that are no connections: the database's, the files being read, logs, the listener.
 RESERVED_DESCRIPTORS: Final = 64
+
+RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpConnection(web.RequestHandler):
@@ -47,7 +50,21 @@ class HttpConnection(web.RequestHandler):
     of their own.
     """
 
-    __slots__ = ("_answer_by", "_answered", "_connections", "_descriptors", "_head_timer", "_wire")
+    __slots__ = (
+        "_active_at",
+        "_answer_by",
+        "_answered",
+        "_connections",
+        "_descriptors",
+        "_head_begun_at",
+        "_head_timer",
+        "_in_flight",
+        "_is_websocket",
+        "_requests",
+        "_unread_body",
+        "_wire",
+        "is_health_only",
+    )
 
     def __init__(
         self,
@@ -59,6 +76,13 @@ class HttpConnection(web.RequestHandler):
         super().__init__(server, **options)
         self._descriptors = descriptors
         self._connections = connections
+        self.is_health_only = False
+        self._requests = 0
+        self._in_flight = False
+        self._is_websocket = False
+        self._unread_body: StreamReader | None = None
+        self._active_at = monotonic()
+        self._head_begun_at: float | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         # aiohttp forgets the transport when it closes it, which may take as long as the client.
         self._wire: asyncio.Transport | None = None
@@ -75,29 +99,49 @@ class HttpConnection(web.RequestHandler):
         if place is Admission.REJECTED:
             self._refuse(self._wire)
             return
-        if place is Admission.HEALTH_ONLY:
-            self._request_handler = self._answer_at_the_door
+        self.is_health_only = place is Admission.HEALTH_ONLY
         super().connection_made(transport)
         self._wait_for_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Wait no more."""
+        """Free the place."""
         self._connections.discard(self)
-        self._stop_waiting()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
         super().connection_lost(exc)
         self._wire = None
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in; a head that is begun has to end in time, also a later one."""
+        """Parse the bytes. Each head has to end in time, a later one too."""
+        is_head = bool(data) and self._head_begun_at is None and self._is_idle
         self._take(data)
-        if self._is_waiting:
-            if data and self._head_timer is None:
-                self._wait_for_head()
-        elif self._head_timer is not None:
-            self._stop_waiting()
+        self._active_at = monotonic()
+        if is_head:
+            self._wait_for_head()
+
+    def begin_request(self) -> None:
+        """Note that a request is in flight, until `log_access`."""
+        self._requests += 1
+        self._in_flight = True
+        self._head_begun_at = None
+
+    def log_access(
+        self, request: web.BaseRequest, response: web.StreamResponse, time: float | None
+    ) -> None:
+        """Log the request, and note that it has its answer."""
+        super().log_access(request, response, time)
+        # aiohttp reads what is left of an answered request's body before the next request.
+        self._unread_body = None if request.content.is_eof() else request.content
+        self._in_flight = False
+        self._active_at = monotonic()
+
+    def set_parser(self, *arguments: Any, **options: Any) -> None:
+        """Note that the connection is a WebSocket from now on."""
+        self._is_websocket = True
+        super().set_parser(*arguments, **options)
 
     def _take(self, data: bytes) -> None:
-        """Take what belongs to a request in flight also while the server stops.
+        """Feed the parser, even while the server stops if a request is in flight.
 
         aiohttp drops it then, and the request would wait for the rest of its body in vain.
         """
@@ -105,7 +149,7 @@ class HttpConnection(web.RequestHandler):
             super().data_received(data)
             return
         flags = self._close, self._force_close
-        if self._request_in_progress or self._messages:
+        if self._in_flight or self._messages:
             self._close = self._force_close = False
         try:
             super().data_received(data)
@@ -115,59 +159,51 @@ class HttpConnection(web.RequestHandler):
 
     @property
     def idle_since(self) -> float | None:
-        """When it would be closed for idling, which orders them; None while it has a request."""
-        return self._next_keepalive_close_time if self._is_waiting else None
+        """When the last byte came or went, in monotonic seconds; None while it has a request."""
+        return self._active_at if self._is_idle else None
 
     def look_after_answer(self, now: float) -> None:
         """Cut the client off if it has not taken its answer in time. ``now`` is monotonic."""
         wire = self._wire
         left = 0 if wire is None else wire.get_write_buffer_size()
-        if wire is None or not left or (self._upgraded and not wire.is_closing()):
+        if wire is None or not left or (self._is_websocket and not wire.is_closing()):
             self._answered = -1
-        elif self._answered != self._request_count:
-            self._answered = self._request_count
+        elif self._answered != self._requests:
+            self._answered = self._requests
             self._answer_by = now + ANSWER_SECONDS + left / ANSWER_RATE
         elif now > self._answer_by:
             wire.abort()
 
     @property
-    def _is_waiting(self) -> bool:
-        """Whether it has nothing to do but to wait for a request's head."""
-        waiter = self._waiter
-        if waiter is None:
-            # Its task may not have begun to wait when the first bytes are there.
-            return self._request_count == 0
-        return not waiter.done()
+    def _is_idle(self) -> bool:
+        """Whether it waits for the head of a request."""
+        body = self._unread_body
+        return not self._in_flight and (body is None or body.is_eof())
 
     def _wait_for_head(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._head_timer = loop.call_later(HEAD_SECONDS, self._close_without_head)
+        self._head_begun_at = monotonic()
+        # One timer for many heads: to start and stop one for each costs as much as to parse it.
+        if self._head_timer is None:
+            self._check_head_after(HEAD_SECONDS)
 
-    def _stop_waiting(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _check_head_after(self, seconds: float) -> None:
+        self._head_timer = asyncio.get_running_loop().call_later(seconds, self._check_head)
 
-    def _close_without_head(self) -> None:
+    def _check_head(self) -> None:
         self._head_timer = None
-        if self._is_waiting:
+        if self._head_begun_at is None:
+            return
+        left = self._head_begun_at + HEAD_SECONDS - monotonic()
+        if left > 0:
+            self._check_head_after(left)
+        else:
             self.force_close()
 
     def _refuse(self, transport: asyncio.Transport) -> None:
-        self._force_close = True
+        self.force_close()
         body = orjson.dumps({"success": False, "error": FULL_SENTENCE})
         transport.write(REFUSAL % (RETRY_SECONDS.encode(), len(body), body))
         transport.close()
-
-    async def _answer_at_the_door(self, request: web.BaseRequest) -> web.StreamResponse:
-        manager = self._manager
-        if request.path in DOOR_PATHS and manager is not None:
-            response: web.StreamResponse = await manager.request_handler(request)
-        else:
-            headers = {"Retry-After": RETRY_SECONDS, "X-Request-ID": request_id(request)}
-            response = error_response(FULL_SENTENCE, 503, headers=headers)
-        response.force_close()
-        return response
 
     def handle_error(
         self,
@@ -200,14 +236,41 @@ def _describe(error: BaseException | None, status: int) -> tuple[str, int]:
 def connection_factory(
     server: web.Server, settings: Settings, **options: Any
 ) -> Callable[[], HttpConnection]:
-    """What makes the connections of ``server``; ``options`` are those of `web.RequestHandler`."""
+    """Make the connections of ``server``; ``options`` are those of `web.RequestHandler`.
+
+    Wraps ``server.request_handler``, so that a connection knows of its requests.
+    """
     loop, watch = asyncio.get_running_loop(), FileDescriptorMonitor()
     connections = ConnectionLimiter(connections_limit(settings))
+    answer: RequestHandler = server.request_handler
+
+    def begin(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        connection = cast(HttpConnection, request.protocol)
+        connection.begin_request()
+        return _answer_health(request, answer) if connection.is_health_only else answer(request)
+
+    server.request_handler = begin
     return lambda: HttpConnection(server, watch, connections, loop=loop, **options)
+
+
+async def _answer_health(request: web.BaseRequest, answer: RequestHandler) -> web.StreamResponse:
+    if request.path in HEALTH_PATHS:
+        response = await answer(request)
+    else:
+        headers = {"Retry-After": RETRY_SECONDS, "X-Request-ID": request_id(request)}
+        response = error_response(FULL_SENTENCE, 503, headers=headers)
+    response.force_close()
+    return response
 
 
 def connections_limit(settings: Settings) -> int:
     """How many connections there may be: fewer than the setting if descriptors are few."""
     readers = settings.worker_concurrency * len(settings.mount_points)
-    left = descriptor_limit() - RESERVED_DESCRIPTORS - settings.db_pool_size - readers - DOOR_PLACES
+    left = (
+        descriptor_limit()
+        - RESERVED_DESCRIPTORS
+        - settings.db_pool_size
+        - readers
+        - HEALTH_ONLY_PLACES
+    )
     return int(max(1, min(settings.max_connections, left)))

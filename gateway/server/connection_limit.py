@@ -16,8 +16,8 @@ from typing import Final, Protocol
 
 log = logging.getLogger(__name__)
 
-# Beyond the limit so many may ask for the gateway's health, and are told to come back otherwise.
-DOOR_PLACES: Final = 64
+# Connections beyond the limit: they may ask for the gateway's health, all else is refused.
+HEALTH_ONLY_PLACES: Final = 64
 # Of the idle ones so many make room at once: looking for them costs a look at every connection.
 LEAVING_SHARE: Final = 50
 SWEEP_SECONDS: Final = 5.0
@@ -54,12 +54,12 @@ class ConnectionLimiter:
         self._limit = limit
         self._clock = clock
         self._inside: set[Connection] = set()
-        self._door: set[Connection] = set()
+        self._health_only: set[Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._warned_at = -WARN_SECONDS
 
     def __len__(self) -> int:
-        return len(self._inside) + len(self._door)
+        return len(self._inside) + len(self._health_only)
 
     def add(self, newcomer: Connection) -> Admission:
         """Take a connection in. Where there is no place, those make room that idle the longest."""
@@ -69,15 +69,15 @@ class ConnectionLimiter:
             self._inside.add(newcomer)
             return Admission.ACCEPTED
         self._warn()
-        if self._has_room(self._door, DOOR_PLACES):
-            self._door.add(newcomer)
+        if self._has_room(self._health_only, HEALTH_ONLY_PLACES):
+            self._health_only.add(newcomer)
             return Admission.HEALTH_ONLY
         return Admission.REJECTED
 
     def discard(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
         self._inside.discard(connection)
-        self._door.discard(connection)
+        self._health_only.discard(connection)
 
     def _has_room(self, room: set[Connection], places: int) -> bool:
         if len(room) < places:
@@ -104,7 +104,7 @@ class ConnectionLimiter:
 
     def _sweep(self) -> None:
         now = self._clock()
-        for connection in (*self._inside, *self._door):
+        for connection in (*self._inside, *self._health_only):
             connection.look_after_answer(now)
         self._sweeping = None
         if len(self):

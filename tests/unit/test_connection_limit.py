@@ -16,7 +16,7 @@ from gateway.http import request_body
 from gateway.server import connection, connection_limit
 from gateway.server.connection_limit import Admission, ConnectionLimiter
 from gateway.settings import Settings
-from support.raw_http import JOBS, LIVE, PATIENCE, Raw, serving
+from support.raw_http import JOBS, KEY, LIVE, PATIENCE, Raw, serving
 
 WHOLE = LIVE + b"\r\n"
 BUSY = JOBS + b"Content-Length: 99\r\n\r\n{"
@@ -85,6 +85,18 @@ async def test_a_head_that_drips_is_not_waited_for(
         assert (await raw.ask(WHOLE))[0] == 200
     raw.send(LIVE + b"X: ")
     assert await drip(raw, b"y", raw.end()) == b""
+    raw.close()
+
+
+async def test_a_later_head_has_the_same_time(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.5)
+    raw, loop = await Raw.open(port), asyncio.get_running_loop()
+    assert (await raw.ask(WHOLE))[0] == 200
+    await asyncio.sleep(0.2)
+    begun = loop.time()
+    raw.send(LIVE)
+    assert await raw.end() == b""
+    assert loop.time() - begun >= 0.5
     raw.close()
 
 
@@ -190,6 +202,17 @@ async def test_where_all_are_busy_health_is_answered_and_others_are_told_to_come
     assert caplog.text.count("All 3 connections are busy") == 1
 
 
+async def test_a_connection_is_busy_while_the_rest_of_a_refused_body_comes() -> None:
+    async with serving(max_connections=1) as (app, port):
+        raw = await Raw.open(port)
+        assert (await raw.ask(BUSY.replace(KEY, b"X-API-Key: wrong\r\n")))[0] == 401
+        await until_busy(app, port)
+        raw.send(b"}".ljust(98))
+        await until_served(port)
+        assert await raw.end() == b""
+        raw.close()
+
+
 async def until_busy(app: Any, port: int) -> None:
     """Until a newcomer is told that there is no room."""
     async with asyncio.timeout(PATIENCE):
@@ -211,10 +234,10 @@ async def until_served(port: int) -> None:
                 return
 
 
-async def test_those_who_find_no_place_even_at_the_door_are_told_at_once(
+async def test_those_who_find_no_health_only_place_are_told_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection_limit, "DOOR_PLACES", 0)
+    monkeypatch.setattr(connection_limit, "HEALTH_ONLY_PLACES", 0)
     async with serving(max_connections=2) as (app, port):
         busy = await fill(port, 2, BUSY)
         await until_busy(app, port)
@@ -257,7 +280,7 @@ async def test_busy_connections_stay(caplog: pytest.LogCaptureFixture) -> None:
     room = ConnectionLimiter(2)
     for place in (
         *[Admission.ACCEPTED] * 2,
-        *[Admission.HEALTH_ONLY] * connection_limit.DOOR_PLACES,
+        *[Admission.HEALTH_ONLY] * connection_limit.HEALTH_ONLY_PLACES,
         Admission.REJECTED,
     ):
         assert room.add(Idler(None)) is place
