@@ -61,7 +61,7 @@ from gateway.schemas.serializers import metrics_message, serialize_job, serializ
 SNAPSHOT_JOBS: Final = 1000
 SUBSCRIPTIONS_LIMIT: Final = 1000
 EVENT_SECONDS: Final = 5.0
-KEY_REVOKED: Final = b"API key holds no more"
+KEY_REVOKED: Final = b"API key is no longer valid"
 TOKEN_EXPIRED: Final = b"Token has expired"
 # Whoever looks exactly at the end of a key might be early by the grain of a clock.
 EXPIRY_GRAIN: Final = 0.01

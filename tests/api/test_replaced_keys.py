@@ -1,4 +1,4 @@
-"""What a WebSocket may still do when its key holds no more."""
+"""What a WebSocket may still do when its key is no longer valid."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ async def test_sockets_that_have_shown_a_key_are_closed_when_it_is_replaced(api:
                 async with asyncio.timeout(PATIENCE):
                     message = await listener.socket.receive()
                 assert (message.type, message.data) == (WSMsgType.CLOSE, 1008)
+                assert message.extra == "API key is no longer valid"
             await stranger.sync()
             assert events.JOBS not in hub._subscribers
             await stranger.ask(type="auth", apiKey=nobody["X-API-Key"])
