@@ -1,4 +1,4 @@
-"""Who may come in: a request's key and its token. Shared by every way in."""
+"""Authentication and admission of requests, shared by the middleware, fast path and WebSocket."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ SENT_BEFORE: Final = "A request with this signature's nonce was sent before"
 
 
 async def authenticate_request(request: web.Request) -> Caller | None:
-    """The caller by what the request's head shows: a key, or else a token, or else a signature.
+    """The caller by the request's API key, or else its bearer token, or else its signature.
 
-    None: it shows nothing. Raises as `authenticate`, `authenticate_token` and
+    None: it carries none of them. Raises as `authenticate`, `authenticate_token` and
     `authenticate_signature` do.
     """
     key = request.headers.get("X-API-Key")
     if key is not None:
         return authenticate(request, key)
-    # Where no tokens are taken the header is somebody else's.
+    # Without an issuer the header belongs to the application that mounts the gateway.
     if (tokens := request.app.get(TOKENS)) and (token := _bearer_token(request)) is not None:
         return await authenticate_token(request, tokens, token)
     if "Signature-Input" in request.headers or "Signature" in request.headers:
@@ -52,16 +52,16 @@ async def authenticate_request(request: web.Request) -> Caller | None:
 
 
 def _bearer_token(request: web.Request) -> str | None:
-    """RFC 6750, section 2.1. The other ways of that RFC leave tokens in logs."""
+    """The token by RFC 6750, section 2.1; that RFC's other methods leave tokens in logs."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 async def authenticate_token(request: web.Request, tokens: Tokens, token: str) -> Caller:
-    """The caller that the token proves.
+    """The token's caller.
 
-    Raises `InvalidToken`, `RateLimited` after too many of those, `Unavailable` while it cannot be
-    checked.
+    Raises `InvalidToken`, `RateLimited` after too many failures, `Unavailable` while the token
+    cannot be checked.
     """
     address = request[CLIENT_ADDRESS]
     with rate_limit_failures(request):
@@ -69,20 +69,20 @@ async def authenticate_token(request: web.Request, tokens: Tokens, token: str) -
 
 
 def authenticate(request: web.Request, key: str | None) -> Caller:
-    """The caller that the key proves. Raises `Unauthorized`, or `RateLimited` after too many."""
+    """The key's caller. Raises `Unauthorized`, or `RateLimited` after too many failures."""
     address = request[CLIENT_ADDRESS]
     with rate_limit_failures(request):
         keys = request.app[API_KEYS]
-        is_here = keys.is_demo_key and is_local(request) and not is_cross_origin(request)
-        return keys.authenticate(key, address, is_local=is_here)
+        is_near = keys.is_demo_key and is_local(request) and not is_cross_origin(request)
+        return keys.authenticate(key, address, is_local=is_near)
 
 
 def authenticate_signature(request: web.Request) -> Caller:
-    """The caller whose key has signed the request's head, and never before the very same.
+    """The caller whose key signed the request's head, with a nonce that is new to this gateway.
 
-    What the head says of the body is yet to be checked, see `SIGNATURE`. Raises
-    `InvalidSignature`, another `Unauthorized` if the key opens nothing, `RateLimited` after too
-    many of these, `Starting` while keys are not known.
+    Keeps the signature in `SIGNATURE`: its digest of the body is yet to be checked. Raises
+    `InvalidSignature`, `Unauthorized` if the key is not valid, `RateLimited` after too many
+    failures, `Starting` while keys are not loaded.
     """
     signatures = request.app[SIGNATURES]
     message = Message(request.method, url_of_client(request), request.headers)
@@ -98,7 +98,7 @@ def authenticate_signature(request: web.Request) -> Caller:
 
 @contextmanager
 def rate_limit_failures(request: web.Request) -> Iterator[None]:
-    """Draw a token of the address for each wrong proof. Raises `RateLimited` if there is none."""
+    """Draw a token of the address for each failure. Raises `RateLimited` if there is none."""
     try:
         yield
     except errors.Unauthorized:
@@ -107,9 +107,9 @@ def rate_limit_failures(request: web.Request) -> Iterator[None]:
 
 
 def check_origin(request: web.Request) -> None:
-    """Raise `Forbidden` for a stranger's page, or `RateLimited` after too many.
+    """Raise `Forbidden` for a page of another origin, or `RateLimited` after too many.
 
-    For what browsers let any page open: of the rest they keep it by CORS.
+    For WebSockets, which browsers let any page open: CORS does not cover them.
     """
     if is_cross_origin(request):
         _keep(request, request.app[LIMITS].draw_for_bad_key(request[CLIENT_ADDRESS]))
@@ -117,14 +117,14 @@ def check_origin(request: web.Request) -> None:
 
 
 def visible_owner(app: web.Application, caller: Caller) -> str | None:
-    """The name whose jobs alone the caller sees; None: he sees all."""
+    """The key name whose jobs the caller may see; None: every job."""
     if app[SETTINGS].isolate_callers and not caller.may(Scope.ADMIN):
         return caller.key_name
     return None
 
 
 def require_visible(job: Job, owner: str | None) -> None:
-    """Raise `JobNotFound` for another's job, as for one that there never was."""
+    """Raise `JobNotFound` for another caller's job, as for one that does not exist."""
     if owner is not None and job.submitted_by != owner:
         raise errors.JobNotFound
 
@@ -150,7 +150,7 @@ def admit(
 
 
 def _keep(request: web.BaseRequest, decision: Decision | None) -> None:
-    """Keep what the bucket said for the response's headers; refuse if it was empty."""
+    """Keep the decision for the response's headers. Raises `RateLimited` if it is a refusal."""
     if decision is None:
         return
     request[DECISION] = decision

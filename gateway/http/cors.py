@@ -1,4 +1,4 @@
-"""Pages of other origins: which of them may call the API, and what they may read of its answers."""
+"""CORS: which origins may call the API, and which response headers they may read."""
 
 from __future__ import annotations
 
@@ -34,21 +34,23 @@ def open_to_origins(app: web.Application, origins: Sequence[str]) -> aiohttp_cor
         max_age=600,
     )
     cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
-    # What setup put there looks up the route of every answer, also where no page will read it.
+    # aiohttp-cors looks up the route of every response, even without an Origin.
     allow = app.on_response_prepare.pop()
     app.on_response_prepare.append(_filling_gaps(allow, frozenset(origins)))
     return cors
 
 
 def _filling_gaps(allow: Prepare, origins: frozenset[str]) -> Prepare:
-    """``allow``, with what aiohttp-cors leaves out: Vary, without which a shared cache mixes up the
-    origins, and everything on answers that belong to no route, which a page could not even read.
+    """``allow``, with what aiohttp-cors leaves out.
+
+    That is Vary, without which a shared cache mixes up the origins, and all headers of responses
+    without a route.
     """
 
     async def fill(request: web.Request, response: web.StreamResponse) -> None:
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None:
-            # It insists on being the first to set these headers.
+            # It fails if these headers are set already.
             await allow(request, response)
         if "Origin" not in response.headers.get(hdrs.VARY, ""):
             response.headers.add(hdrs.VARY, "Origin")
@@ -62,7 +64,7 @@ def _filling_gaps(allow: Prepare, origins: frozenset[str]) -> Prepare:
 
 
 def answer_options(request: web.Request) -> web.Response | None:
-    """What may be done here, for who asks without being a page of some origin; None for others."""
+    """The methods of a resource, for an OPTIONS that is no CORS preflight; else None."""
     resource = request.match_info.route.resource
     if request.method != hdrs.METH_OPTIONS or hdrs.ORIGIN in request.headers or resource is None:
         return None

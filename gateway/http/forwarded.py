@@ -1,4 +1,4 @@
-"""Where a request comes from: what proxies say of it, as far as they are trusted."""
+"""Where a request comes from, by the headers of trusted proxies."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gateway.net.addresses import TrustedProxies, is_loopback, is_loopback_chain
 
 
 def note_client_address(request: web.Request) -> None:
-    """Find out the client's address, once. ``request.remote`` is a host's word, if it has one."""
+    """Set the request's `CLIENT_ADDRESS`. A host application may override ``request.remote``."""
     request[CLIENT_ADDRESS] = client_address(request, request.app[TRUSTED_PROXIES])
 
 
 def client_address(request: web.BaseRequest, proxies: TrustedProxies) -> str:
-    """The client's address, by the word of ``proxies`` if it came through one of them."""
+    """The client's address, from X-Forwarded-For if the peer is one of ``proxies``."""
     address = request.remote or ""
     if not proxies.networks:
         return address
@@ -24,18 +24,17 @@ def client_address(request: web.BaseRequest, proxies: TrustedProxies) -> str:
 
 
 def is_https(request: web.BaseRequest, proxies: TrustedProxies) -> bool:
-    """Whether the client used HTTPS, up to us or to a proxy that we trust."""
+    """Whether the client used HTTPS, up to the gateway or to a trusted proxy."""
     if request.secure:
         return True
-    said = _nearest(request, hdrs.X_FORWARDED_PROTO).lower()
-    return said == "https" and proxies.trusts(request.remote or "")
+    scheme = _nearest(request, hdrs.X_FORWARDED_PROTO).lower()
+    return scheme == "https" and proxies.trusts(request.remote or "")
 
 
 def url_of_client(request: web.Request) -> str:
-    """The URL as the client wrote it, in full, as far as we and trusted proxies know it.
+    """The full URL that the client requested, by the request and by trusted proxies.
 
-    A proxy that changes the host or cuts off a prefix says so in X-Forwarded-Host and
-    X-Forwarded-Prefix.
+    A proxy that changes the host or strips a prefix sends X-Forwarded-Host and X-Forwarded-Prefix.
     """
     if not request.raw_path.startswith("/"):
         return request.raw_path
@@ -47,15 +46,15 @@ def url_of_client(request: web.Request) -> str:
 
 
 def host_of_client(request: web.Request) -> str:
-    """What the client calls us, with its port, as far as we and trusted proxies know it."""
-    told = request.headers.get(hdrs.HOST, "")
+    """The host and port that the client requested, by the request and by trusted proxies."""
+    host = request.headers.get(hdrs.HOST, "")
     if not request.app[TRUSTED_PROXIES].trusts(request.remote or ""):
-        return told
-    return _nearest(request, hdrs.X_FORWARDED_HOST) or told
+        return host
+    return _nearest(request, hdrs.X_FORWARDED_HOST) or host
 
 
 def _nearest(request: web.BaseRequest, name: str) -> str:
-    """The nearest proxy's word, which is the last one."""
+    """The value of the nearest proxy, which is the last one."""
     lines = request.headers.getall(name, ("",))
     return lines[-1].rpartition(",")[2].strip()
 
@@ -63,9 +62,9 @@ def _nearest(request: web.BaseRequest, name: str) -> str:
 def is_local(request: web.Request) -> bool:
     """Whether the request comes from this machine: over loopback or a Unix socket.
 
-    Who stands behind a proxy counts too, be the proxy trusted or not: its word can only show that
-    a request comes from elsewhere. So does whom a host has found out (``request.remote``). A name
-    that is made to mean this machine (DNS rebinding) is what a stranger's page asks by.
+    The headers of any proxy count, trusted or not: they can only show that a request comes from
+    elsewhere. So does the ``request.remote`` of a host application. The Host header must name
+    loopback, against DNS rebinding.
     """
     transport = request.transport
     connection = transport.get_extra_info("socket") if transport is not None else None
@@ -75,17 +74,17 @@ def is_local(request: web.Request) -> bool:
     if connection.family == getattr(socket, "AF_UNIX", None):
         is_near = not remote or is_loopback(remote)
     else:
-        # A connection that is reset by now has no peer any more: it may have come from anywhere.
+        # A connection that was reset has no peer: it may have come from anywhere.
         is_near = (
             bool(peer)
             and is_loopback(peer[0])
             and is_loopback(remote)
             and is_loopback_host(request.headers.get(hdrs.HOST, ""))
         )
-    return is_near and _is_said_to_be_local(request)
+    return is_near and _is_loopback_by_proxies(request)
 
 
-def _is_said_to_be_local(request: web.Request) -> bool:
+def _is_loopback_by_proxies(request: web.Request) -> bool:
     headers = request.headers
-    noted = (*headers.getall(hdrs.X_FORWARDED_FOR, ()), *headers.getall("X-Real-IP", ()))
-    return hdrs.FORWARDED not in headers and is_loopback_chain(noted)
+    addresses = (*headers.getall(hdrs.X_FORWARDED_FOR, ()), *headers.getall("X-Real-IP", ()))
+    return hdrs.FORWARDED not in headers and is_loopback_chain(addresses)

@@ -1,4 +1,4 @@
-"""What responses say to browsers that came by HTTPS."""
+"""Strict-Transport-Security."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Signal = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
 def hsts_header(max_age: int) -> Signal:
-    """A signal that asks browsers to come by HTTPS alone for ``max_age`` seconds.
+    """A signal that asks browsers to use HTTPS alone for ``max_age`` seconds.
 
-    It is for who owns the listener: what it asks for holds for the whole host name. Source: RFC
-    6797, by which the header must not be sent along plain HTTP.
+    For the gateway's own listener only: the header covers the whole host name. Source: RFC 6797,
+    which forbids the header on plain HTTP.
     """
 
-    async def ask(request: web.Request, response: web.StreamResponse) -> None:
+    async def add(request: web.Request, response: web.StreamResponse) -> None:
         if is_https(request, request.app[TRUSTED_PROXIES]):
             response.headers["Strict-Transport-Security"] = f"max-age={max_age}"
 
-    return ask
+    return add

@@ -1,7 +1,7 @@
-"""The gate: request id, caller, rate limit and errors, in one middleware.
+"""The only middleware: request id, admission, errors, audit log and counts.
 
-Each middleware costs some microseconds a request, and these four belong together: an error of any
-of them is answered in the same shape, with the same headers.
+Each middleware costs some microseconds a request, and an error of any of these steps is answered
+in the same shape with the same headers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from gateway.logs.audit import Outcome
 
 log = logging.getLogger(__name__)
 
-# The first class that an error is an instance of decides.
+# The first class that matches decides.
 STATUS_OF_ERROR: Final[Mapping[type[errors.GatewayError], int]] = {
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
@@ -66,7 +66,7 @@ HTTP_SENTENCES: Final = {404: "Not found", 405: "Method not allowed"}
 
 @web.middleware
 async def main_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let a request in, or answer why not. Whatever happens, the answer is JSON and has an id."""
+    """Admit and handle a request. Errors are answered as JSON; each response has a request id."""
     request[REQUEST_ID] = request_id(request)
     note_client_address(request)
     request[NOTES] = {}
@@ -75,7 +75,7 @@ async def main_middleware(request: web.Request, handler: Handler) -> web.StreamR
         await _admit(request)
         response = await handler(request)
     except asyncio.CancelledError:
-        # What has become of it nobody has found out.
+        # The client is gone, and how far the handler came is unknown.
         _audit(request, None)
         raise
     except errors.GatewayError as error:
@@ -98,7 +98,7 @@ async def _admit(request: web.Request) -> None:
     if route is None or route.access is Access.PUBLIC:
         return
     if CALLER in request:
-        # The fast path has drawn its token: not twice.
+        # The fast path has drawn its token and found the refusal, if any.
         if REFUSAL in request:
             raise request.pop(REFUSAL)
         return
@@ -109,14 +109,14 @@ async def _admit(request: web.Request) -> None:
 
 
 def _audit(request: web.Request, status: int | None) -> None:
-    """Write what was changed, or tried; of reading only what was not the caller's right."""
+    """Log each request that changes something, and reads only if they are refused (401, 403)."""
     route = request.app[ROUTES].get(request.match_info.handler)
     event = route.event if route else None
     if event is None and status not in NO_RIGHT:
         return
     caller = request.get(CALLER)
     if status == 429 and caller is None:
-        # A stranger could fill the disk; the first ten in a minute are written as what they were.
+        # An unauthenticated client could fill the disk. Its first ten failures a minute are logged.
         return
     notes = request[NOTES]
     notes.setdefault("jobId", _job_id(request))
@@ -134,7 +134,7 @@ def _audit(request: web.Request, status: int | None) -> None:
 
 
 def _job_id(request: web.Request) -> str | None:
-    """The id that the URL names; what is none may be anything, a secret as well."""
+    """The job id in the URL; None if it is none, as it may be a secret."""
     try:
         return parse_job_id(request.match_info.get("job_id", ""))
     except errors.InvalidRequest:
@@ -169,7 +169,7 @@ def _answer_error(request: web.Request, error: errors.GatewayError) -> web.Respo
 
 
 def _challenge(error: errors.GatewayError) -> str:
-    """What is missing or wrong, for programs: RFC 6750, section 3."""
+    """The value of WWW-Authenticate by RFC 6750, section 3."""
     if isinstance(error, errors.InvalidToken):
         return f'{CHALLENGE}, error="invalid_token", error_description="{error.message}"'
     if isinstance(error, errors.ScopeMissing):
@@ -178,7 +178,7 @@ def _challenge(error: errors.GatewayError) -> str:
 
 
 def _answer_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
-    """aiohttp's own answers (404, 405, a refused CORS preflight) in our shape."""
+    """aiohttp's own responses (404, 405, a refused CORS preflight) in the gateway's JSON shape."""
     if error.status < 400:
         return error
     if options := answer_options(request):

@@ -1,7 +1,7 @@
-"""Pages in browsers: where one comes from, and whether it is a stranger's.
+"""Whether a browser's page comes from an origin that may not call the gateway.
 
-A browser on this machine runs strangers' pages. CORS keeps none of them from a WebSocket, and only
-those from the rest whom CORS_ORIGINS leaves out, which by default are none.
+A browser on this machine runs untrusted pages. CORS keeps none of them from a WebSocket, and from
+the rest only those that CORS_ORIGINS leaves out, by default none.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from gateway.net.addresses import is_loopback_host
 
 
 def is_cross_origin(request: web.Request) -> bool:
-    """Whether a page asks that comes neither from here nor from where CORS_ORIGINS says.
+    """Whether a page of an origin requests that is neither the gateway's nor in CORS_ORIGINS.
 
-    While the demo key is in force, which any page can show, ``*`` there means this machine's pages.
+    While the demo key, which any page can send, is in force, ``*`` means this machine's pages.
     """
     origin = request.headers.get(hdrs.ORIGIN)
     settings = request.app[SETTINGS]
@@ -34,7 +34,7 @@ def is_cross_origin(request: web.Request) -> bool:
 
 
 def _host_of(url: str) -> str:
-    """Its host without the port, in brackets if it is IPv6; empty if it has none, like ``null``."""
+    """The host without the port, in brackets if it is IPv6; empty if there is none (``null``)."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""What every page for browsers says beside its content."""
+"""Security headers of HTML pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiohttp import hdrs
 
 
 def page_headers(content_security_policy: str) -> Mapping[str, str]:
-    """The headers of a page that nobody may frame, and that tells nobody where it was read."""
+    """The headers of a page: no framing, no referrer, no stale copy."""
     return {
         hdrs.CACHE_CONTROL: "no-cache",
         "Content-Security-Policy": content_security_policy,

@@ -1,4 +1,4 @@
-"""What a request says, read with care: its JSON body."""
+"""A request's JSON body, read within limits of size and time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gateway.http.responses import error_response, request_id
 from gateway.runtime.offload import run_in_thread_if_large
 
 BODY_LIMIT = 10 * 1024 * 1024
-# Without a byte, and in all, with one more second for each so many bytes that came: whoever sends
-# a body ever so slowly would keep a connection for ever.
+# A body may pause for BODY_SECONDS, and takes BODY_SECONDS in all plus a second for each BODY_RATE
+# bytes received: a client that drips bytes must not hold a connection for ever.
 BODY_SECONDS = 30.0
 BODY_RATE = 4096
 ENCODINGS = ("identity", "gzip", "deflate")
@@ -33,20 +33,20 @@ NAME_SHOWN = 100
 BYTES_PER_ITEM = 128
 
 Model = TypeVar("Model", bound=BaseModel)
-# Ten megabytes hold millions of wrong names: the first one is enough to say.
+# Ten megabytes hold millions of wrong names: only the first one is reported.
 AnyNames = Annotated[list[StrictStr], FailFast()]
-# What an empty name means is told by those who resolve paths; the description says that it is none.
+# The path resolver reports empty names; minLength is for the API description alone.
 Name = Annotated[StrictStr, Field(json_schema_extra={"minLength": 1})]
 Names = Annotated[list[Name], FailFast()]
 
 
 async def expect(request: web.Request) -> web.Response | None:
-    """Answer an Expect header: go on, or 417. aiohttp asks this before any middleware."""
+    """Answer an Expect header with 100 or 417. aiohttp calls this before any middleware."""
     if request.version < HttpVersion11:
         return None
     if request.headers.get(hdrs.EXPECT, "").strip().lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # The head of the answer proper is yet to be written.
+        # The head of the response is yet to be written.
         request.writer.output_size = 0
         return None
     headers = {"X-Request-ID": request_id(request)}
@@ -75,24 +75,25 @@ def _parse(text: bytes, model: type[Model]) -> Model:
     if not isinstance(body, dict):
         raise InvalidRequest("The request body must be a JSON object")
     unknown = [name for name in body if name not in model.model_fields]
-    known = {name: value for name, value in body.items() if name in model.model_fields}
+    fields = {name: value for name, value in body.items() if name in model.model_fields}
     allowed = ", ".join(sorted(model.model_fields))
     problems = [
         f"Unknown field: {_shorten(name)} (allowed: {allowed})" for name in unknown[:UNKNOWN_SHOWN]
     ]
     try:
-        wanted = model.model_validate(known)
+        parsed = model.model_validate(fields)
     except ValidationError as error:
         problems = [*_explain(error), *problems]
     if problems:
         raise InvalidRequest(problems[0], problems if len(problems) > 1 else None)
-    return wanted
+    return parsed
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Read the body ourselves: a host that embeds us sets a limit of its own on its requests.
+    """The request's body.
 
-    Raises `PayloadTooLarge` (over 10,485,760 bytes), `RequestTimeout`, `InvalidRequest`.
+    Not `web.Request.read`, which has the size limit of the host application. Raises
+    `PayloadTooLarge` (over 10,485,760 bytes), `RequestTimeout`, `InvalidRequest`.
     """
     if (request.content_length or 0) > BODY_LIMIT:
         raise PayloadTooLarge
@@ -108,7 +109,7 @@ async def read_body(request: web.Request) -> bytes:
 
 
 async def _read_chunk(request: web.Request, since: float) -> bytes:
-    """What has come, waiting for half a minute, and not beyond half a minute after ``since``."""
+    """The next bytes; waits `BODY_SECONDS`, but not beyond `BODY_SECONDS` after ``since``."""
     since = min(since, asyncio.get_running_loop().time())
     try:
         async with asyncio.timeout_at(since + BODY_SECONDS):
@@ -130,6 +131,6 @@ def _sentence(field: str, reason: str) -> str:
 
 
 def _shorten(name: str) -> str:
-    """A name that a stranger chose, on one line and no longer than a name needs to be."""
-    shown = name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}…"
-    return escaped(shown)
+    """A name of untrusted input, on one line and cut after `NAME_SHOWN` letters."""
+    short = name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}…"
+    return escaped(short)

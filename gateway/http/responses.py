@@ -16,35 +16,35 @@ from gateway.errors import Details
 from gateway.schemas.responses import Refusal
 
 DETAILS_SHOWN: Final = 1000
-# What is shown to one caller, who asks again each time whether it still holds.
+# For one caller, who revalidates each time.
 NO_CACHE: Final[Mapping[str, str]] = MappingProxyType({"Cache-Control": "private, no-cache"})
-# A content type is what it says: nobody shall guess another.
+# Browsers must not guess another content type.
 NOSNIFF: Final[Mapping[str, str]] = MappingProxyType({"X-Content-Type-Options": "nosniff"})
 CALLER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 def request_id(request: web.BaseRequest) -> str:
-    """The caller's own id, so that logs of both sides meet, unless it could forge log lines."""
+    """The caller's X-Request-ID, or a random one if it is missing or could forge log lines."""
     sent = request.headers.get("X-Request-ID")
     if sent and CALLER_REQUEST_ID.fullmatch(sent):
         return sent
-    # A name and no secret: the system's randomness costs a system call.
+    # Not a secret; the system's randomness costs a system call.
     return f"{random.getrandbits(64):016x}"
 
 
 def is_known(tag: str, request: web.BaseRequest) -> bool:
-    """Whether the caller has what the tag, an ETag header, stands for: then the answer is 304."""
-    sent = request.headers.get(hdrs.IF_NONE_MATCH)
-    if sent is None or sent == tag:
-        return sent is not None
+    """Whether If-None-Match has the tag (an ETag header): then the answer is 304."""
+    header = request.headers.get(hdrs.IF_NONE_MATCH)
+    if header is None or header == tag:
+        return header is not None
     value = tag.removeprefix("W/").strip('"')
-    return any(known.value in (value, ETAG_ANY) for known in request.if_none_match or ())
+    return any(sent.value in (value, ETAG_ANY) for sent in request.if_none_match or ())
 
 
 def json_response(
     body: Mapping[str, Any] | bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """A response with ``body`` as JSON, which it already is if it is bytes."""
+    """A response with ``body`` as JSON; bytes are JSON already."""
     if not isinstance(body, bytes):
         body = orjson.dumps(body)
     return web.Response(
@@ -60,8 +60,7 @@ def error_response(
 ) -> web.Response:
     """``{"success": false, "error": message}``, with ``details`` where there are any.
 
-    Of a list of them the first 1,000: a request may name so much that is wrong that no client would
-    want to hear of it. The message says how many there are.
+    A list is cut after 1,000; the message says how many there are.
     """
     body: Refusal = {"success": False, "error": message}
     if details is not None:

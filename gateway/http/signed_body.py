@@ -1,4 +1,4 @@
-"""What a signature says of a request's body, and that a change is made once."""
+"""Checks of a signed request that need its body or the database."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gateway.runtime.offload import run_in_thread_if_large
 
 
 async def check_signed_body(request: web.Request) -> None:
-    """Read what was signed beside the head, and refuse what another gateway has seen.
+    """Check the body's digest and, of a request that changes something, the nonce at all gateways.
 
-    Reads that are sent twice do no harm: for them this gateway's own memory is enough. Raises
+    A read that is replayed does no harm: the nonces in memory are enough for it. Raises
     `InvalidSignature`, `RateLimited` after too many, `DatabaseUnavailable`, and as `read_body`.
     """
     signature = request[SIGNATURE]
@@ -34,5 +34,5 @@ async def check_signed_body(request: web.Request) -> None:
 
 
 def _changes_something(request: web.Request) -> bool:
-    """Whether it must be done once: all but a read; a WebSocket goes on reading by itself."""
+    """Whether a replay does harm: all but reads. A replayed WebSocket goes on reading."""
     return request.method != hdrs.METH_GET or hdrs.UPGRADE in request.headers

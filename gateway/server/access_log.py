@@ -12,9 +12,9 @@ from gateway.logs.logging import LineHandler
 
 
 class AccessLogger(AbstractAccessLogger):
-    """Tells of each request in a line. By way of a record it would cost as much as a poll.
+    """Logs each request in a line, without a `logging.LogRecord`: that costs as much as a poll.
 
-    The query is left out: nobody knows what a caller puts there.
+    The query is left out: it may hold a secret.
     """
 
     def __init__(self, logger: logging.Logger, log_format: str) -> None:
@@ -23,7 +23,7 @@ class AccessLogger(AbstractAccessLogger):
 
     @property
     def enabled(self) -> bool:
-        """Whether anybody reads it."""
+        """Whether the level lets it through."""
         return self.logger.isEnabledFor(logging.INFO)
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
@@ -45,7 +45,7 @@ class AccessLogger(AbstractAccessLogger):
 
 
 def _only_handler(logger: logging.Logger) -> LineHandler | None:
-    """Our handler, if what the logger is told goes there as it is, and nowhere else."""
+    """Our handler, if the logger's records go there alone and unfiltered."""
     handlers = logging.getLogger().handlers
     is_plain = logger.propagate and not logger.handlers and not logger.filters
     if is_plain and len(handlers) == 1 and isinstance(handlers[0], LineHandler):

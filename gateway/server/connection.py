@@ -1,6 +1,6 @@
-"""One HTTP connection of our own listener: what aiohttp's parser refuses is told in our shape.
+"""One HTTP connection of the gateway's own listener, bounded in time, its errors in JSON.
 
-An application that is mounted in another one is served by its host's connections instead.
+A gateway that is mounted in another application is served by that application's connections.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gateway.server.connection_limit import HEALTH_ONLY_PLACES, Admission, Conne
 from gateway.settings import Settings
 
 HEAD_SECONDS: Final = 30.0
-# An answer has so many seconds to be taken, and one more for each so many bytes of it.
+# The client has to take an answer in ANSWER_SECONDS, plus a second for each ANSWER_RATE bytes.
 ANSWER_SECONDS: Final = 30.0
 ANSWER_RATE: Final = 4096
 # What is answered beyond the limit: operators and load balancers look at these.
@@ -44,10 +44,10 @@ RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpConnection(web.RequestHandler):
-    """A client's connection. One whose request's head takes more than 30 seconds is closed.
+    """A client's connection. It is closed if the head of a request takes more than 30 seconds.
 
-    So is one that does not take its answer at 4 KiB/s, after 30 seconds. WebSockets have a rule
-    of their own.
+    So it is if the client takes its answer more slowly than 4 KiB/s, after 30 seconds. WebSockets
+    have their own rule, see `gateway.events.send_buffer`.
     """
 
     __slots__ = (
@@ -84,13 +84,13 @@ class HttpConnection(web.RequestHandler):
         self._active_at = monotonic()
         self._head_begun_at: float | None = None
         self._head_timer: asyncio.TimerHandle | None = None
-        # aiohttp forgets the transport when it closes it, which may take as long as the client.
+        # aiohttp drops its reference on closing, but the client may take long to read the rest.
         self._wire: asyncio.Transport | None = None
         self._answered = -1
         self._answer_by = math.inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Find a place, and begin to wait for the first head."""
+        """Ask the limiter for a place, and wait for the first head."""
         self._wire = cast(asyncio.Transport, transport)
         connection = transport.get_extra_info("socket")
         if connection is not None:
@@ -112,7 +112,7 @@ class HttpConnection(web.RequestHandler):
         self._wire = None
 
     def data_received(self, data: bytes) -> None:
-        """Parse the bytes. Each head has to end in time, a later one too."""
+        """Parse the bytes, and limit the time of each head."""
         is_head = bool(data) and self._head_begun_at is None and self._is_idle
         self._take(data)
         self._active_at = monotonic()
@@ -143,7 +143,7 @@ class HttpConnection(web.RequestHandler):
     def _take(self, data: bytes) -> None:
         """Feed the parser, even while the server stops if a request is in flight.
 
-        aiohttp drops it then, and the request would wait for the rest of its body in vain.
+        aiohttp drops the data then, and the request would wait in vain for the rest of its body.
         """
         if not (self._close or self._force_close):
             super().data_received(data)
@@ -154,7 +154,7 @@ class HttpConnection(web.RequestHandler):
         try:
             super().data_received(data)
         finally:
-            # Nothing is sent, closed or begun in between: what is parsed waits for the loop.
+            # Nothing reads the flags in between: parsed requests wait for the event loop.
             self._close, self._force_close = flags
 
     @property
@@ -163,7 +163,7 @@ class HttpConnection(web.RequestHandler):
         return self._active_at if self._is_idle else None
 
     def look_after_answer(self, now: float) -> None:
-        """Cut the client off if it has not taken its answer in time. ``now`` is monotonic."""
+        """Abort the connection if the client is late to take its answer. ``now`` is monotonic."""
         wire = self._wire
         left = 0 if wire is None else wire.get_write_buffer_size()
         if wire is None or not left or (self._is_websocket and not wire.is_closing()):
@@ -212,8 +212,8 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what went wrong before, or outside, any code of ours."""
-        # It logs, and raises if an answer was begun; its text may repeat what was sent.
+        """Answer an error of the parser, or one outside the middleware, in JSON."""
+        # This logs, and raises if an answer was begun. Its response may echo untrusted input.
         super().handle_error(request, status, exc, message)
         request[REQUEST_ID] = request.get(REQUEST_ID) or request_id(request)
         sentence, status = _describe(exc, status)
@@ -238,7 +238,7 @@ def connection_factory(
 ) -> Callable[[], HttpConnection]:
     """Make the connections of ``server``; ``options`` are those of `web.RequestHandler`.
 
-    Wraps ``server.request_handler``, so that a connection knows of its requests.
+    Wraps ``server.request_handler``, to count requests and to limit connections to health.
     """
     loop, watch = asyncio.get_running_loop(), FileDescriptorMonitor()
     connections = ConnectionLimiter(connections_limit(settings))
@@ -264,7 +264,7 @@ async def _answer_health(request: web.BaseRequest, answer: RequestHandler) -> we
 
 
 def connections_limit(settings: Settings) -> int:
-    """How many connections there may be: fewer than the setting if descriptors are few."""
+    """The limit of connections: ``max_connections``, or fewer if descriptors are few."""
     readers = settings.worker_concurrency * len(settings.mount_points)
     left = (
         descriptor_limit()

@@ -1,7 +1,7 @@
-"""The connections of our own listener: how many there may be, and who makes room for whom.
+"""Limits the connections of the gateway's own listener; idle ones make room for new ones.
 
-There is no limit per address: behind a proxy, or in a house behind one router, everybody has the
-same. What a stranger can do with many connections is bounded by who makes room: idle ones do.
+There is no limit per address: behind a proxy or a router all clients have the same one. An
+unauthenticated client with many idle connections keeps nobody out, as those are closed first.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 # Connections beyond the limit: they may ask for the gateway's health, all else is refused.
 HEALTH_ONLY_PLACES: Final = 64
-# Of the idle ones so many make room at once: looking for them costs a look at every connection.
-LEAVING_SHARE: Final = 50
+# 1/50 of the places is freed at once: to find idle connections takes a pass over all of them.
+EVICTED_SHARE: Final = 50
 SWEEP_SECONDS: Final = 5.0
 WARN_SECONDS: Final = 60.0
 
@@ -34,61 +34,61 @@ class Admission(Enum):
 
 
 class Connection(Protocol):
-    """What is asked of a connection."""
+    """What the limiter needs of a connection."""
 
     @property
     def idle_since(self) -> float | None:
-        """A time that is the smaller the longer no request has come; None while there is one."""
+        """When it became idle, in monotonic seconds; None while it has a request."""
 
     def force_close(self) -> None:
         """Close it now."""
 
     def look_after_answer(self, now: float) -> None:
-        """Cut the client off if it has not taken its answer in time."""
+        """Abort the connection if the client is late to take its answer."""
 
 
 class ConnectionLimiter:
-    """At most ``limit`` connections, and a few at the door. ``clock`` is monotonic, in seconds."""
+    """At most ``limit`` connections, and a few for health. ``clock`` is monotonic, in seconds."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
         self._clock = clock
-        self._inside: set[Connection] = set()
+        self._accepted: set[Connection] = set()
         self._health_only: set[Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._warned_at = -WARN_SECONDS
 
     def __len__(self) -> int:
-        return len(self._inside) + len(self._health_only)
+        return len(self._accepted) + len(self._health_only)
 
-    def add(self, newcomer: Connection) -> Admission:
-        """Take a connection in. Where there is no place, those make room that idle the longest."""
+    def add(self, connection: Connection) -> Admission:
+        """Find a place for a connection. At the limit the longest idle ones are closed for it."""
         if self._sweeping is None:
             self._sweep_later()
-        if self._has_room(self._inside, self._limit):
-            self._inside.add(newcomer)
+        if self._has_room(self._accepted, self._limit):
+            self._accepted.add(connection)
             return Admission.ACCEPTED
         self._warn()
         if self._has_room(self._health_only, HEALTH_ONLY_PLACES):
-            self._health_only.add(newcomer)
+            self._health_only.add(connection)
             return Admission.HEALTH_ONLY
         return Admission.REJECTED
 
     def discard(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
-        self._inside.discard(connection)
+        self._accepted.discard(connection)
         self._health_only.discard(connection)
 
     def _has_room(self, room: set[Connection], places: int) -> bool:
         if len(room) < places:
             return True
         idle = [(since, id(one), one) for one in room if (since := one.idle_since) is not None]
-        leaving = heapq.nsmallest(max(1, places // LEAVING_SHARE), idle)
-        for _, _, one in leaving:
-            # Not later, when it is told to be lost: its place is taken now.
+        evicted = heapq.nsmallest(max(1, places // EVICTED_SHARE), idle)
+        for _, _, one in evicted:
+            # Now, not in `connection_lost`: its place is taken at once.
             room.discard(one)
             one.force_close()
-        return bool(leaving)
+        return bool(evicted)
 
     def _warn(self) -> None:
         if (now := self._clock()) - self._warned_at >= WARN_SECONDS:
@@ -104,7 +104,7 @@ class ConnectionLimiter:
 
     def _sweep(self) -> None:
         now = self._clock()
-        for connection in (*self._inside, *self._health_only):
+        for connection in (*self._accepted, *self._health_only):
             connection.look_after_answer(now)
         self._sweeping = None
         if len(self):

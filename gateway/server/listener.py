@@ -1,4 +1,4 @@
-"""Serve an application until told to stop."""
+"""Serves an application until it has to stop."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from gateway.settings import Settings
 log = logging.getLogger(__name__)
 
 
-# Longer than proxies keep their connections: else one is closed as a request comes along it.
+# Longer than proxies keep theirs: else a connection may close just as a request arrives.
 KEEPALIVE_SECONDS: Final = 75.0
-# What a client gets to answer the goodbye of TLS, in seconds; asyncio alone would wait for 30.
+# Seconds for a client to answer the closing of TLS; asyncio waits for 30 by default.
 CLOSE_TIMEOUT: Final = 2.0
-# Thousands of clients may come back at once after a restart.
+# Thousands of clients may reconnect at once after a restart.
 BACKLOG: Final = 1024
 
-# Where a server that listens on all addresses is reached from this machine.
+# The local address of a server that listens on all addresses.
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class CannotListen(GatewayError):
-    """The port is taken, or the address is not ours. The message says which."""
+    """The port is taken, or the address is not one of this machine. The message says which."""
 
 
 async def serve(
@@ -52,22 +52,22 @@ async def serve(
 ) -> None:
     """Serve ``app`` until ``stop`` is set, then let requests in flight end.
 
-    ``on_listening`` gets the URL as soon as the port is open. Raises `CannotListen`, and
-    `CertificateRefused` if there is to be TLS.
+    Calls ``on_listening`` with the URL once the port is open. Raises `CannotListen`, and
+    `CertificateRefused` with TLS.
     """
     certificate = _certificate_of(settings)
-    is_fit_for_quick_polls = is_enabled(app)
-    may_come_by_https = certificate is not None or settings.trusted_proxies
-    hsts_max_age = settings.hsts_max_age if may_come_by_https else 0
+    has_fast_path = is_enabled(app)
+    may_use_https = certificate is not None or settings.trusted_proxies
+    hsts_max_age = settings.hsts_max_age if may_use_https else 0
     if hsts_max_age:
         app.on_response_prepare.append(hsts_header(hsts_max_age))
     runner = web.AppRunner(app, shutdown_timeout=settings.shutdown_timeout)
     async with AsyncExitStack() as stack:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        # There is a server since the runner's setup.
+        # `setup` makes the server.
         server = cast(web.Server, runner.server)
-        if is_fit_for_quick_polls:
+        if has_fast_path:
             server.request_handler = PollFastPath(app, server.request_handler, hsts_max_age).answer
         if certificate is not None:
             monitor = CertificateMonitor(certificate)
@@ -92,7 +92,7 @@ def _certificate_of(settings: Settings) -> ServerCertificate | None:
 
 
 def _version() -> str:
-    # An application that carries the package along without installing it has none.
+    # A package that is bundled without being installed has no metadata.
     with suppress(metadata.PackageNotFoundError):
         return metadata.version("teamcache-gateway")
     return "(not installed)"
@@ -129,7 +129,7 @@ def _url_of(listener: asyncio.Server, scheme: str) -> str:
 def _reason(error: OSError | UnicodeError) -> str:
     if isinstance(error, UnicodeError):
         return "This is no name of a machine"
-    # What the name service says has a number of its own, and asyncio adds the address to the rest.
+    # The name service has its own error numbers, and asyncio adds the address to other messages.
     if isinstance(error, socket.gaierror) or not error.errno:
         return error.strerror or str(error)
     return os.strerror(error.errno)
