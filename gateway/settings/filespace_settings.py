@@ -1,4 +1,4 @@
-"""How the settings list filespaces: one table each."""
+"""The setting ``filespaces``: one table for each filespace."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from gateway.paths import Filespace
 from gateway.paths.filespace import LISTED
 from gateway.paths.listed_roots import ListedRoots
 
-# Where a filespace is put whose name or roots alone are looked at.
+# The mount point used to validate only a name or client roots.
 ANYWHERE: Final = "/any"
 
 
 def normalize_mount_point(value: str) -> str:
-    """A mount point without what means nothing; ValueError for one that cannot be."""
+    """Normalize a mount point. Raises ValueError if it is invalid."""
     path = PurePosixPath(value)
     if not path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
         raise ValueError("must be an absolute path below /, without ..")
@@ -38,7 +38,7 @@ def normalize_mount_point(value: str) -> str:
 
 @contextmanager
 def _as_value_error() -> Iterator[None]:
-    """What paths say of settings becomes a clause, to which it is added where they stand."""
+    """Convert a `SettingsError` into a clause, which `describe` completes with the origin."""
     try:
         yield
     except SettingsError as error:
@@ -53,7 +53,7 @@ class FilespaceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: str = Field(min_length=1, description="what it is called")
+    name: str = Field(min_length=1, description="its name")
     mount_point: MountPoint = Field(description="where it is mounted for the gateway")
     client_roots: tuple[str, ...] = Field(
         (), description="the folders at which clients see it, as their machines write them"
@@ -75,7 +75,7 @@ class FilespaceSettings(BaseModel):
 
 
 def read_json(value: object) -> object:
-    """The list that an environment variable or an option holds, as JSON."""
+    """Parse the JSON list in an environment variable or an option."""
     if not isinstance(value, str):
         return value
     try:
@@ -87,7 +87,7 @@ def read_json(value: object) -> object:
 
 
 def check_apart(filespaces: Sequence[FilespaceSettings]) -> Sequence[FilespaceSettings]:
-    """Refuse two of one name, one mounted in another and a root that could never be asked for."""
+    """Refuse equal names, a mount point inside another, and a root that could never match."""
     for one, other in permutations(filespaces, 2):
         if one.name.casefold() == other.name.casefold():
             raise ValueError(f"two filespaces are called {one.name}")

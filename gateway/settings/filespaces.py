@@ -1,4 +1,4 @@
-"""The filespaces that are served, as the settings have them."""
+"""Creates the filespaces from the settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gateway.settings.settings import Settings
 
 
 def make_filespaces(settings: Settings) -> Filespaces:
-    """The filespaces that the settings list, or the one at the mount point."""
+    """Create the filespaces that the settings list, or the one at the mount point."""
     if not settings.filespaces:
         return Filespaces.single(settings.container_mount_point, settings.allowed_paths)
     listed = [

@@ -1,6 +1,6 @@
-"""The signatures that tokens may bear: such as are made with a key that only the issuer has.
+"""The signature algorithms accepted for tokens: asymmetric ones only.
 
-Never one by a shared secret (HS256), nor none at all. Source: RFC 7518, section 3.1; RFC 8037.
+No shared secrets (HS256), and no unsigned tokens. Source: RFC 7518, section 3.1; RFC 8037.
 """
 
 from __future__ import annotations

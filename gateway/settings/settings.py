@@ -1,9 +1,9 @@
-"""Every setting, declared once: its name, type, default, bounds and the reason it exists.
+"""Every setting, declared once: its name, type, default, bounds and purpose.
 
 A setting has one name everywhere: ``db_host`` is ``db_host`` in ``config.toml``, ``DB_HOST`` in
 the environment and ``--db-host`` on the command line, which win in that order. A wrong value, an
 unknown name in the file or on the command line, or a close misspelling of a name in the environment
-stops the start with a `SettingsError` that names it.
+prevents the start with a `SettingsError` that names it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from gateway.settings.validation_messages import describe
 ONE_DAY: Final = 86_400
 MAX_BYTES_PER_SECOND: Final = 10**15
 DEMO_KEY: Final = "demo-api-key-2024"
-ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone narrows it to loopback
+ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the demo key alone restricts it to loopback
 
 
 class Settings(BaseModel):
-    """What the gateway can be told. Immutable; see each field's description for units.
+    """The settings of the gateway. Immutable; see each field's description for units.
 
-    ``Settings(db_host="db")`` takes its arguments alone, for services that embed the gateway;
-    `Settings.load` reads the file and the environment too.
+    ``Settings(db_host="db")`` uses its arguments alone, for services that embed the gateway;
+    `Settings.load` also reads the file and the environment.
     """
 
     model_config = ConfigDict(
@@ -64,7 +64,7 @@ class Settings(BaseModel):
         31_536_000,
         ge=0,
         le=10 * 31_536_000,
-        description="seconds for which browsers keep to HTTPS once they saw it; 0: do not ask them",
+        description="seconds for which browsers use HTTPS only (HSTS); 0: do not send the header",
     )
     api_gateway_key: SecretStr = Field(
         SecretStr(DEMO_KEY), description="the API key that callers send as X-API-Key"
@@ -77,16 +77,16 @@ class Settings(BaseModel):
         description="JSON file whose apiKey replaces the key while it is there; empty: none",
     )
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="addresses and networks whose X-Forwarded-For counts; empty: nobody's"
+        (), description="addresses and networks whose X-Forwarded-For is trusted; empty: none"
     )
     jwt_issuer: str = Field(
-        "", description="issuer (iss) whose tokens are taken beside API keys; empty: no tokens"
+        "", description="issuer (iss) whose tokens are accepted besides API keys; empty: no tokens"
     )
     jwt_audience: str = Field(
         "", description="audience (aud) that a token must be for", validate_default=True
     )
     jwt_jwks_url: str = Field(
-        "", description="URL of the issuer's public keys (JWKS); empty: where the issuer says"
+        "", description="URL of the issuer's public keys (JWKS); empty: found by OpenID discovery"
     )
     jwt_jwks_file: str = Field(
         "", description="file with these keys, instead of the URL", validate_default=True
@@ -98,16 +98,16 @@ class Settings(BaseModel):
         30.0, ge=0, le=600, description="seconds that the issuer's clock may be off"
     )
     jwt_scope_claim: str = Field(
-        "scope", min_length=1, description="claim with the scopes, in one text or a list"
+        "scope", min_length=1, description="claim with the scopes, as one string or a list"
     )
     jwt_scope_prefix: str = Field(
-        "", description="what our scopes begin with in that claim; others are ignored"
+        "", description="prefix of the gateway's scopes in that claim; others are ignored"
     )
     jwt_name_claim: str = Field(
         "sub", min_length=1, description="claim that names the caller, who is then jwt:NAME"
     )
     signature_window: float = Field(
-        300.0, ge=1, le=3600, description="seconds for which a request's signature is good"
+        300.0, ge=1, le=3600, description="seconds for which a request's signature is valid"
     )
     cors_origins: tuple[str, ...] = Field(
         ("*",), description="origins whose pages may call the API; * for any"
@@ -122,7 +122,7 @@ class Settings(BaseModel):
         120, ge=0, le=1_000_000, description="reads of a job per caller and minute; 0: no limit"
     )
     public_metrics: bool = Field(
-        True, description="show metrics to strangers; else to keys with the scope metrics:read"
+        True, description="show metrics without a key; else to keys with the scope metrics:read"
     )
     isolate_callers: bool = Field(
         False, description="let a key without the scope admin see and cancel its own jobs only"
@@ -134,7 +134,7 @@ class Settings(BaseModel):
         description="connections served at once; fewer where ulimit -n does not allow as many",
     )
     shutdown_timeout: float = Field(
-        10.0, gt=0, le=300, description="seconds that requests and reads in flight get at the end"
+        10.0, gt=0, le=300, description="seconds that requests and reads in flight get at shutdown"
     )
 
     # Database
@@ -156,7 +156,7 @@ class Settings(BaseModel):
         600.0,
         gt=0,
         le=ONE_DAY,
-        description="seconds that creating one job may take (a million files: many)",
+        description="seconds that creating one job may take (long for a million files)",
     )
 
     # Filespace
@@ -167,7 +167,7 @@ class Settings(BaseModel):
         (), description="name, mount_point and client_roots of each, instead of the one mount point"
     )
     allowed_paths: tuple[str, ...] = Field(
-        (), description="prefixes, comma-separated, that alone may be cached; empty: all"
+        (), description="the only prefixes that may be cached, comma-separated; empty: all"
     )
 
     # Backend
@@ -201,7 +201,7 @@ class Settings(BaseModel):
         description="bytes a worker reads per second; 0: no limit",
     )
     worker_lease: float = Field(
-        30.0, ge=1, le=3600, description="seconds after which a silent worker's files go back"
+        30.0, ge=1, le=3600, description="seconds after which a silent worker's files are released"
     )
     worker_read_timeout: float = Field(
         300.0, gt=0, le=ONE_DAY, description="seconds without a byte after which a file has failed"
@@ -215,7 +215,7 @@ class Settings(BaseModel):
 
     # Logs
     audit_log: str = Field(
-        "", description="file for a line of JSON a change or refusal; empty: with the other logs"
+        "", description="file for one JSON line per change or refusal; empty: with the other logs"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
@@ -224,8 +224,8 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_truth(cls, value: object, info: ValidationInfo) -> object:
-        # Python counts true as 1: a port, a limit and a timeout alike.
+    def _refuse_booleans(cls, value: object, info: ValidationInfo) -> object:
+        # A bool is an int in Python, so true would be a valid port, limit or timeout.
         field = cls.model_fields[info.field_name or ""]
         if isinstance(value, bool) and field.annotation is not bool:
             raise ValueError("must not be true or false")
@@ -242,34 +242,34 @@ class Settings(BaseModel):
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _refuse_what_is_no_network(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         TrustedProxies.parse(value)
         return value
 
     @field_validator("tls_key")
     @classmethod
-    def _refuse_half_a_pair(cls, value: str, info: ValidationInfo) -> str:
+    def _check_tls_pair(cls, value: str, info: ValidationInfo) -> str:
         if bool(value) != bool(info.data.get("tls_certificate")):
             raise ValueError("tls_certificate and tls_key must be given together")
         return value
 
     @field_validator("jwt_audience")
     @classmethod
-    def _refuse_tokens_for_nobody(cls, value: str, info: ValidationInfo) -> str:
+    def _check_audience(cls, value: str, info: ValidationInfo) -> str:
         if bool(value) != bool(info.data.get("jwt_issuer")):
             raise ValueError("jwt_issuer and jwt_audience must be given together")
         return value
 
     @field_validator("jwt_jwks_url")
     @classmethod
-    def _refuse_what_is_no_url(cls, value: str) -> str:
+    def _check_jwks_url(cls, value: str) -> str:
         if value and not re.match(r"https?://[^/\s]+(/\S*)?$", value):
             raise ValueError("must be a URL that begins with https:// or http://")
         return value
 
     @field_validator("jwt_jwks_file")
     @classmethod
-    def _refuse_other_than_one_place(cls, value: str, info: ValidationInfo) -> str:
+    def _check_jwks_source(cls, value: str, info: ValidationInfo) -> str:
         given = bool(value) + bool(info.data.get("jwt_jwks_url"))
         issuer = info.data.get("jwt_issuer", "")
         if given > bool(issuer):
@@ -295,8 +295,8 @@ class Settings(BaseModel):
         """Read the settings: ``config_file`` < ``environ`` < ``overrides``.
 
         Without ``config_file`` the file that API_GATEWAY_CONFIG names is read, else
-        ``config.toml`` of the working directory, if there is one. Overrides that are None count
-        as not given. Raises `SettingsError`, one line for each setting that is wrong.
+        ``config.toml`` in the working directory, if there is one. Overrides that are None count
+        as not given. Raises `SettingsError` with one line for each wrong setting.
         """
         environ = os.environ if environ is None else environ
         config_file = config_file or find_config_file(environ)
@@ -314,17 +314,17 @@ class Settings(BaseModel):
 
     @property
     def mount_points(self) -> tuple[str, ...]:
-        """Where the filespaces are mounted: those listed, or else the one."""
+        """The mount points of the listed filespaces, or else the single one."""
         return tuple(it.mount_point for it in self.filespaces) or (self.container_mount_point,)
 
     @property
     def uses_demo_key(self) -> bool:
-        """Whether the API key is the one that everybody knows."""
+        """Whether the API key is the public demo key."""
         return self.api_gateway_key.get_secret_value() == DEMO_KEY
 
     @property
     def listen_host(self) -> str:
-        """The address to listen on: loopback while anybody may know the key."""
+        """The address to listen on: loopback with the demo key."""
         if self.uses_demo_key and not self.allow_demo_key:
             return "127.0.0.1"
         return self.api_gateway_host or ALL_ADDRESSES

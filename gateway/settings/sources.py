@@ -1,4 +1,4 @@
-"""Where settings come from: a file, and the environment; and what there is a typing error."""
+"""Reads settings from a file and the environment, and refuses misspelt names."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any, Final
 from gateway.errors import SettingsError
 from gateway.settings.validation_messages import describe_toml
 
-# A name in one of these families that is no setting is a typing error, not another program's.
+# An unknown variable with one of these prefixes is a misspelling.
 OWN_FAMILIES: Final = ("API_GATEWAY_", "CACHE_PROGRESS_")
-# These families are shared with other programs: only a near miss of a name of ours is refused.
+# Other programs use these prefixes too: only a near miss of a setting's name is refused.
 SHARED_FAMILIES: Final = (
     "ALLOWED_", "ALLOW_", "AUDIT_", "BACKEND_", "CONTAINER_", "CORS_", "DB_", "FILESPACE", "HSTS_",
     "INDEX_", "ISOLATE_", "JWT_", "LOG_", "MAX_", "POLL_", "PUBLIC_", "RATE_", "S3_", "SHUTDOWN_",
     "TLS_", "TRUSTED_", "WORKER_",
 )  # fmt: skip
-# Kubernetes describes a service called "api-gateway" (or "worker", …) to every container by these.
-# Its "<SERVICE>_PORT" may be the very name of a setting; the value tells them apart.
+# Kubernetes sets these variables in every container for a service called "api-gateway" (or
+# "worker", …). Its "<SERVICE>_PORT" may equal the name of a setting; the value distinguishes them.
 KUBERNETES_URL: Final = re.compile(r"(tcp|udp|sctp)://")
 KUBERNETES_LINK: Final = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
-# What people call the key who guess its name; other programs may mean something else by these.
+# Likely wrong guesses of the name of the API key; other programs may use these names too.
 GUESSED_KEY_NAMES: Final = ("API_KEY", "GATEWAY_KEY", "GATEWAY_API_KEY")
 CONFIG_FILE_VARIABLE: Final = "API_GATEWAY_CONFIG"
 
@@ -32,14 +32,14 @@ Source = Mapping[str, Any]
 
 
 def guessed_key_name(environ: Mapping[str, str]) -> str | None:
-    """A variable that may have been meant to be API_GATEWAY_KEY, where that is not set."""
+    """A variable that may be meant as API_GATEWAY_KEY, if that is not set."""
     if environ.get("API_GATEWAY_KEY"):
         return None
     return next((name for name in GUESSED_KEY_NAMES if environ.get(name)), None)
 
 
 def find_config_file(environ: Mapping[str, str]) -> Path | None:
-    """The file that the environment names, or else config.toml of the working directory."""
+    """The file that the environment names, or else config.toml in the working directory."""
     if named := environ.get(CONFIG_FILE_VARIABLE):
         return Path(named)
     local = Path("config.toml")
@@ -47,7 +47,7 @@ def find_config_file(environ: Mapping[str, str]) -> Path | None:
 
 
 def read_config_file(path: Path) -> Source:
-    """What stands in a TOML file. Raises `SettingsError`."""
+    """Read a TOML file. Raises `SettingsError`."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -58,17 +58,17 @@ def read_config_file(path: Path) -> Source:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
 
 
-def read_environment(environ: Mapping[str, str], known: Mapping[str, Any]) -> Source:
+def read_environment(environ: Mapping[str, str], names: Mapping[str, Any]) -> Source:
     """The settings among the environment's variables; an empty one counts as not given.
 
-    The key is the exception: whoever empties it wants no key, which we do not offer.
+    The API key is the exception: an empty one is refused later, as a key is required.
     """
     environ = {name: value for name, value in environ.items() if not _is_link(name, value)}
     for variable in environ:
-        _refuse_typing_error(variable, known)
+        _refuse_misspelling(variable, names)
     return {
         name: environ[name.upper()]
-        for name in known
+        for name in names
         if environ.get(name.upper()) or (name == "api_gateway_key" and name.upper() in environ)
     }
 
@@ -79,10 +79,10 @@ def _is_link(variable: str, value: str) -> bool:
     return KUBERNETES_LINK.search(variable) is not None
 
 
-def _refuse_typing_error(variable: str, known: Mapping[str, Any]) -> None:
-    if variable == CONFIG_FILE_VARIABLE or variable.lower() in known:
+def _refuse_misspelling(variable: str, names: Mapping[str, Any]) -> None:
+    if variable == CONFIG_FILE_VARIABLE or variable.lower() in names:
         return
-    near = difflib.get_close_matches(variable.lower(), known, n=1, cutoff=0.88)
+    near = difflib.get_close_matches(variable.lower(), names, n=1, cutoff=0.88)
     if variable.startswith(OWN_FAMILIES) or (near and variable.startswith(SHARED_FAMILIES)):
         hint = f", did you mean {near[0].upper()}?" if near else ""
         raise SettingsError(f"Unknown environment variable {variable}{hint}")

@@ -1,4 +1,4 @@
-"""What is wrong with settings, in the words of those who write them."""
+"""Describes wrong settings in terms of the settings, not of pydantic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from gateway.settings.filespace_settings import FilespaceSettings
 
-# The words of the library's users are not those of ours; the others are plain enough.
+# Plain texts for pydantic's error types; its other messages are clear enough.
 PLAIN_WORDS: Final = {
     "tuple_type": "must be a list",
     "model_type": "must be a table with a name and a mount_point",
@@ -22,7 +22,7 @@ PLAIN_WORDS: Final = {
 
 
 def describe(error: ValidationError, origins: Mapping[str, str], settings: Collection[str]) -> str:
-    """One line for each of ``settings`` that is wrong; ``origins`` say where each was read."""
+    """One line for each wrong setting; ``origins`` say where each was read."""
     return "\n".join(
         _describe_one(item["loc"], item["type"], item["msg"], origins, settings)
         for item in error.errors(include_input=False, include_url=False)
@@ -30,28 +30,28 @@ def describe(error: ValidationError, origins: Mapping[str, str], settings: Colle
 
 
 def describe_toml(error: tomllib.TOMLDecodeError) -> str:
-    """What a file is that is not valid TOML."""
+    """A clause that says why a file is not valid TOML."""
     if "immutable namespace ('filespaces',)" in str(error):
         return "not valid: beside [[filespaces]] tables, take the line filespaces = [] out"
     return f"not valid TOML: {error}"
 
 
 def _describe_one(
-    place: tuple[int | str, ...],
+    location: tuple[int | str, ...],
     kind: str,
     reason: str,
     origins: Mapping[str, str],
     settings: Collection[str],
 ) -> str:
-    name, inside = str(place[0]), place[1:]
+    name, inside = str(location[0]), location[1:]
     origin = origins.get(name, "in the arguments")
-    shown = {
+    displayed_name = {
         "in the environment": name.upper(),
         "on the command line": "--" + name.replace("_", "-"),
     }.get(origin, name)
     if kind == "extra_forbidden":
         if not inside:
-            return f"Unknown setting {shown} {origin}{_near(name, settings)}"
+            return f"Unknown setting {displayed_name} {origin}{_near(name, settings)}"
         inside, reason = inside[:-1], _unknown_field(str(inside[-1]), settings)
     else:
         reason = PLAIN_WORDS.get(kind, reason)
@@ -60,7 +60,7 @@ def _describe_one(
     reason = reason.removeprefix("Value error, ").removeprefix("Input ")
     # Lists are counted from 1 for people.
     where = "".join(f"{it + 1}: " if isinstance(it, int) else f"{it}: " for it in inside)
-    return f"Wrong value for {shown} {origin}: {where}{reason}"
+    return f"Wrong value for {displayed_name} {origin}: {where}{reason}"
 
 
 def _unknown_field(field: str, settings: Collection[str]) -> str:
@@ -74,6 +74,6 @@ def _unknown_field(field: str, settings: Collection[str]) -> str:
     return f"unknown field {field}{near}"
 
 
-def _near(name: str, known: Collection[str], cutoff: float = 0.7) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+def _near(name: str, names: Collection[str], cutoff: float = 0.7) -> str:
+    near = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     return f", did you mean {near[0]}?" if near else ""

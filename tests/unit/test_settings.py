@@ -54,7 +54,7 @@ def test_the_defaults_are_those_of_the_document() -> None:
     assert settings.container_mount_point == "/media/lucidlink-1"
 
 
-def test_every_variable_of_the_document_is_understood() -> None:
+def test_every_documented_variable_is_read() -> None:
     settings = load(
         API_GATEWAY_PORT="8096",
         API_GATEWAY_KEY=SECRET,
@@ -204,7 +204,7 @@ def test_an_unknown_option_stops_the_start() -> None:
         ("RATE_LIMIT_PER_MINUTES", ", did you mean RATE_LIMIT_PER_MINUTE?"),
     ],
 )
-def test_a_near_miss_among_the_variables_stops_the_start(variable: str, hint: str) -> None:
+def test_a_misspelt_variable_prevents_the_start(variable: str, hint: str) -> None:
     message = refuse(environ={variable: "x"})
     assert message.startswith(f"Unknown environment variable {variable}")
     if hint:
@@ -224,7 +224,7 @@ def test_a_near_miss_among_the_variables_stops_the_start(variable: str, hint: st
         "api_gateway_colour",
     ],
 )
-def test_variables_of_other_programs_are_left_alone(variable: str) -> None:
+def test_variables_of_other_programs_are_ignored(variable: str) -> None:
     assert load(**{variable: "x"}) == load()
 
 
@@ -244,7 +244,7 @@ def kubernetes_variables(service: str, port: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("service", ["API_GATEWAY", "DB", "WORKER", "API_GATEWAY_METRICS", "S3"])
-def test_what_kubernetes_tells_of_a_service_is_no_setting(service: str) -> None:
+def test_kubernetes_service_variables_are_ignored(service: str) -> None:
     assert load(**kubernetes_variables(service, 8095)) == load()
 
 
@@ -311,7 +311,7 @@ def test_config_toml_lists_every_setting_with_its_default_and_no_other() -> None
     }
 
 
-def test_config_toml_says_of_every_setting_what_it_is() -> None:
+def test_config_toml_describes_every_setting() -> None:
     for line in (ROOT / "config.toml").read_text(encoding="utf-8").splitlines():
         if " = " in line and not line.startswith("# "):
             name, _, reason = line.removeprefix("#").partition("  # ")
