@@ -56,7 +56,7 @@ from gateway.monitors.loop import Monitor, running
 from gateway.monitors.purge import PurgeMonitor
 from gateway.monitors.s3 import S3Monitor
 from gateway.monitors.schema import SchemaMonitor
-from gateway.monitors.send_buffers import OutboxesMonitor
+from gateway.monitors.send_buffers import SendBuffersMonitor
 from gateway.monitors.worker_limit import WorkerLimitMonitor
 from gateway.mount.mount import Mount
 from gateway.net.addresses import TrustedProxies
@@ -249,7 +249,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
         ApiKeysMonitor(
             database, app[app_keys.KEY_STORE], app[app_keys.API_KEYS], filespaces, readiness
         ),
-        OutboxesMonitor(app[app_keys.SEND_BUFFERS]),
+        SendBuffersMonitor(app[app_keys.SEND_BUFFERS]),
         WorkerLimitMonitor(
             ThrottleStore(database), settings.worker_max_bytes_per_second, metrics, readiness
         ),

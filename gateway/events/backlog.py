@@ -1,4 +1,4 @@
-"""What a slow subscriber still has to be told."""
+"""The events that wait for a slow subscriber."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ BACKLOG_LIMIT: Final = 1000
 
 @dataclass(slots=True)
 class Backlog:
-    """What a slow subscriber still has to be told, in order, at most ``limit`` events.
+    """The events that wait for a slow subscriber, in order, at most ``limit`` of them.
 
-    The newest of what can be replaced wins and moves to the end. When it is full the oldest
-    replaceable event is dropped, or the new one if none is; ``dropped`` counts them. Every step
-    takes the same time however much is kept: a client must not cost more for not reading.
+    A newer event replaces an older one of the same type and job, and moves to the end. When the
+    backlog is full, the oldest replaceable event is dropped, or the new one if there is none;
+    ``dropped`` counts them. Every step takes constant time: a client that does not read must not
+    cost more.
     """
 
     limit: int = BACKLOG_LIMIT
@@ -31,7 +32,7 @@ class Backlog:
         return len(self._must_deliver) + len(self._replaceable)
 
     def add(self, event: Event) -> None:
-        """Keep an event, in place of an older one of its kind."""
+        """Add an event; it replaces an older one of the same type and job."""
         key = (event.type, event.job_id)
         replaces = not event.must_deliver and self._replaceable.pop(key, None) is not None
         if not replaces and len(self) >= self.limit:
@@ -46,29 +47,29 @@ class Backlog:
             self._replaceable[key] = (self._sequence, event)
 
     def pop(self) -> Event:
-        """Take out the event that is due next."""
+        """Remove and return the next event."""
         if self._is_must_deliver_next():
             return self._must_deliver.popleft()[1]
         return self._replaceable.popitem(last=False)[1][1]
 
     def discard_stale(self, versions: Mapping[str, Version]) -> None:
-        """Drop events that a snapshot has overtaken, which shows jobs in these versions."""
+        """Drop the events that are no newer than a snapshot with jobs in these ``versions``."""
 
-        def is_old(event: Event) -> bool:
-            shown = versions.get(event.job_id or "")
-            return shown is not None and bool(event.version) and event.version <= shown
+        def is_stale(event: Event) -> bool:
+            version = versions.get(event.job_id or "")
+            return version is not None and bool(event.version) and event.version <= version
 
-        self._must_deliver = deque(entry for entry in self._must_deliver if not is_old(entry[1]))
-        for key in [k for k, entry in self._replaceable.items() if is_old(entry[1])]:
+        self._must_deliver = deque(entry for entry in self._must_deliver if not is_stale(entry[1]))
+        for key in [k for k, entry in self._replaceable.items() if is_stale(entry[1])]:
             del self._replaceable[key]
 
     def clear(self) -> None:
-        """Drop everything: there is nobody left to be told."""
+        """Drop all events."""
         self._must_deliver.clear()
         self._replaceable.clear()
 
     def take_dropped(self) -> int:
-        """How many events were dropped since the last call."""
+        """Return how many events were dropped since the last call."""
         dropped, self.dropped = self.dropped, 0
         return dropped
 

@@ -1,7 +1,4 @@
-"""The hub: what happens is published once, and every subscriber is offered it.
-
-Bounded for slow subscribers: of what can be replaced, the newest wins (`Backlog`).
-"""
+"""In-process publish/subscribe for events. `Backlog` bounds what waits for slow subscribers."""
 
 from __future__ import annotations
 
@@ -17,17 +14,16 @@ import orjson
 log = logging.getLogger(__name__)
 
 METRICS: Final = "metrics"
-"""The topic of what everybody gets: throughput, S3 health."""
+"""The topic of the events that every subscriber gets: throughput, S3 health."""
 JOBS: Final = "jobs"
 """The topic of every job's events."""
 
-
 Version = tuple[int, ...]
-"""How far a job is. What is not newer than a snapshot of the job is old news."""
+"""A job's progress as an ordered tuple. An event no newer than a snapshot of the job is stale."""
 
 
-def callers_jobs_topic(name: str) -> str:
-    """The topic of the events of the jobs that one key submitted."""
+def caller_jobs_topic(name: str) -> str:
+    """The topic of the events of the jobs that the key ``name`` submitted."""
     return f"jobs of/{name}"
 
 
@@ -43,11 +39,11 @@ def files_topic(job_id: str) -> str:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened, as the message that tells of it.
+    """A message for the subscribers of ``topics``.
 
-    ``topics`` say who is told. Of a slow subscriber's events the newest of each ``type`` and
-    ``job_id`` replaces the older, unless it is ``kept``: ends of jobs, failed files. ``version``
-    orders a job's events against a snapshot of the job: what is not newer is old news.
+    For a slow subscriber a newer event replaces an older one of the same ``type`` and ``job_id``,
+    unless they are ``must_deliver``: ends of jobs, failed files. ``version`` orders a job's events
+    against a snapshot of the job: an event that is not newer is stale.
     """
 
     message: Mapping[str, Any]
@@ -58,13 +54,13 @@ class Event:
 
     @property
     def type(self) -> str:
-        """The kind of event: the message's ``type``."""
+        """The message's ``type``."""
         kind: str = self.message["type"]
         return kind
 
     @cached_property
     def body(self) -> bytes:
-        """The message as JSON, serialised once however many are told."""
+        """The message as JSON, serialised once for all subscribers."""
         return orjson.dumps(self.message)
 
     @cached_property
@@ -74,7 +70,7 @@ class Event:
 
 
 def text_frame(body: bytes) -> bytes:
-    """A whole text frame as a server sends it: not fragmented, not masked, not compressed."""
+    """A server's text frame: unfragmented, unmasked, uncompressed (RFC 6455, section 5.2)."""
     size = len(body)
     if size < 126:
         return bytes((0x81, size)) + body
@@ -84,46 +80,46 @@ def text_frame(body: bytes) -> bytes:
 
 
 class Subscriber(Protocol):
-    """Somebody who is told of events. Must not block, and must not raise."""
+    """Receives events. Must neither block nor raise."""
 
     def offer(self, event: Event) -> None:
-        """Take the event, or keep it for later."""
+        """Send the event, or keep it for later."""
 
 
 class Hub:
-    """Passes events from those who publish to those who subscribed. One thread, no waiting."""
+    """Passes published events to the subscribers of their topics. Single-threaded, never waits."""
 
     def __init__(self) -> None:
         self._subscribers: defaultdict[str, dict[Subscriber, None]] = defaultdict(dict)
 
     def subscribe(self, subscriber: Subscriber, topic: str) -> None:
-        """Tell ``subscriber`` of the topic's events from now on."""
+        """Offer the topic's events to ``subscriber`` from now on."""
         self._subscribers[topic][subscriber] = None
 
     def unsubscribe(self, subscriber: Subscriber, topic: str) -> None:
-        """Tell it no more. Without effect if it was not subscribed."""
-        told = self._subscribers.get(topic)
-        if told is not None:
-            told.pop(subscriber, None)
-            if not told:
+        """End a subscription, if there is one."""
+        subscribers = self._subscribers.get(topic)
+        if subscribers is not None:
+            subscribers.pop(subscriber, None)
+            if not subscribers:
                 del self._subscribers[topic]
 
     def has_subscribers(self, topic: str) -> bool:
-        """Whether anybody is told: an event that takes work to make may not be worth it."""
+        """Whether the topic has subscribers; without any, a costly event need not be made."""
         return topic in self._subscribers
 
     def publish(self, event: Event) -> None:
         """Offer the event to each subscriber of its topics, once.
 
-        A subscriber that raises all the same keeps nobody else from being told.
+        A subscriber that raises does not keep the event from the others.
         """
-        for subscriber in self._told(event.topics):
+        for subscriber in self._subscribers_of(event.topics):
             try:
                 subscriber.offer(event)
             except Exception:
-                log.exception("a subscriber could not be told of %s", event.type)
+                log.exception("a subscriber failed on the event %s", event.type)
 
-    def _told(self, topics: tuple[str, ...]) -> Iterable[Subscriber]:
+    def _subscribers_of(self, topics: tuple[str, ...]) -> Iterable[Subscriber]:
         groups = [self._subscribers[topic] for topic in topics if topic in self._subscribers]
         if len(groups) == 1:
             return tuple(groups[0])

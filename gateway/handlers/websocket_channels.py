@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.errors import InvalidRequest
-from gateway.events.hub import JOBS, callers_jobs_topic, files_topic, job_topic
+from gateway.events.hub import JOBS, caller_jobs_topic, files_topic, job_topic
 from gateway.job import parse_job_id
 from gateway.schemas.messages import Channel as Named
 
@@ -27,7 +27,7 @@ class Channel(NamedTuple):
         """The same for a caller who sees only his own jobs."""
         if owner is None or self.job_id is not None:
             return self
-        return self._replace(topics=frozenset({callers_jobs_topic(owner)}))
+        return self._replace(topics=frozenset({caller_jobs_topic(owner)}))
 
 
 def read_message(data: str | bytes) -> Message:

@@ -1,4 +1,4 @@
-"""A folder of the filespace → the table `files`, added, updated and removed in one transaction."""
+"""Syncs a folder of a filespace into the table `files`, in one transaction."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ REPORTED_PROBLEMS = 100
 
 @dataclass(frozen=True, slots=True)
 class IndexResult:
-    """What a run saw and did.
+    """The result of a run.
 
-    ``files``, ``directories`` (the folder itself included) and ``bytes`` count what was seen;
+    ``files``, ``directories`` (the folder itself included) and ``bytes`` count what was scanned;
     ``added``, ``changed`` and ``removed`` count rows. ``problems`` holds the first 100 of
     ``problem_count``.
     """
@@ -48,9 +48,9 @@ class IndexResult:
 
 @dataclass(slots=True)
 class IndexProgress:
-    """How far a run is; written by its thread, readable from any other.
+    """The progress of a run; written by its thread, readable from any thread.
 
-    ``entries`` counts what was seen so far. ``waiting`` means: for another indexer.
+    ``entries`` counts those scanned so far. The phase ``waiting`` is for another indexer.
     """
 
     entries: int = 0
@@ -58,7 +58,7 @@ class IndexProgress:
 
 
 class Indexer:
-    """Indexes folders of the filespaces. One run at a time, over all programs; others wait.
+    """Indexes folders of the filespaces, one run at a time across all processes.
 
     At most ``concurrency`` folders are scanned at once, by default ``settings.index_concurrency``.
     """
@@ -70,12 +70,12 @@ class Indexer:
     async def index(
         self, directory: str, *, allow_empty: bool = False, progress: IndexProgress | None = None
     ) -> IndexResult:
-        """Make the rows of ``directory`` and below it match what is there.
+        """Make the rows of ``directory`` and below match the mount.
 
-        ``directory`` is a mount point or an absolute path below one. Raises `IndexRefused` if
-        it is not, if it is no readable directory, or if so many rows would vanish that it looks
-        unmounted (``allow_empty`` permits that), and `DatabaseUnavailable`. Nothing is changed
-        then, nor if cancelled: all changes appear at once at the end, or none.
+        ``directory`` is a mount point or an absolute path below one. Raises `DatabaseUnavailable`,
+        and `IndexRefused` if the path is none of these, is no readable directory, or would lose so
+        many rows that it looks unmounted (``allow_empty`` permits that). All changes are committed
+        at once at the end; an error or a cancellation changes nothing.
         """
         root, mount = _checked_root(directory, self._settings.mount_points)
         run = _Run(
@@ -92,7 +92,7 @@ class _Stopped(Exception):
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Totals:
     files: int = 0
     directories: int = 1
     bytes: int = 0
@@ -158,12 +158,12 @@ class _Run:
         with blocking_connection(self._settings) as connection:
             table = IndexTable(connection, self._root, self._pause)
             table.lock()
-            tally = self._fill(table, mount)
+            totals = self._fill(table, mount)
             self._progress.phase = "writing"
-            changes = table.apply(found_nothing=tally.found_nothing, allow_empty=self._allow_empty)
+            changes = table.apply(found_nothing=totals.found_nothing, allow_empty=self._allow_empty)
             table.unlock()
         self._progress.phase = "done"
-        return tally.result(changes, time.monotonic() - started)
+        return totals.result(changes, time.monotonic() - started)
 
     def _checked_mount(self) -> str:
         mount = os.path.realpath(self._mount)
@@ -171,7 +171,7 @@ class _Run:
             raise IndexRefused(f"{printable(self._root)} leads out of the filespace")
         return mount
 
-    def _fill(self, table: IndexTable, mount: str) -> _Tally:
+    def _fill(self, table: IndexTable, mount: str) -> _Totals:
         self._progress.phase = "scanning"
         scan = self._scan = Scan(
             self._root, mount, self._concurrency, has_digests=table.knows_any()
@@ -179,23 +179,23 @@ class _Run:
         try:
             self._pause(0)
             table.add_root(_read_root(self._root))
-            # The folders are scanned while PostgreSQL works out what it knows.
+            # The folders are scanned while PostgreSQL computes its digests.
             scan.start()
             table.load()
-            return self._take_in(scan, table)
+            return self._read_listings(scan, table)
         finally:
             scan.stop()
 
-    def _take_in(self, scan: Scan, table: IndexTable) -> _Tally:
-        tally = _Tally()
+    def _read_listings(self, scan: Scan, table: IndexTable) -> _Totals:
+        totals = _Totals()
         self._progress.entries = 1
         for listing in scan.listings():
             self._pause(0)
             table.add(listing)
-            tally.add(listing)
+            totals.add(listing)
             self._progress.entries += len(listing.entries)
         self._pause(0)
-        return tally
+        return totals
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds) if seconds else self._stop.is_set():
@@ -203,11 +203,13 @@ class _Run:
 
 
 def _checked_root(directory: str, mounts: Sequence[str]) -> tuple[str, str]:
-    """The directory, flat, and the mount point of the filespace that holds it."""
+    """The normalized directory, and the mount point of its filespace."""
     root = "/" + os.path.normpath(directory).lstrip("/")
     mount = next((mount for mount in mounts if is_inside(root, mount)), None)
     if mount is None or not os.path.isabs(directory) or "\0" in directory:
-        raise IndexRefused(f"{printable(directory)} is neither {_known(mounts)} nor below it")
+        raise IndexRefused(
+            f"{printable(directory)} is neither {_describe_mounts(mounts)} nor below it"
+        )
     try:
         root.encode()
     except UnicodeEncodeError:
@@ -215,9 +217,9 @@ def _checked_root(directory: str, mounts: Sequence[str]) -> tuple[str, str]:
     return root, mount
 
 
-def _known(mounts: Sequence[str]) -> str:
-    shown = ", ".join(map(printable, mounts))
-    return f"the filespace {shown}" if len(mounts) == 1 else f"one of the filespaces {shown}"
+def _describe_mounts(mounts: Sequence[str]) -> str:
+    names = ", ".join(map(printable, mounts))
+    return f"the filespace {names}" if len(mounts) == 1 else f"one of the filespaces {names}"
 
 
 def _read_root(root: str) -> Entry:
@@ -236,7 +238,7 @@ def _read_root(root: str) -> Entry:
 
 
 def _in_daemon_thread(work: Callable[[], T]) -> asyncio.Future[T]:
-    """Run ``work`` in a thread that holds up nobody's exit, as an executor's would."""
+    """Run ``work`` in a daemon thread: an executor's thread would delay the exit of the process."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
@@ -249,7 +251,7 @@ def _in_daemon_thread(work: Callable[[], T]) -> asyncio.Future[T]:
             outcome: tuple[Callable[[Any], None], object] = (future.set_result, work())
         except BaseException as error:  # noqa: BLE001 - raised again where the future is awaited
             outcome = (future.set_exception, error)
-        # The loop may be closed by now: nobody waits any more.
+        # The loop may be closed, so that nothing awaits the result.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(deliver, *outcome)
 

@@ -1,4 +1,4 @@
-"""Reading a folder of the filespace: what it holds comes as one `Listing`, a crowd as several."""
+"""Reads one folder of a filespace as a `Listing`, a large folder as several."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DIGEST_BYTES = 16
 PATH_BYTES = 2_600
 BYTES_PER_CHARACTER = 4
 
-LEADS_NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+BROKEN_LINK_ERRORS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 @dataclass(frozen=True, slots=True)
 class IndexProblem:
-    """Why something was left out. ``path`` is printable: odd bytes and controls are escaped."""
+    """Why a path was skipped. ``path`` is printable: other bytes and characters are escaped."""
 
     path: str
     reason: str
@@ -35,11 +35,11 @@ class IndexProblem:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a folder holds, or a part of it.
+    """The entries of a folder, or a part of them.
 
-    ``directories`` of the entries are directories. ``unknown`` are paths of which, together with
-    everything below them, nothing could be learnt. ``digest`` is that of the entries, if it was
-    asked for and these are all that could be read of the folder.
+    ``directories`` is how many of the entries are directories. ``unknown`` are paths that could not
+    be read, so nothing is known of them and everything below. ``digest`` is that of the entries, if
+    it was requested and these are all readable entries of the folder.
     """
 
     directory: str
@@ -51,7 +51,7 @@ class Listing:
 
     @property
     def weight(self) -> int:
-        """How much memory it takes, in entries."""
+        """Its memory use, measured in entries."""
         return 1 + len(self.entries) + len(self.problems)
 
 
@@ -61,12 +61,12 @@ def is_inside(path: str, directory: str) -> bool:
 
 
 def printable(path: str) -> str:
-    """Escape in a path what cannot be shown: bytes that are no UTF-8, control characters."""
+    """Escape what cannot be displayed in a path: invalid UTF-8 and control characters."""
     return escaped(path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 def digest_of(directory: str, entries: list[Entry]) -> bytes:
-    """16 bytes that stand for what a folder holds; the same as ``digest_known`` in index.sql."""
+    """A 16-byte digest of a folder's entries; the same as ``digest_known`` in index.sql."""
     lines = "".join(
         [
             f"{name}/{flag}/{size}/{ns // 1_000_000}/{permissions}/"
@@ -77,37 +77,37 @@ def digest_of(directory: str, entries: list[Entry]) -> bytes:
 
 
 class Folder:
-    """One folder while it is read. ``has_digest``: work out the digest of what it holds.
+    """Reads one folder; ``has_digest``: compute the digest of its entries.
 
-    Links are followed to files inside ``mount`` and nowhere else.
+    Only links to files inside ``mount`` are followed.
     """
 
     def __init__(self, path: str, mount: str, *, has_digest: bool = False) -> None:
         self._path = path
         self._mount = mount
         self._has_digest = has_digest
-        self._is_crowded = False
+        self._is_split = False
         self._prefix = path + "/"
         self._folders: list[str] = []
-        # Names up to this length fit whatever they are made of; longer ones are measured.
+        # Names up to this length fit in any encoding; longer ones are measured.
         self._short = PATH_BYTES // BYTES_PER_CHARACTER - len(self._prefix)
         self._clear()
 
     def read(self) -> Iterator[Listing]:
-        """Yield what it holds; the last listing may be empty. What cannot be read is a problem."""
+        """Yield the entries; the last listing may be empty. Unreadable ones become problems."""
         try:
-            with os.scandir(self._path) as found:
-                for entry in found:
+            with os.scandir(self._path) as entries:
+                for entry in entries:
                     self._add(entry)
                     if len(self._entries) + len(self._problems) >= LISTING_ENTRIES:
-                        self._is_crowded = True
+                        self._is_split = True
                         yield self._take()
         except OSError as error:
-            self._leave_unknown(self._path, error)
+            self._add_unknown(self._path, error)
         yield self._take()
 
     def take_folders(self) -> list[str]:
-        """The folders in this one that were found since the last call."""
+        """Return the subfolders found since the last call."""
         folders, self._folders = self._folders, []
         return folders
 
@@ -130,7 +130,7 @@ class Folder:
         return listing
 
     def _digest(self) -> bytes | None:
-        if not self._has_digest or self._is_crowded or not self._entries:
+        if not self._has_digest or self._is_split or not self._entries:
             return None
         return digest_of(self._path, self._entries)
 
@@ -141,7 +141,7 @@ class Folder:
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
-            self._leave_unknown(self._prefix + name, error)
+            self._add_unknown(self._prefix + name, error)
             return
         mode = status.st_mode
         if stat.S_ISREG(mode):
@@ -167,10 +167,10 @@ class Folder:
             self._entries.append((name, "f", status.st_size, status.st_mtime_ns, mode & 0o7777))
 
     def _report_broken_link(self, path: str, error: OSError) -> None:
-        if error.errno in LEADS_NOWHERE:
+        if error.errno in BROKEN_LINK_ERRORS:
             self._report(path, "the link leads nowhere")
         else:
-            self._leave_unknown(path, error)
+            self._add_unknown(path, error)
 
     def _can_be_stored(self, name: str) -> bool:
         path = self._prefix + name
@@ -182,7 +182,7 @@ class Folder:
             self._report(path, "the name is not UTF-8")
         return False
 
-    def _leave_unknown(self, path: str, error: OSError) -> None:
+    def _add_unknown(self, path: str, error: OSError) -> None:
         self._unknown.append(path)
         self._report(path, error.strerror or "cannot be read")
 

@@ -1,8 +1,8 @@
-"""Resolved paths → what the index has for them, under that spelling or a like one.
+"""Looks up resolved paths in the index, under their exact or a similar spelling.
 
-A Mac sends letters taken apart (NFD), Windows and macOS do not keep to case. The exact spelling
-wins wherever it is found, in the index or else on the mount; then the only one that is equal in
-Unicode form; then the only one that is equal but for case. Several are never chosen from.
+A Mac sends decomposed letters (NFD), Windows and macOS ignore case. The exact spelling wins, found
+in the index or else on the mount; then the only path that is canonically equivalent; then the only
+one that differs in case. Several similar paths are an error.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from gateway.paths.refusal import LEADS_OUT, NOT_ALLOWED
 from gateway.runtime.offload import run_in_thread_if_large
 
 AMBIGUOUS: Final = "it matches several {} that differ only in case or Unicode form"
-CANDIDATES_SHOWN: Final = 5
+MAX_CANDIDATES: Final = 5
 LEADS_ELSEWHERE: Final = frozenset({PathKind.OUTSIDE, PathKind.FORBIDDEN})
 
 
 class IndexEntry(NamedTuple):
-    """What the index has: the absolute path as it spells it, and the bytes of a file.
+    """An entry of the index: its absolute path, and a file's size in bytes.
 
-    ``size`` is None where it is not known, as of directories.
+    ``size`` is None if unknown, and for directories.
     """
 
     path: str
@@ -40,9 +40,9 @@ class IndexEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What was found of the paths that were asked for; what stands in neither is not indexed.
+    """The results by requested path; a path in neither mapping is not indexed.
 
-    ``problems`` name the path as it was asked for, not as a client typed it.
+    ``problems`` name the requested path, not what a client typed.
     """
 
     entries: Mapping[str, IndexEntry] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class LookupResult:
 
 
 class PathLookup:
-    """Asks the index, and the mount where the index is not sure."""
+    """Queries the index, and checks the mount when the spelling is not exact."""
 
     def __init__(self, database: Database, mount: Mount, filespaces: Filespaces) -> None:
         self._database = database
@@ -59,35 +59,35 @@ class PathLookup:
         self._queries = load_queries("paths")
 
     def slow_query_slot(self) -> AbstractAsyncContextManager[None]:
-        """One's turn to ask the index. Raises `Unavailable` if it does not come in time."""
+        """A slot for queries of the index. Raises `Unavailable` if none is free in time."""
         return self._database.slow_query_slot("paths are being looked up")
 
     async def find(
-        self, wanted: Mapping[str, PathKind | None], own_prefixes: tuple[str, ...] = ()
+        self, requested: Mapping[str, PathKind | None], own_prefixes: tuple[str, ...] = ()
     ) -> LookupResult:
-        """What the index has for each absolute path, in one query.
+        """Find the entry of each absolute path, in one query.
 
-        ``wanted`` says whether a path shall be a file or a directory: of spellings that are only
-        alike those of that kind come first. None: both. ``own_prefixes`` are those of the caller,
-        see `Filespaces.narrowed`. Raises `DatabaseUnavailable`. To be awaited in a turn, see
-        `slow_query_slot` and `JobStore.slow_query_slot`.
+        ``requested`` maps a path to the kind that it should have: similar spellings of that kind
+        are preferred; None: either kind. ``own_prefixes`` are those of the caller, see
+        `Filespaces.narrowed`. Raises `DatabaseUnavailable`. Await it within `slow_query_slot` or
+        `JobStore.slow_query_slot`.
         """
-        if not wanted:
+        if not requested:
             return LookupResult()
-        rows = await self._fetch("look_up", wanted)
-        entries, alike = await run_in_thread_if_large(len(rows), self._split, rows)
-        if not alike:
+        rows = await self._fetch("look_up", requested)
+        entries, similar = await run_in_thread_if_large(len(rows), self._split, rows)
+        if not similar:
             return LookupResult(entries)
-        open_to_choice = await self._missing(alike)
-        candidates = {path: _of_kind(alike[path], wanted[path]) for path in open_to_choice}
+        missing = await self._missing(similar)
+        candidates = {path: _of_kind(similar[path], requested[path]) for path in missing}
         filespaces = self._filespaces.narrowed(own_prefixes)
         chosen = await run_in_thread_if_large(len(candidates), _choose_all, candidates, filespaces)
         return LookupResult({**entries, **chosen.entries}, chosen.problems)
 
     async def without_files(self, directories: Iterable[str], recursive: bool) -> Sequence[str]:
-        """Those of the absolute paths in which the index knows no file.
+        """Those of the absolute ``directories`` that contain no indexed file.
 
-        Unless ``recursive``, files in their subdirectories do not count. In a turn, as `find`.
+        Unless ``recursive``, files in subdirectories do not count. Needs a slot, as `find` does.
         """
         paths = list(directories)
         if not paths:
@@ -106,31 +106,31 @@ class PathLookup:
     def _split(
         self, rows: Sequence[Any]
     ) -> tuple[dict[str, IndexEntry], dict[str, list[IndexEntry]]]:
-        """What was found as it was asked for, and what is alike."""
+        """Exact matches, and similar ones, by requested path."""
         exact: dict[str, IndexEntry] = {}
-        alike: defaultdict[str, list[IndexEntry]] = defaultdict(list)
+        similar: defaultdict[str, list[IndexEntry]] = defaultdict(list)
         for row in rows:
             if row.is_exact:
                 exact[row.path] = IndexEntry(row.path, row.is_directory is True, row.size)
             elif row.other is not None and self._same_filespace(row.path, row.other):
-                alike[row.path].append(IndexEntry(row.other, row.is_directory is True, row.size))
-        return exact, dict(alike)
+                similar[row.path].append(IndexEntry(row.other, row.is_directory is True, row.size))
+        return exact, dict(similar)
 
     def _same_filespace(self, path: str, other: str) -> bool:
-        """Whether both lie in one filespace: its own mount point is not looked for by likeness."""
+        """Whether both are in one filespace: a similar mount point is not a match."""
         filespace = self._filespaces.holding(path)
         return filespace is not None and self._filespaces.holding(other) is filespace
 
-    async def _missing(self, alike: Iterable[str]) -> Sequence[str]:
-        """Those that the mount does not have either. What it has is new, and not in the index."""
-        paths = list(alike)
-        seen = await self._mount.stat_all(paths)
-        there = (PathKind.FILE, PathKind.DIRECTORY, *LEADS_ELSEWHERE)
-        return [path for path, it in zip(paths, seen, strict=True) if it.kind not in there]
+    async def _missing(self, similar: Iterable[str]) -> Sequence[str]:
+        """The paths that are not on the mount either; those on it are new and not indexed yet."""
+        paths = list(similar)
+        statuses = await self._mount.stat_all(paths)
+        present = (PathKind.FILE, PathKind.DIRECTORY, *LEADS_ELSEWHERE)
+        return [path for path, it in zip(paths, statuses, strict=True) if it.kind not in present]
 
 
 def problem_of(path: str, seen: PathStatus) -> Problem | None:
-    """What is wrong with a path for where it really leads, if anything is."""
+    """The problem of a path that leads out of the filespace or the allowed folders, if it does."""
     if seen.kind not in LEADS_ELSEWHERE:
         return None
     if seen.kind is PathKind.FORBIDDEN:
@@ -141,39 +141,41 @@ def problem_of(path: str, seen: PathStatus) -> Problem | None:
 def _choose_all(
     candidates: Mapping[str, Sequence[IndexEntry]], filespaces: Filespaces
 ) -> LookupResult:
-    choices = {path: _choose(path, alike, filespaces) for path, alike in candidates.items()}
+    choices = {path: _choose(path, similar, filespaces) for path, similar in candidates.items()}
     return LookupResult(
         {path: it for path, it in choices.items() if isinstance(it, IndexEntry)},
         {path: it for path, it in choices.items() if isinstance(it, Problem)},
     )
 
 
-def _choose(path: str, alike: Sequence[IndexEntry], filespaces: Filespaces) -> IndexEntry | Problem:
+def _choose(
+    path: str, similar: Sequence[IndexEntry], filespaces: Filespaces
+) -> IndexEntry | Problem:
     composed = unicodedata.normalize("NFC", path)
-    same = [it for it in alike if unicodedata.normalize("NFC", it.path) == composed]
-    candidates = same or alike
+    same = [it for it in similar if unicodedata.normalize("NFC", it.path) == composed]
+    candidates = same or similar
     if len(candidates) > 1:
         reason = AMBIGUOUS.format(_kinds(candidates))
-        return Problem(path, reason, candidates=_shown(candidates, filespaces))
+        return Problem(path, reason, candidates=_listed(candidates, filespaces))
     [entry] = candidates
     if not filespaces.allows(entry.path):
         return Problem(path, NOT_ALLOWED, forbidden=True)
     return entry
 
 
-def _shown(candidates: Sequence[IndexEntry], filespaces: Filespaces) -> tuple[str, ...]:
-    """A few of them, relative; of what may not be cached nothing is told."""
+def _listed(candidates: Sequence[IndexEntry], filespaces: Filespaces) -> tuple[str, ...]:
+    """Up to `MAX_CANDIDATES` relative paths; those that may not be cached are left out."""
     allowed = sorted(it.path for it in candidates if filespaces.allows(it.path))
-    return tuple(map(filespaces.relative, allowed[:CANDIDATES_SHOWN]))
+    return tuple(map(filespaces.relative, allowed[:MAX_CANDIDATES]))
 
 
-def _of_kind(alike: Sequence[IndexEntry], kind: PathKind | None) -> Sequence[IndexEntry]:
-    """Those that are of the kind that is wanted; all if none is, for it to be told."""
+def _of_kind(similar: Sequence[IndexEntry], kind: PathKind | None) -> Sequence[IndexEntry]:
+    """Those of the requested kind; all if there are none, so that the error names them."""
     if kind is None:
-        return alike
-    return [it for it in alike if it.is_directory == (kind is PathKind.DIRECTORY)] or alike
+        return similar
+    return [it for it in similar if it.is_directory == (kind is PathKind.DIRECTORY)] or similar
 
 
 def _kinds(entries: Sequence[IndexEntry]) -> str:
-    """What they are called together."""
+    """The plural for the entries: directories or files."""
     return "directories" if all(it.is_directory for it in entries) else "files"

@@ -1,9 +1,9 @@
-"""Walking a folder of the filespace in threads of our own.
+"""Walks a folder of a filespace in dedicated threads.
 
-One thread reads while the filespace answers at once, the others join in when it does not. The
-threads are daemons: a read that hangs in the kernel holds up nobody's exit. Folders are taken
-newest first, so that what waits stays about as large as the tree is deep, and what was found but
-not yet fetched is bounded: a million entries need no more memory than a hundred thousand.
+One thread reads while the filespace is fast; the others join in when it is slow. The threads are
+daemons: a read that hangs in the kernel does not delay the exit of the process. Folders are taken
+last in, first out, so the queue stays about as long as the tree is deep. Listings that wait to be
+fetched are bounded: a million entries need no more memory than a hundred thousand.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from gateway.index.scan_concurrency import ScanConcurrency
 BACKLOG_ENTRIES = 50_000
 BATCH_ENTRIES = 2_000
 BATCH_SECONDS = 0.1
-# When nothing has come for so long, in seconds, one more thread reads.
+# After this long without a listing, in seconds, one more thread reads.
 PATIENCE_SECONDS = 0.1
 
 
 class Scan:
-    """One walk through ``root``. Links are followed to files inside ``mount`` and nowhere else.
+    """One walk through ``root``. Only links to files inside ``mount`` are followed.
 
-    Both are absolute, ``mount`` free of links. FIFOs, sockets and devices are passed over. At most
-    ``concurrency`` folders are read at once. ``has_digests``: the listings bear them.
+    Both are absolute, ``mount`` without links. FIFOs, sockets and devices are skipped. At most
+    ``concurrency`` folders are read at once. ``has_digests``: the listings have digests.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Scan:
     ) -> None:
         self._mount = mount
         self._has_digests = has_digests
-        self._most_threads = concurrency
+        self._max_threads = concurrency
         self._concurrency = ScanConcurrency(concurrency)
         self._folders = [root]
-        self._at_work = 0
+        self._active = 0
         self._delivered = 0
         self._listings: list[Listing] = []
         self._backlog = 0
@@ -50,11 +50,11 @@ class Scan:
 
     def start(self) -> None:
         """Start the threads."""
-        for number in range(self._most_threads):
+        for number in range(self._max_threads):
             threading.Thread(target=self._work, name=f"index-scan-{number}", daemon=True).start()
 
     def stop(self) -> None:
-        """Make the threads and `listings` end soon. May be called from any thread, repeatedly."""
+        """Make the threads and `listings` end soon. Thread-safe and idempotent."""
         with self._folder_waits:
             self._stopped = True
             self._folder_waits.notify_all()
@@ -62,7 +62,7 @@ class Scan:
             self._has_room.notify_all()
 
     def listings(self) -> Iterator[Listing]:
-        """Yield what is found, in no order, until all is found or the scan is stopped."""
+        """Yield the listings in any order, until the scan is complete or stopped."""
         while batch := self._next_batch():
             yield from batch
 
@@ -78,13 +78,13 @@ class Scan:
             return batch
 
     def _await_listings(self) -> None:
-        # Switching threads for each folder costs a fast filespace a fifth of its speed.
+        # A thread switch for each folder would slow a fast filespace down by a fifth.
         while self._backlog < BATCH_ENTRIES and not self._is_over():
             if not self._listing_waits.wait(BATCH_SECONDS) and self._listings:
                 return
 
     def _is_over(self) -> bool:
-        return self._stopped or (not self._folders and not self._at_work)
+        return self._stopped or (not self._folders and not self._active)
 
     def _work(self) -> None:
         try:
@@ -98,22 +98,22 @@ class Scan:
         with self._folder_waits:
             while not self._is_over():
                 if self._may_take_folder():
-                    self._at_work += 1
+                    self._active += 1
                     return self._folders.pop()
-                self._await_turn()
+                self._wait_for_folder()
             return None
 
     def _may_take_folder(self) -> bool:
-        return bool(self._folders) and self._at_work < self._concurrency.limit
+        return bool(self._folders) and self._active < self._concurrency.limit
 
-    def _await_turn(self) -> None:
+    def _wait_for_folder(self) -> None:
         before = self._delivered
         if self._folder_waits.wait(PATIENCE_SECONDS):
             return
-        # Who waits for room waits for the database.
+        # Without room, the threads wait for the database, not for the filespace.
         has_room = self._backlog <= BACKLOG_ENTRIES
         if self._folders and has_room and self._delivered == before:
-            self._concurrency.waited(PATIENCE_SECONDS)
+            self._concurrency.note_wait(PATIENCE_SECONDS)
 
     def _scan_folder(self, directory: str) -> None:
         folder = Folder(directory, self._mount, has_digest=self._has_digests)
@@ -136,26 +136,28 @@ class Scan:
             self._folders += folders
             if self._backlog >= BATCH_ENTRIES:
                 self._listing_waits.notify()
-            self._call_for_help()
+            self._wake_idle_threads()
 
-    def _leave_folder(self, taken: _Stopwatch) -> None:
+    def _leave_folder(self, stopwatch: _Stopwatch) -> None:
         with self._folder_waits:
-            self._concurrency.folder_read(taken.seconds, taken.processor_seconds, self._at_work)
-            self._at_work -= 1
-            self._call_for_help()
+            self._concurrency.note_folder(
+                stopwatch.seconds, stopwatch.processor_seconds, self._active
+            )
+            self._active -= 1
+            self._wake_idle_threads()
             if self._is_over():
                 self._folder_waits.notify_all()
                 self._listing_waits.notify_all()
 
-    def _call_for_help(self) -> None:
-        """Wake as many threads as may read at once, besides those that do."""
-        idle = self._concurrency.limit - max(self._at_work, 1)
+    def _wake_idle_threads(self) -> None:
+        """Wake idle threads, up to the limit."""
+        idle = self._concurrency.limit - max(self._active, 1)
         if idle > 0 and self._folders:
             self._folder_waits.notify(min(idle, len(self._folders)))
 
 
 class _Stopwatch:
-    """How long a thread takes, by the clock and of a processor; started when it is made."""
+    """Measures a thread's elapsed and processor time; starts when created."""
 
     def __init__(self) -> None:
         self.seconds = self.processor_seconds = 0.0

@@ -1,43 +1,43 @@
-"""How many folders a scan reads at once: one from a quick disk, more where there is waiting to do.
+"""How many folders a scan reads at once: one on a fast disk, more where reads wait.
 
-Threads that never wait take turns with Python's lock: four read a local tree half as fast as one.
+Threads that never wait contend for the GIL: four read a local tree half as fast as one.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# Besides what it took of a processor, a folder may take so long, in seconds, and so many times as
-# much as those that take turns with it; what is longer was waited for.
+# A folder counts as waited for if it takes longer than this many seconds plus this factor times its
+# processor time and the number of threads that share the GIL.
 GRACE_SECONDS: Final = 0.0005
 GRACE_FACTOR: Final = 1.5
-# So long a wait is remembered, in seconds of reading without one.
+# The maximum of remembered waiting, in seconds; reading without waits reduces it.
 MEMORY_SECONDS: Final = 1.0
 
 
 class ScanConcurrency:
-    """A limit between 1 and ``most``: doubled when a folder was waited for, and lowered bit by bit.
+    """A limit between 1 and ``maximum``: doubled by a wait, and lowered by one at a time.
 
-    It falls once folders that nothing was waited for have taken as long as the waits before: of
-    a filespace that is half in a cache, many quick folders do not outweigh a slow one. All threads
-    of a scan share it: who calls it holds their lock.
+    It falls once folders without a wait have taken as long as the waits before: in a half-cached
+    filespace many fast folders do not outweigh a slow one. All threads of a scan share it; call it
+    with their lock held.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
         self._waited = 0.0
         self.limit = 1
 
-    def folder_read(self, seconds: float, processor_seconds: float, at_work: int) -> None:
-        """Learn from a folder: how long it took, of a processor too, while so many were read."""
-        if seconds > GRACE_SECONDS + GRACE_FACTOR * at_work * processor_seconds:
-            self.waited(seconds)
+    def note_folder(self, seconds: float, processor_seconds: float, active: int) -> None:
+        """Note a folder's elapsed and processor time, with ``active`` folders read at once."""
+        if seconds > GRACE_SECONDS + GRACE_FACTOR * active * processor_seconds:
+            self.note_wait(seconds)
             return
         self._waited = max(self._waited - seconds, 0.0)
         if not self._waited:
             self.limit = max(self.limit - 1, 1)
 
-    def waited(self, seconds: float) -> None:
-        """Have more folders read at once: one was waited for, or is, for so long."""
+    def note_wait(self, seconds: float) -> None:
+        """Raise the limit, because a folder was waited for this long."""
         self._waited = min(self._waited + seconds, MEMORY_SECONDS)
-        self.limit = min(2 * self.limit, self._most)
+        self.limit = min(2 * self.limit, self._maximum)

@@ -1,4 +1,4 @@
-"""How far our own index is, where we keep one."""
+"""The state of the index that this process keeps, if it keeps one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gateway.schemas.responses import IndexReport
 
 @dataclass(slots=True)
 class FilespaceIndex:
-    """What the last scan of one filespace came to.
+    """The state of one filespace's index.
 
-    ``last_scan`` is when the last good one ended, ``entries`` what it saw; ``error`` says why the
-    one after it was refused or failed.
+    ``last_scan`` is when the last successful scan ended, ``entries`` what it counted; ``error``
+    says why a later one was refused or failed.
     """
 
     progress: IndexProgress = field(default_factory=IndexProgress)
@@ -30,42 +30,42 @@ class FilespaceIndex:
 
     @property
     def seen(self) -> int:
-        """The entries of the last good scan, or what the first one has seen so far."""
+        """The entries of the last successful scan, or of the first scan so far."""
         return self.entries if self.built else self.progress.entries
 
     def succeeded(self, entries: int, moment: datetime) -> None:
-        """Note a good scan that ended at ``moment``."""
+        """Note a successful scan that ended at ``moment``."""
         self.entries, self.last_scan, self.error = entries, moment, None
 
     def failed(self, reason: str) -> None:
-        """Note a scan that changed nothing."""
+        """Note a failed scan, which changed nothing."""
         self.error = reason
 
 
 class IndexState:
-    """The index of all filespaces, each by its mount point; it starts without any."""
+    """The state of all filespaces' indexes by mount point; empty at first."""
 
     def __init__(self) -> None:
         self._filespaces: dict[str, FilespaceIndex] = {}
 
     def of(self, mount_point: str) -> FilespaceIndex:
-        """The index of one filespace, which counts from now on."""
+        """The state of one filespace's index, added if it is not there yet."""
         return self._filespaces.setdefault(mount_point, FilespaceIndex())
 
     @property
     def built(self) -> bool:
-        """Whether the first index is complete: until then a file may merely not be known yet."""
+        """Whether every first scan is complete; until then a file may not be indexed yet."""
         return bool(self._filespaces) and all(it.built for it in self._filespaces.values())
 
     @property
     def entries(self) -> int:
-        """What is indexed or, of a filespace that is not indexed yet, was seen so far."""
+        """The number of entries, including those that a first scan has counted so far."""
         return sum(it.seen for it in self._filespaces.values())
 
     def report(self) -> IndexReport:
         """The state for a health report: ``building``, ``ready`` or ``refused``.
 
-        ``lastScan`` is when that scan ended since when every filespace was looked at.
+        ``lastScan`` is the time of the oldest of the filespaces' last scans.
         """
         report: IndexReport = {
             "status": "ready" if self.built else "building",
@@ -81,6 +81,6 @@ class IndexState:
         return min(it.last_scan for it in self._filespaces.values() if it.last_scan is not None)
 
     def _errors(self) -> list[str]:
-        """Each once: a database that is away is the same for all."""
+        """The distinct errors: an unavailable database is the same error for all."""
         errors = [it.error for it in self._filespaces.values() if it.error is not None]
         return list(dict.fromkeys(errors))

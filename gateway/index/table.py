@@ -1,8 +1,7 @@
-"""Bringing the rows below one folder up to date in one transaction, writing only what differs.
+"""Updates the rows below one folder in one transaction, writing only differences.
 
-What PostgreSQL already holds is reduced to one digest for each folder before the scan's listings
-come in. A listing whose digest is known is done; the others are copied to a temporary table and
-compared there, row by row, at the end.
+First PostgreSQL computes one digest for each folder that it has. A listing with a known digest is
+unchanged; the others are copied to a temporary table and compared there, row by row, at the end.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from gateway.index.listing import LISTING_ENTRIES, Entry, Listing, printable
 
 BATCH_BYTES = 1 << 20
 READ_BYTES = 1 << 16
-# The years 1 to 9999: PostgreSQL could hold more, Python could not read it.
+# The years 1 to 9999: PostgreSQL could store more, but Python could not read them.
 FIRST_NS = -62_135_596_800 * 10**9
 LAST_NS = 253_402_300_799 * 10**9
 
-# Losing more than half of more rows than this looks like an accident.
+# Losing more than this many rows, and more than half of them, looks like an accident.
 FEW_ROWS = 1_000
 LOCK_SECONDS = 0.1
 WRITE_ATTEMPTS = 600
-# Autovacuum counts rows as well, but minutes later; until then joins would be planned blindly.
+# Autovacuum analyzes minutes later; until then plans would have no statistics.
 ANALYZE_FROM_ROWS = 10_000
 
 COPY_SPECIALS = re.compile(r"[\\\t\n\r]")
@@ -47,8 +46,8 @@ class Changes:
 class IndexTable:
     """The rows of ``root`` and below it, during one run over a blocking connection.
 
-    ``pause`` waits for so many seconds, and raises what shall end the run. Until `apply` commits,
-    the table `files` is only read.
+    ``pause`` waits the given seconds, and raises to end the run. Until `apply` commits, the table
+    `files` is only read.
     """
 
     def __init__(self, connection: Any, root: str, pause: Callable[[float], None]) -> None:
@@ -63,9 +62,9 @@ class IndexTable:
         self._stale = _Batch(connection, self._queries["copy_stale"])
 
     def lock(self) -> None:
-        """Wait until no other indexer is at work, and keep others out until the connection ends.
+        """Wait for other indexers, and lock them out until the connection ends.
 
-        Polled: a waiting statement would hold up every CREATE INDEX CONCURRENTLY.
+        It polls: a waiting statement would block every CREATE INDEX CONCURRENTLY.
         """
         self._execute("prepare_session")
         while not self._fetch_value("try_lock"):
@@ -74,17 +73,17 @@ class IndexTable:
         self._connection.commit()
 
     def unlock(self) -> None:
-        """Let the next indexer begin: the server takes its time to notice a closed connection."""
+        """Unlock for the next indexer: the server may notice a closed connection late."""
         self._execute("unlock")
 
     def knows_any(self) -> bool:
-        """Whether there are rows below the root: digests are of use."""
+        """Whether there are rows below the root, so that digests are useful."""
         known = bool(self._fetch_value("knows_any", self._bounds))
         self._connection.commit()
         return known
 
     def load(self) -> None:
-        """Read what is known below the root: 16 bytes for each folder."""
+        """Read the 16-byte digests of the folders below the root."""
         self._execute("create_tables")
         self._execute("digest_known", self._bounds)
         with self._connection.cursor() as cursor:
@@ -93,20 +92,20 @@ class IndexTable:
         self._connection.commit()
 
     def add_root(self, entry: Entry) -> None:
-        """Add the root's own row; ``entry`` bears its name."""
+        """Add the root's own row; ``entry`` has its name."""
         parent = self._root.rpartition("/")[0] or "/"
         escaped = [text.translate(COPY_ESCAPES) for text in (self._root, entry[0], parent)]
         self._seen.add("\t".join([*escaped, *_columns(entry)]) + "\n")
 
     def add(self, listing: Listing) -> None:
-        """Add what was found in a folder; what is known already goes no further."""
+        """Add a folder's entries, unless its digest is known."""
         for path in listing.unknown:
             self._unknown.add(path.translate(COPY_ESCAPES) + "\n")
         if listing.entries and not self._is_known(listing):
             self._seen.add(_copy_text(listing))
 
     def apply(self, *, found_nothing: bool, allow_empty: bool) -> Changes:
-        """Write what differs. Raises `IndexRefused`, and writes nothing, if too much would go."""
+        """Write the differences. Raises `IndexRefused` if too many rows would be removed."""
         self._finish_copies()
         for _ in range(WRITE_ATTEMPTS):
             try:
@@ -176,9 +175,9 @@ class IndexTable:
 
 
 class _Batch:
-    """Collects lines for COPY and sends them by the megabyte, each in a transaction of its own.
+    """Collects lines for COPY and sends them by the megabyte, each in its own transaction.
 
-    A transaction as long as a slow scan would keep VACUUM from every table of the database.
+    A transaction as long as a slow scan would hold back VACUUM in the whole database.
     """
 
     def __init__(self, connection: Any, copy: str) -> None:
@@ -207,7 +206,7 @@ class _Batch:
 
 
 def _copy_text(listing: Listing) -> str:
-    """The lines for COPY, built in one pass: this is done for every entry of a first index."""
+    """The lines for COPY, built in one pass: a first index does this for every entry."""
     parent = listing.directory.translate(COPY_ESCAPES)
     entries = listing.entries
     if COPY_SPECIALS.search("".join([entry[0] for entry in entries])):

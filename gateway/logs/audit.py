@@ -1,4 +1,4 @@
-"""The audit log: one line of JSON for each thing that was changed, and for each refused attempt."""
+"""The audit log: one line of JSON for each change and each refused attempt."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from gateway.logs.audit_file import AuditFile
 Outcome = Literal["created", "done", "refused", "failed", "unknown"]
 
 AUDIT: Final = "gateway.audit"
-"""The logger that the lines go to where no file is named."""
+"""The logger for the lines if no file is configured."""
 
 MAX_TEXT_LENGTH: Final = 300
-SHOWN: Final = 10
+MAX_ITEMS: Final = 10
 
 
 class AuditLog:
-    """Writes to the file at ``path``, or, where that is empty, to the ordinary logs.
+    """Writes to the file at ``path``, or, if that is empty, to the logger `AUDIT`.
 
-    The file is opened anew when it was moved or removed, so logs may be rotated under it. It is
-    written by a thread of its own, see `AuditFile`. What it is given is cut to a bounded length;
-    secrets are never given to it. Raises `SettingsError` if the file cannot be opened.
+    The file is reopened after it was moved or removed, so it may be rotated. A dedicated thread
+    writes it, see `AuditFile`. Values are cut to a bounded length; callers must pass no secrets.
+    Raises `SettingsError` if the file cannot be opened.
     """
 
     def __init__(self, path: str = "") -> None:
@@ -35,21 +35,21 @@ class AuditLog:
             self._logger.setLevel(logging.INFO)
 
     def close(self) -> None:
-        """Write what waits to the file, if there is one, and close it."""
+        """Write the pending lines to the file, if there is one, and close it."""
         if self._file is not None:
             self._file.close()
 
     def flush(self) -> None:
-        """Wait, for a few seconds at most, until all is written."""
+        """Wait a few seconds at most until all lines are written."""
         if self._file is not None:
             self._file.flush()
 
     def write(
         self, event: str, outcome: Outcome, caller: str | None, address: str | None, **more: Any
     ) -> None:
-        """Write a line. ``caller`` is the name of the key, or None for a stranger.
+        """Write a line. ``caller`` is the key's name, or None for an unauthenticated client.
 
-        What is None among ``more`` is left out.
+        Values of ``more`` that are None are left out.
         """
         line = _line(event, outcome, caller, address, more)
         if self._file is None:
@@ -69,12 +69,12 @@ def _line(
         "address": address,
         **{name: _bounded(value) for name, value in more.items() if value is not None},
     }
-    # All of it escaped: no name of a file begins a line of its own, or is no Unicode.
+    # ASCII only: file names may contain newlines or lone surrogates.
     return json.dumps(entry, separators=(",", ":"), default=str)
 
 
 def format_lost(number: int) -> str:
-    """The line in the place of so many that could not be written."""
+    """The line that replaces ``number`` lines that could not be written."""
     return _line("audit.lost", "unknown", None, None, {"lines": number})
 
 
@@ -84,5 +84,5 @@ def _bounded(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _bounded(one) for name, one in value.items()}
     if isinstance(value, Sequence):
-        return [_bounded(one) for one in value[:SHOWN]]
+        return [_bounded(one) for one in value[:MAX_ITEMS]]
     return value

@@ -1,4 +1,4 @@
-"""A file that lines are added to by a thread of its own: a disk that stalls holds up no request."""
+"""Appends lines to a file in a dedicated thread: a stalled disk must not delay requests."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ log = logging.getLogger(__name__)
 
 
 class _Batch(NamedTuple):
-    """Lines in their order; behind them so many were lost, for there was no room for them."""
+    """Lines in their order, followed by ``lost`` lines for which there was no room."""
 
     lines: list[str]
     lost: int
 
 
 class AuditFile:
-    """Adds lines to the file at ``path``, in the order given; it may be moved or removed meanwhile.
+    """Appends lines to the file at ``path``, in order; the file may be moved or removed meanwhile.
 
-    Of lines that cannot be written, and of those beyond 10,000 that wait, no more is known than how
-    many they are: ``tell_lost`` makes the line that says so, as soon as one can be written. Raises
+    Lines that cannot be written, and those beyond 10,000 pending ones, are lost and counted:
+    ``format_lost`` makes the line with their number, written as soon as possible. Raises
     `SettingsError` if the file cannot be opened.
     """
 
@@ -47,7 +47,7 @@ class AuditFile:
         self._thread: threading.Thread | None = None
 
     def add(self, line: str) -> None:
-        """Have a line written soon. This never waits for the file."""
+        """Queue a line. Never waits for the file."""
         with self._changed:
             if self._is_ending or self._lost or len(self._waiting) >= WAITING_LINES:
                 self._lose()
@@ -56,17 +56,17 @@ class AuditFile:
             self._is_idle = False
             self._changed.notify_all()
             if self._thread is None:
-                # A daemon: a disk that never answers must not hold up the end of the process.
+                # A daemon: a disk that never answers must not delay the exit of the process.
                 self._thread = threading.Thread(target=self._run, name="audit-log", daemon=True)
                 self._thread.start()
 
     def flush(self, seconds: float = CLOSE_SECONDS) -> bool:
-        """Wait until what was added is written, ``seconds`` at most; say whether it is."""
+        """Wait ``seconds`` at most until all lines are written; return whether they are."""
         with self._changed:
             return self._changed.wait_for(lambda: self._is_idle, seconds)
 
     def close(self) -> None:
-        """Write what waits, for five seconds at most, and add nothing any more."""
+        """Write the pending lines within five seconds, and accept no more."""
         is_written = self.flush()
         with self._changed:
             if self._is_ending:
@@ -96,7 +96,7 @@ class AuditFile:
         os.close(self._file)
 
     def _take(self) -> _Batch | None:
-        """All that waits, as soon as something does; None at the end."""
+        """Wait for lines and return them all; None at the end."""
         with self._changed:
             if not self._waiting:
                 self._is_idle = True
@@ -112,24 +112,24 @@ class AuditFile:
     def _write(self, text: str, has_failed: bool) -> bool:
         try:
             self._reopen_if_rotated()
-            left = memoryview(text.encode())
-            while left:
-                left = left[os.write(self._file, left) :]
+            remaining = memoryview(text.encode())
+            while remaining:
+                remaining = remaining[os.write(self._file, remaining) :]
         except OSError as error:
-            # Whoever made the request can do nothing about it.
+            # The caller of the request can do nothing about it.
             if not has_failed:
                 log.log(logging.ERROR, "the audit log cannot be written: %s", error)
             return False
         return True
 
     def _reopen_if_rotated(self) -> None:
-        """Open the file anew if it was moved or removed."""
-        ours = os.fstat(self._file)
+        """Reopen the file if it was moved or removed."""
+        opened = os.fstat(self._file)
         try:
-            there = os.stat(self._path)
+            current = os.stat(self._path)
         except FileNotFoundError:
-            there = None
-        if there is None or not os.path.samestat(ours, there):
+            current = None
+        if current is None or not os.path.samestat(opened, current):
             new = _open(self._path)
             os.close(self._file)
             self._file = new

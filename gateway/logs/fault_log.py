@@ -1,4 +1,4 @@
-"""Something that lasts, told when it begins and when it ends, and not at each attempt between."""
+"""Logs a lasting fault when it begins and when it ends, not at each attempt in between."""
 
 from __future__ import annotations
 
@@ -8,57 +8,57 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Final
 
-# What comes and goes is told this often at most, in seconds.
+# A recurring fault is logged at most once in this many seconds.
 QUIET_SECONDS: Final = 10.0
 
 
 class FaultLog:
-    """Has begun as long as there is anyone whom it holds up. For any thread.
+    """A fault, active while it affects at least one key. Thread-safe.
 
-    ``over`` is what is logged at the end. ``clock`` is in seconds.
+    ``end_message`` is logged when it ends. ``clock`` is in seconds.
     """
 
     def __init__(
-        self, log: logging.Logger, over: str, clock: Callable[[], float] = time.monotonic
+        self, log: logging.Logger, end_message: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._log = log
-        self._over = over
+        self._end_message = end_message
         self._clock = clock
         self._lock = threading.Lock()
-        self._held: set[Hashable] = set()
+        self._affected: set[Hashable] = set()
         self._logged_at: dict[str, float] = {}
         self._is_logged = False
 
     @property
-    def is_on(self) -> bool:
-        """Whether it holds anyone up."""
-        return bool(self._held)
+    def is_active(self) -> bool:
+        """Whether the fault affects any key."""
+        return bool(self._affected)
 
-    def begin(self, who: Hashable, what: str, detail: str = "") -> None:
-        """``who`` is held up by ``what``: a WARNING, but for what was told before."""
+    def begin(self, key: Hashable, message: str, detail: str = "") -> None:
+        """The fault affects ``key``: log ``message`` as a WARNING the first time, else as DEBUG."""
         with self._lock:
-            self._held.add(who)
-            is_new = self._is_new(what)
-        self._log.log(logging.WARNING if is_new else logging.DEBUG, "%s%s", what, detail)
+            self._affected.add(key)
+            is_new = self._is_new(message)
+        self._log.log(logging.WARNING if is_new else logging.DEBUG, "%s%s", message, detail)
 
-    def end(self, who: Hashable) -> None:
-        """``who`` is held up no more: an INFO if it was the last one."""
+    def end(self, key: Hashable) -> None:
+        """The fault no longer affects ``key``: log an INFO if that was the last one."""
         with self._lock:
-            if who not in self._held:
+            if key not in self._affected:
                 return
-            self._held.remove(who)
-            is_new = self._is_logged and not self._held
+            self._affected.remove(key)
+            is_new = self._is_logged and not self._affected
             self._is_logged = self._is_logged and not is_new
         if is_new:
-            self._log.info(self._over)
+            self._log.info(self._end_message)
 
-    def _is_new(self, what: str) -> bool:
+    def _is_new(self, message: str) -> bool:
         now = self._clock()
-        logged_at = self._logged_at.get(what)
+        logged_at = self._logged_at.get(message)
         if logged_at is not None and (self._is_logged or now - logged_at < QUIET_SECONDS):
             return False
         if not self._is_logged:
             self._logged_at.clear()
-        self._logged_at[what] = now
+        self._logged_at[message] = now
         self._is_logged = True
         return True

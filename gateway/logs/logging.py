@@ -1,6 +1,6 @@
-"""Logging: text for people, or JSON for machines, one line an event.
+"""Logging as text or JSON, one line per event.
 
-In text more lines may belong to an event, as a traceback's do: they are indented.
+In text an event may have more lines, as tracebacks do; these are indented.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aiohttp.http import HttpProcessingError
 from gateway.logs.audit import AUDIT
 from gateway.settings import Settings
 
-CLIENT_FAULTS: Final = (
+CLIENT_ERRORS: Final = (
     HttpProcessingError,
     ClientPayloadError,
     web.RequestPayloadError,
@@ -32,26 +32,26 @@ TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 class TimestampFormatter:
-    """Moments as text, of which all but the milliseconds is made once a second."""
+    """Formats timestamps; all but the milliseconds is formatted once a second."""
 
     def __init__(self, pattern: str, convert: Callable[[float], time.struct_time]) -> None:
         self._pattern = pattern
         self._convert = convert
-        self._of = (-1, "")
+        self._cached = (-1, "")
 
     def of(self, moment: float) -> str:
-        """A moment, in seconds of the Unix clock."""
-        second, text = self._of
+        """Format ``moment``, in seconds since the epoch."""
+        second, text = self._cached
         if int(moment) != second:
             second, text = int(moment), time.strftime(self._pattern, self._convert(moment))
-            self._of = second, text
+            self._cached = second, text
         return f"{text}{int((moment - second) * 1000):03d}"
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people, in local time: time, level, logger, message.
+    """Text in local time: time, level, logger, message.
 
-    Those of the audit log are JSON all the same.
+    Records of the audit log are JSON in any case.
     """
 
     def __init__(self) -> None:
@@ -63,17 +63,17 @@ class TextFormatter(logging.Formatter):
         return record.getMessage() if record.name == AUDIT else _indented(super().format(record))
 
     def info(self, logger: str, message: str, _fields: Mapping[str, Any]) -> str:
-        """The line of something that happens now and is no record."""
+        """Format an event at the current time without a `LogRecord`."""
         return _indented(f"{self._stamp.of(time.time())} INFO    {logger}: {message}")
 
 
 def _indented(text: str) -> str:
-    """An event's text, in which only its first line begins like an event."""
+    """The text of an event with all lines but the first indented."""
     return text.replace("\r", "\\r").replace("\n", "\n    ")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, and what was attached."""
+    """One JSON object per line: time (UTC), level, logger, message, and the attached fields."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,14 +95,14 @@ class JsonFormatter(logging.Formatter):
         return _json_line(entry)
 
     def info(self, logger: str, message: str, fields: Mapping[str, Any]) -> str:
-        """The line of something that happens now and is no record."""
+        """Format an event at the current time without a `LogRecord`."""
         moment = f"{self._stamp.of(time.time())}Z"
         head = {"time": moment, "level": "info", "logger": logger, "message": message}
         return _json_line({**head, **fields})
 
 
 def _json_line(entry: Mapping[str, Any]) -> str:
-    """An entry as JSON on one line, without its end."""
+    """An entry as JSON on one line, without a newline."""
     try:
         return orjson.dumps(entry, default=str).decode()
     except TypeError:
@@ -111,10 +111,10 @@ def _json_line(entry: Mapping[str, Any]) -> str:
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes records at once, and lines that are no records at the end of the loop's turn.
+    """Writes records at once, and deferred lines at the end of the event loop's turn.
 
-    They come out in the order in which they came in. What still waits when the process ends is
-    written by `logging.shutdown`, which Python calls.
+    The order of both is kept. Pending lines at the exit of the process are written by
+    `logging.shutdown`, which Python calls.
     """
 
     def __init__(self, stream: TextIO, formatter: TextFormatter | JsonFormatter) -> None:
@@ -122,11 +122,11 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self.setFormatter(formatter)
         self._format_info = formatter.info
         self._waiting: list[str] = []
-        # There is one since the handler was made.
+        # Set by the constructor of logging.Handler.
         self._own_lock = cast(threading.RLock, self.lock)
 
     def write_deferred(self, logger: str, message: str, fields: Mapping[str, Any]) -> None:
-        """Write a line in this turn of the running loop. It costs a tenth of a record."""
+        """Write a line in this turn of the running loop, at a tenth of a record's cost."""
         line = self._format_info(logger, message, fields)
         with self._own_lock:
             if not self._waiting:
@@ -134,12 +134,12 @@ class LineHandler(logging.StreamHandler[TextIO]):
             self._waiting.append(line)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, behind the lines that wait."""
+        """Write a record, after the pending lines."""
         self._write_waiting()
         super().emit(record)
 
     def flush(self) -> None:
-        """Write the lines that wait."""
+        """Write the pending lines."""
         with self._own_lock:
             self._write_waiting()
             super().flush()
@@ -149,18 +149,18 @@ class LineHandler(logging.StreamHandler[TextIO]):
             return
         text = "\n".join((*self._waiting, ""))
         self._waiting.clear()
-        # Where nobody reads any more, there is nobody to tell of it.
+        # If the stream is closed, the error cannot be reported either.
         with suppress(OSError, ValueError):
             self.stream.write(text)
 
 
 class ClientErrorFilter(logging.Filter):
-    """Keeps aiohttp from logging an error with a traceback for each rubbish that strangers send."""
+    """Keeps aiohttp from logging a traceback for each malformed request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let a record pass; what a client did wrong is worth a line for debugging at the most."""
+        """Pass a record; a client's error becomes one line at DEBUG."""
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, CLIENT_FAULTS):
+        if not isinstance(error, CLIENT_ERRORS):
             return True
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         record.exc_info, record.msg, record.args = None, "%s", (f"bad request: {error!r:.200}",)
@@ -168,7 +168,7 @@ class ClientErrorFilter(logging.Filter):
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send the logs of the whole process to standard error, as the settings say."""
+    """Send the logs of the whole process to standard error, as the settings configure."""
     formatter = JsonFormatter() if settings.log_format == "json" else TextFormatter()
     handler = LineHandler(sys.stderr, formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""The newest figures: throughput, S3 health, the cache's fill. What monitors find, kept here."""
+"""The latest metrics from the monitors: throughput, S3 health, cache usage."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class S3Health:
-    """What the checks of the bucket found. Latencies are in whole milliseconds.
+    """The results of the bucket's checks. Latencies are in whole milliseconds.
 
-    ``latencies`` are those of the last 60 healthy checks, oldest first. Everything that was not
-    measured yet is None.
+    ``latencies`` are those of the last 60 healthy checks, oldest first. Values not measured yet are
+    None.
     """
 
     region: str
@@ -61,21 +61,21 @@ class S3Health:
 
 @dataclass(slots=True)
 class CacheWarmingTotals:
-    """What all workers have read since the start: files that succeeded, and bytes."""
+    """Files and bytes that all workers have read successfully since the start."""
 
     files: int = 0
     bytes: int = 0
 
 
 class Metrics:
-    """The newest of each figure. ``clock`` is monotonic, in seconds."""
+    """The latest value of each metric. ``clock`` is monotonic, in seconds."""
 
     def __init__(self, region: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.s3_health = S3Health(region)
         self.warmed = CacheWarmingTotals()
         self.varnish: Varnish | None = None
         self.worker_limit: int | None = None
-        """What each worker may read, in bytes per second; 0: no limit; None: not looked at yet."""
+        """The read limit of each worker, in bytes per second; 0: no limit; None: not read yet."""
         self._clock = clock
         self._throughput: Throughput | None = None
         self._measured_at = 0.0

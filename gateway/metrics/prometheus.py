@@ -1,6 +1,6 @@
 """The metrics in Prometheus's text format: https://prometheus.io/docs/instrumenting/exposition_formats/
 
-Requests are counted as they happen; everything else is looked up when somebody scrapes.
+Requests are counted as they happen; all other values are collected at each scrape.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ PREFIX: Final = "teamcache_gateway"
 
 
 class Pool(Protocol):
-    """What is read of the database."""
+    """The metrics of the database's connection pool."""
 
     @property
     def in_use(self) -> int:
-        """Connections that somebody holds right now."""
+        """The number of connections in use."""
 
     @property
     def size(self) -> int:
-        """Connections at most."""
+        """The maximum number of connections."""
 
     @property
     def is_disk_full(self) -> bool:
-        """Whether the last write found no room."""
+        """Whether the last write failed because the disk was full."""
 
 
 class Clients(Protocol):
-    """What is read of the WebSocket clients."""
+    """The metrics of the WebSocket clients."""
 
     @property
     def count(self) -> int:
-        """Clients that are connected."""
+        """The number of connected clients."""
 
     @property
     def dropped(self) -> int:
-        """Events that were dropped for slow clients."""
+        """The number of events dropped for slow clients."""
 
 
 class PrometheusMetrics:
-    """What a scrape answers.
+    """Renders all metrics.
 
-    ``pulses`` are the monitors' by name, filled as they start; ``requests`` are counted from
-    outside.
+    ``heartbeats`` holds the monitors' by name, added as they start; the access log counts
+    ``requests``.
     """
 
     def __init__(self, database: Pool, metrics: Metrics, send_buffers: Clients) -> None:
@@ -72,21 +72,21 @@ class PrometheusMetrics:
         self._registry.register(self)
 
     def render(self, accept: str, jobs: Mapping[JobStatus, int] | None) -> tuple[bytes, str]:
-        """The text and its content type, in the form that the Accept header prefers.
+        """The text and its content type, in the format that the Accept header prefers.
 
-        ``jobs`` counts the jobs of each state that any job is in; None if that is not known.
+        ``jobs`` counts the jobs of each status, zeros left out; None if unknown.
         """
         self._jobs = jobs
-        encode, content_type = choose_encoder(_understood(accept))
+        encode, content_type = choose_encoder(_supported(accept))
         return encode(self._registry), content_type
 
     def collect(self) -> Iterable[Metric]:
-        """Everything that is looked up: called by the registry for each scrape."""
+        """Collect all metrics; the registry calls this for each scrape."""
         yield from self.requests.collect()
         yield from self._collect_jobs()
         yield from self._collect_connections()
         yield from self._collect_monitors()
-        yield from self._collect_figures()
+        yield from self._collect_latest()
 
     def _collect_jobs(self) -> Iterable[Metric]:
         if self._jobs is not None:
@@ -124,7 +124,7 @@ class PrometheusMetrics:
         yield healthy
         yield age
 
-    def _collect_figures(self) -> Iterable[Metric]:
+    def _collect_latest(self) -> Iterable[Metric]:
         health, throughput = self._metrics.s3_health, self._metrics.fresh_throughput
         if health.is_healthy is not None:
             yield _value("s3_healthy", "Whether the bucket can be reached", health.is_healthy)
@@ -152,16 +152,18 @@ def prefers_prometheus(accept: str) -> bool:
     return text > json
 
 
-def _understood(accept: str) -> str:
-    """The header without what is refused, and without versions that there are not.
+def _supported(accept: str) -> str:
+    """The header without formats of weight 0 and unknown versions.
 
-    The library would raise on some of them, and claim to speak the others.
+    The library would raise on some of these, and claim to support the others.
     """
     parts = accept.split(",")
-    return ",".join(part for part in parts if _is_known(part) and _weights(part)[0][1] > 0)
+    return ",".join(
+        part for part in parts if _has_supported_version(part) and _weights(part)[0][1] > 0
+    )
 
 
-def _is_known(part: str) -> bool:
+def _has_supported_version(part: str) -> bool:
     version = VERSION.search(part)
     return version is None or version[1].strip() in VERSIONS
 

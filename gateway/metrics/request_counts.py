@@ -1,7 +1,7 @@
-"""How many requests were answered, and how long they took: counted in plain numbers.
+"""Counts requests and their durations in plain numbers.
 
-The library's counters and histograms take locks, for threads that there are none of here, and cost
-as much as looking up a job.
+The counters and histograms of prometheus_client take locks, which a single thread does not need,
+and cost as much as looking up a job.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NAMES: Final = (*map(str, BOUNDS), "+Inf")
 
 @dataclass(slots=True)
 class _Durations:
-    """Requests by the bound, in seconds, that they took at most, and the seconds of all."""
+    """Requests by upper bound of their duration, and the sum of the durations in seconds."""
 
     counts: list[int] = field(default_factory=lambda: [0] * len(NAMES))
     seconds: float = 0.0
@@ -37,7 +37,7 @@ class _Count:
 
 
 class RequestCounts:
-    """Counts requests, by method, route and status. To be used in one thread."""
+    """Counts requests by method, route and status. Not thread-safe."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -45,8 +45,8 @@ class RequestCounts:
         self._durations: defaultdict[str, _Durations] = defaultdict(_Durations)
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request; ``route`` is the pattern that it matched, not its path."""
-        # A stranger may invent methods; each would be a series for ever.
+        """Count a request; ``route`` is the matched pattern, not the path."""
+        # A client may invent methods, and each would create a series.
         method = method if method in METHODS else "other"
         self._counts[method, route, status].requests += 1
         durations = self._durations[route]

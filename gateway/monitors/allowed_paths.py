@@ -1,4 +1,4 @@
-"""Watches for folders that alone may be cached and that are not there: nothing is allowed then."""
+"""Warns of ALLOWED_PATHS that do not exist: they allow nothing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 class AllowedPathsMonitor(Monitor):
-    """Warns of each prefix of ALLOWED_PATHS that does not exist, once its mount tells.
+    """Warns once of each prefix of ALLOWED_PATHS that does not exist.
 
-    It goes on asking while a mount is not visible, and ends when it knows of all of them.
+    It checks again while a mount is unavailable, and ends when every prefix has been checked.
     """
 
     name = "allowed-paths"
@@ -25,12 +25,14 @@ class AllowedPathsMonitor(Monitor):
         super().__init__()
         self._filespaces = filespaces
         self._mount = Mount([it.mount_point for it in filespaces.filespaces])
-        self._open = list(filespaces.allowed_prefixes)
+        self._unchecked = list(filespaces.allowed_prefixes)
 
     async def check_once(self) -> bool:
-        """Look at those prefixes of which nothing is known yet."""
-        seen = dict(zip(self._open, await self._mount.stat_all(self._open), strict=True))
-        for path, it in seen.items():
+        """Check the prefixes whose status is still unknown."""
+        statuses = dict(
+            zip(self._unchecked, await self._mount.stat_all(self._unchecked), strict=True)
+        )
+        for path, it in statuses.items():
             if it.kind in (PathKind.MISSING, PathKind.OUTSIDE):
                 log.warning(
                     "ALLOWED_PATHS names %s, which %s: nothing is allowed by it",
@@ -39,5 +41,5 @@ class AllowedPathsMonitor(Monitor):
                     if it.kind is PathKind.MISSING
                     else "leads out of the filespace",
                 )
-        self._open = [path for path, it in seen.items() if it.kind is PathKind.UNKNOWN]
-        return not self._open
+        self._unchecked = [path for path, it in statuses.items() if it.kind is PathKind.UNKNOWN]
+        return not self._unchecked

@@ -25,13 +25,13 @@ DEMO_WARNING: Final = (
 class KeyFile(BaseModel):
     """``{"apiKey": "…", "updatedAt": "…"}``."""
 
-    apiKey: str  # noqa: N815 - as it stands in the file
+    apiKey: str  # noqa: N815 - as in the file
 
 
 class ApiKeyFileMonitor(Monitor):
-    """Takes over the file's key while it is valid; a malformed file keeps the last good key.
+    """Uses the file's key while it is valid; with a malformed file the last good key stays.
 
-    Without the file the key of the settings holds.
+    Without the file the key of the settings is used.
     """
 
     name = "api-key-file"
@@ -41,15 +41,14 @@ class ApiKeyFileMonitor(Monitor):
         super().__init__()
         self._path = Path(path)
         self._keys = keys
-        self._seen: bytes | None = None
+        self._last_text: bytes | None = None
 
     async def check_once(self) -> bool:
-        """Read the file, and take its key if it says something else than before."""
-        # Its times and size are no help: a write within their grain, or a change of its mode,
-        # would go unseen.
+        """Read the file, and use its key if the text has changed."""
+        # Comparing times and size would miss a write within their resolution, or a change of mode.
         text = await asyncio.to_thread(read_small_file, self._path)
-        if text != self._seen:
-            self._seen = text
+        if text != self._last_text:
+            self._last_text = text
             self._take(text)
         return False
 
@@ -67,7 +66,7 @@ class ApiKeyFileMonitor(Monitor):
 
 
 def _find_key(text: bytes) -> str | None:
-    """The key that the file's text names, if it names one."""
+    """The key in the file's text; None if there is no valid one."""
     try:
         return KeyFile.model_validate_json(text).apiKey.strip() or None
     except ValidationError:

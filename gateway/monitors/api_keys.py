@@ -1,4 +1,4 @@
-"""Holds the keys of the database in memory, as they are now: LISTEN → keys."""
+"""Keeps the database's API keys in memory, up to date by LISTEN."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gateway.paths import Filespaces
 log = logging.getLogger(__name__)
 
 NOWHERE: Final = "/\0"
-"""A folder in which no path can lie."""
+"""A folder that can hold no path."""
 
 
 class ApiKeysMonitor(Monitor):
-    """Reads the keys whenever listening begins, and whenever one is announced to have changed.
+    """Reads the keys whenever listening starts and whenever a change is announced.
 
-    While the database is away the keys that were known last go on holding.
+    While the database is unavailable, the last known keys stay valid.
     """
 
     name = "api-keys"
@@ -76,9 +76,9 @@ class ApiKeysMonitor(Monitor):
         )
 
     def _prefixes(self, record: KeyRecord) -> tuple[str, ...]:
-        """The folders that the key may cache, as this gateway has them mounted.
+        """The folders that the key may cache, as this gateway mounts them.
 
-        One that it cannot read narrows the key: never is it as if there had been none.
+        An invalid prefix allows nothing: a key with prefixes never becomes unrestricted.
         """
         prefixes: list[str] = []
         for written in record.path_prefixes:

@@ -1,6 +1,6 @@
-"""Listens to the TeamCache backend's WebSocket: throughput, the cache's fill, files of its jobs.
+"""Listens to the TeamCache backend's WebSocket: throughput, cache usage, files of its jobs.
 
-Nothing that it sends may bring us down: what is not understood is ignored and counted.
+Its messages are untrusted input: invalid ones are ignored and counted.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from gateway.schemas.serializers import file_message, lucidlink_message, varnish
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS: Final = 20.0
-# For the whole handshake: a backend may take the connection and then say nothing.
+# For the whole handshake: a backend may accept the connection and never answer.
 CONNECT_SECONDS: Final = 10.0
 MAX_BACKOFF: Final = 30.0
-# A message that is longer than this says nothing that we know; in bytes.
-SENSIBLE_MESSAGE: Final = 1024 * 1024
-# One that is longer than this is not even taken in: the connection is given up; in bytes.
+# Longer messages, in bytes, are ignored: none that we know is as long.
+MAX_PARSED_BYTES: Final = 1024 * 1024
+# A longer message, in bytes, closes the connection.
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 # No network reads faster; in MiB/s.
 MAX_RATE: Final = 1e9
-VARNISH_FIGURES: Final = tuple(VarnishMetrics.__annotations__)
+VARNISH_METRICS: Final = tuple(VarnishMetrics.__annotations__)
 MAX_TEXT_LENGTH: Final = 4096
 
 Message = Mapping[str, Any]
@@ -57,11 +57,11 @@ class BackendMonitor(Monitor):
         self._hub = hub
         self._filespaces = filespaces
         self._failures = 0
-        self._takers: Mapping[str, Callable[[Message], None]] = {
-            "lucidlink-stats": self._take_throughput,
-            "varnish-stats": self._take_varnish,
-            "cache-file-completed": self._take_file,
-            "cache-file-failed": self._take_file,
+        self._handlers: Mapping[str, Callable[[Message], None]] = {
+            "lucidlink-stats": self._handle_throughput,
+            "varnish-stats": self._handle_varnish,
+            "cache-file-completed": self._handle_file,
+            "cache-file-failed": self._handle_file,
         }
 
     async def check_once(self) -> bool:
@@ -76,14 +76,14 @@ class BackendMonitor(Monitor):
         raise Unavailable("the connection to the backend was lost")
 
     def _back_off(self) -> None:
-        """Rest the longer the more attempts were in vain."""
+        """Set the rest: it doubles with each failed attempt."""
         self._failures += 1
-        longest = min(MAX_BACKOFF, 2.0 ** min(self._failures, 6))
-        # Jitter: gateways that lost the same backend must not all come back at once.
-        self.rest = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
+        maximum = min(MAX_BACKOFF, 2.0 ** min(self._failures, 6))
+        # Jitter: gateways that lost the same backend must not all reconnect at once.
+        self.rest = random.uniform(maximum / 2, maximum)  # noqa: S311 - no secret
 
     async def _listen(self) -> None:
-        # The library's own limit, five minutes in all, would count the whole connection.
+        # aiohttp's default limit of five minutes would apply to the whole connection.
         timeout = aiohttp.ClientTimeout(total=None)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
@@ -94,10 +94,10 @@ class BackendMonitor(Monitor):
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.ERROR:
                     break
-                # One that hangs up before it has said anything is not back yet.
+                # Only a message proves that the backend is back: it may disconnect at once.
                 self._failures = 0
                 self.heartbeat.ok()
-                self.take(message.data)
+                self.handle(message.data)
 
     async def _connect(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -105,41 +105,41 @@ class BackendMonitor(Monitor):
                 self._url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_MESSAGE_BYTES
             )
 
-    def take(self, data: object) -> None:
-        """Take in one message. Whatever it is, it raises nothing."""
+    def handle(self, data: object) -> None:
+        """Handle one message. Never raises, whatever its content."""
         try:
             message = self._parse(data)
-            self._takers[message["type"]](message)
+            self._handlers[message["type"]](message)
         except (ValueError, TypeError, KeyError, OverflowError, InvalidRequest):
             self.ignored_messages += 1
 
     def _parse(self, data: object) -> Message:
-        if not isinstance(data, str | bytes) or len(data) > SENSIBLE_MESSAGE:
+        if not isinstance(data, str | bytes) or len(data) > MAX_PARSED_BYTES:
             raise ValueError("not a sensible message")
         message = orjson.loads(data)
         if not isinstance(message, dict):
             raise TypeError("not an object")
         return message
 
-    def _take_throughput(self, message: Message) -> None:
+    def _handle_throughput(self, message: Message) -> None:
         mibps = message["getMibps"]
         if not _is_number(mibps) or not 0 <= mibps <= MAX_RATE:
             raise ValueError("not a rate")
         throughput = self._metrics.measure_throughput(float(mibps))
         self._hub.publish(Event(lucidlink_message(throughput)))
 
-    def _take_varnish(self, message: Message) -> None:
-        figures = {
+    def _handle_varnish(self, message: Message) -> None:
+        metrics = {
             name: value
-            for name in VARNISH_FIGURES
+            for name in VARNISH_METRICS
             if (value := message.get(name)) is not None and (_is_number(value) or _is_text(value))
         }
-        if not figures:
-            raise ValueError("no figures")
-        self._metrics.varnish = figures
-        self._hub.publish(Event(varnish_message(figures)))
+        if not metrics:
+            raise ValueError("no metrics")
+        self._metrics.varnish = metrics
+        self._hub.publish(Event(varnish_message(metrics)))
 
-    def _take_file(self, message: Message) -> None:
+    def _handle_file(self, message: Message) -> None:
         job_id = parse_job_id(message["jobId"])
         topic = files_topic(job_id)
         if not self._hub.has_subscribers(topic):
@@ -160,7 +160,7 @@ class BackendMonitor(Monitor):
 
 
 def _without_secrets(url: str) -> str:
-    """The URL without what may be a password or a token."""
+    """The URL without a password or token that it may contain."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Lets the items of cancelled jobs follow, in batches, after the job's state is committed."""
+"""Cancels the items of cancelled jobs in batches, after the job's status is committed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from gateway.database.readiness import Readiness
 from gateway.jobs.store import JobStore
 from gateway.monitors.loop import Monitor
 
-# Where others hold items it is looked again after so many seconds.
-AGAIN_SECONDS = 1.0
+# The interval, in seconds, while other transactions hold locks on items.
+RETRY_SECONDS = 1.0
 
 
 class CancelItemsMonitor(Monitor):
-    """Woken by each cancel; by itself it finds what a gateway that died left half done."""
+    """Woken by each cancel; each interval it also finishes what a crashed gateway left."""
 
     name = "cancelled-items"
     interval = 60.0
@@ -30,7 +30,7 @@ class CancelItemsMonitor(Monitor):
         await self._readiness.wait()
         for job_id in await self._job_store.cancelled_with_pending_items():
             await self._job_store.cancel_items(job_id)
-        # What is locked was passed over: a worker reads it, and may die before it is done.
+        # Locked items were skipped: a worker reads them, and may die before it is done.
         is_left = await self._job_store.cancelled_with_pending_items()
-        self.interval = AGAIN_SECONDS if is_left else type(self).interval
+        self.interval = RETRY_SECONDS if is_left else type(self).interval
         return False

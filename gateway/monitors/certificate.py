@@ -1,4 +1,4 @@
-"""Watches the files of the TLS certificate, which others renew."""
+"""Watches the files of the TLS certificate, which other programs renew."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.net.certificate import CertificateRefused, ServerCertificate
 
 log = logging.getLogger(__name__)
 
-# What renews certificates by itself does so earlier.
+# Automatic renewal happens earlier.
 WARN_BEFORE: Final = timedelta(days=14)
 WARN_EVERY: Final = timedelta(days=1)
 
@@ -23,7 +23,7 @@ def _now() -> datetime:
 
 
 class CertificateMonitor(Monitor):
-    """Takes over new files while they can be used; else the last good certificate stays."""
+    """Loads new files if they are valid; otherwise the last good certificate stays."""
 
     name = "certificate"
     interval = 2.0
@@ -35,7 +35,7 @@ class CertificateMonitor(Monitor):
         self._warned_at: datetime | None = None
 
     async def check_once(self) -> bool:
-        """Look at the files. Raises `CertificateRefused` while they cannot be used."""
+        """Check the files. Raises `CertificateRefused` while they cannot be used."""
         self._warn_of_expiry()
         try:
             is_new = await asyncio.to_thread(self._certificate.reload_if_changed)

@@ -1,4 +1,4 @@
-"""Keeps the index of files up to date with the mounts, where nobody else does."""
+"""Keeps the index of files up to date with the mounts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PROBLEMS_SHOWN = 5
-# Until there is an index nothing can be cached: a mount that comes late is looked for this often.
+MAX_LOGGED_PROBLEMS = 5
+# Nothing can be cached without an index, so a mount that comes late is checked for this often.
 UNBUILT_SECONDS = 30.0
 
 
 def index_monitors(
     settings: Settings, state: IndexState, rescan: Callable[[str], str]
 ) -> Sequence[IndexMonitor]:
-    """One for each filespace, so that one whose mount is away holds up none of the others.
+    """One for each filespace, so that an unavailable mount does not delay the others.
 
-    They index in turn, as all programs do. ``rescan`` gives the command that does it by hand.
+    They index one after another. ``rescan`` gives the command that indexes a mount point manually.
     """
     monitors = [
         IndexMonitor(settings, mount_point, state.of(mount_point), rescan(mount_point))
@@ -39,8 +39,8 @@ def index_monitors(
 class IndexMonitor(Monitor):
     """Indexes a whole filespace at the start, and again after each interval.
 
-    ``state`` is where it says how far it is. ``rescan`` is the command that indexes by hand: a
-    refusal names it.
+    ``state`` holds its progress. ``rescan`` is the command for indexing manually, which a refusal
+    names.
     """
 
     name = "index"
@@ -59,12 +59,12 @@ class IndexMonitor(Monitor):
         self._indexer = Indexer(settings)
         self._state = state
         self._rescan = rescan
-        self._told: frozenset[IndexProblem] = frozenset()
+        self._reported: frozenset[IndexProblem] = frozenset()
 
     async def check_once(self) -> bool:
-        """Index once. True if that is all that was asked for.
+        """Index once. True if no interval is set.
 
-        Raises `IndexRefused`: the mount may come back, what is indexed stays.
+        Raises `IndexRefused`; the index stays as it is, and the mount may come back.
         """
         with self._noting_failure():
             result = await self._indexer.index(self._mount_point, progress=self._state.progress)
@@ -74,7 +74,7 @@ class IndexMonitor(Monitor):
             "%s: %d files, %d added, %d changed, %d removed, %.1f s",
             self.name, result.files, result.added, result.changed, result.removed, result.seconds,
         )  # fmt: skip
-        self._tell_problems(result)
+        self._log_new_problems(result)
         return not self._built_interval
 
     @contextmanager
@@ -94,11 +94,11 @@ class IndexMonitor(Monitor):
             self._state.failed("The scan failed")
             raise
 
-    def _tell_problems(self, result: IndexResult) -> None:
-        """Log what the last scan did not meet already."""
-        new = [problem for problem in result.problems if problem not in self._told]
-        for problem in new[:PROBLEMS_SHOWN]:
+    def _log_new_problems(self, result: IndexResult) -> None:
+        """Log the problems that the previous scan did not have."""
+        new = [problem for problem in result.problems if problem not in self._reported]
+        for problem in new[:MAX_LOGGED_PROBLEMS]:
             log.warning("%s: skipped %s: %s", self.name, problem.path, problem.reason)
-        if more := new[PROBLEMS_SHOWN:]:
+        if more := new[MAX_LOGGED_PROBLEMS:]:
             log.warning("%s: skipped %d more", self.name, len(more))
-        self._told = frozenset(result.problems)
+        self._reported = frozenset(result.problems)

@@ -1,4 +1,4 @@
-"""Tells of every change of a job, whichever worker made it: LISTEN → hub."""
+"""Publishes every change of a job, whichever worker made it: LISTEN → hub."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from gateway.schemas.serializers import file_message
 log = logging.getLogger(__name__)
 
 FILES_CHANNEL: Final = "teamcache_gateway_files"
-# Jobs that ended, of those that are read when listening begins.
+# The number of ended jobs read when listening starts.
 RECENT_ENDS: Final = 10_000
 # Events published in one turn of the loop: uvloop writes at the end of a turn, and a client that
-# gets more than its buffer takes would seem not to keep up.
+# gets more than its buffer holds would seem to be slow.
 EVENTS_PER_TURN: Final = 50
 
-# What a notification that is none of ours may lead to when it is read.
+# What reading an invalid notification may raise.
 UNREADABLE: Final = (ValueError, TypeError, KeyError, InvalidRequest)
 
 
 class _JobChange(NamedTuple):
-    """What a notification says of a job."""
+    """A notification of a job's change."""
 
     job_id: str
     status: JobStatus
@@ -49,21 +49,21 @@ class _JobChange(NamedTuple):
 
 
 class _FileEnds(NamedTuple):
-    """What a notification says of a job's files: the ids of some that ended."""
+    """A notification of a job's files: the ids of items that ended."""
 
     job_id: str
     items: Sequence[int]
 
 
 class _Step(NamedTuple):
-    """What a notification says of a job's state."""
+    """A notified change of a job's status."""
 
     status: JobStatus
     previous: JobStatus | None
 
 
 class JobEventsMonitor(Monitor):
-    """Publishes job events, and what was missed while the connection was away."""
+    """Publishes job events, and those missed while the connection was lost."""
 
     name = "job-events"
     interval = 1.0
@@ -86,43 +86,43 @@ class JobEventsMonitor(Monitor):
         self._hub = hub
         self._filespaces = filespaces
         self._readiness = readiness
-        self._late = DebouncedLookups(self._tell_looked_up)
+        self._lookups = DebouncedLookups(self._publish_looked_up)
 
     async def check_once(self) -> bool:
         """Listen until the connection is lost."""
         await self._readiness.wait()
-        # Where nothing happens, the probes of the connection are signs of life.
+        # Without notifications, the probes of the connection count as signs of life.
         ok = self.heartbeat.ok
         listening = self._database.listen(JOBS_CHANNEL, FILES_CHANNEL, on_probe=ok)
-        late = asyncio.create_task(self._late.run(), name=f"monitor {self.name}, look-ups")
+        lookups = asyncio.create_task(self._lookups.run(), name=f"monitor {self.name}, look-ups")
         try:
             async with aclosing(listening) as notifications:
                 async for channel, payload in notifications:
-                    await (self._take(channel, payload) if channel else self._begin())
+                    await (self._handle(channel, payload) if channel else self._begin())
                     ok()
         finally:
             self._cache.doubt()
-            await cancel_and_wait(late)
+            await cancel_and_wait(lookups)
         return False
 
     async def _begin(self) -> None:
         self._cache.trust()
         await self._catch_up()
 
-    async def _take(self, channel: str, payload: str) -> None:
-        """Take in a notification. Whoever may log in may send one: what is wrong is ignored."""
+    async def _handle(self, channel: str, payload: str) -> None:
+        """Handle a notification. Any database role may send one: invalid ones are ignored."""
         try:
             change = _read(channel, orjson.loads(payload))
         except UNREADABLE as error:
             log.debug("ignored a notification on %s: %r", channel, error)
             return
         if isinstance(change, _JobChange):
-            await self._take_job(change)
+            await self._handle_job(change)
         else:
-            await self._take_files(change)
+            await self._handle_files(change)
 
     async def _catch_up(self) -> None:
-        """Tell what changed while nobody listened, by one query; at the start just learn it."""
+        """Publish what changed while nobody listened; at the first start only remember it."""
         self._publisher.forget_snapshots()
         jobs = await self._job_store.recent(RECENT_ENDS)
         if not self._publisher.has_begun.is_set():
@@ -133,56 +133,56 @@ class JobEventsMonitor(Monitor):
         missing = set(self._publisher.active).difference(job.id for job in jobs)
         for number, job in enumerate(jobs):
             if self._has_changed(job):
-                self._tell_missed_files(job)
-                await self._settle(job.id)
+                self._publish_missed_files(job)
+                await self._publish_stored(job.id)
             if number % EVENTS_PER_TURN == 0:
                 await asyncio.sleep(0)
         for job_id in missing:
-            await self._settle(job_id)
+            await self._publish_stored(job_id)
 
     def _has_changed(self, job: Job) -> bool:
-        """Whether there is news; sizes that nobody keeps are no reason to look closer."""
-        known = self._publisher.known(job.id)
-        if known is None or known.status is not job.status:
+        """Whether the job changed since it was last published, but for sizes that it lacks."""
+        last = self._publisher.last_published(job.id)
+        if last is None or last.status is not job.status:
             return True
-        measures = 2 if job.progress.lacks_sizes else 3
-        return known.version[:measures] != job.version[:measures]
+        parts = 2 if job.progress.lacks_sizes else 3
+        return last.version[:parts] != job.version[:parts]
 
-    def _tell_missed_files(self, job: Job) -> None:
-        """Tell who follows a job's files how many ended while nobody listened."""
-        known = self._publisher.known(job.id)
-        if known is not None and (missed := job.version[1] - known.version[1]) > 0:
-            self._tell_dropped_files(job.id, missed)
+    def _publish_missed_files(self, job: Job) -> None:
+        """Publish how many of a job's files ended while nobody listened."""
+        last = self._publisher.last_published(job.id)
+        if last is not None and (missed := job.version[1] - last.version[1]) > 0:
+            self._publish_dropped_files(job.id, missed)
 
-    def _tell_dropped_files(self, job_id: str, count: int) -> None:
+    def _publish_dropped_files(self, job_id: str, count: int) -> None:
         topic = files_topic(job_id)
         if self._hub.has_subscribers(topic):
             message: EventsDropped = {"type": "events-dropped", "jobId": job_id, "count": count}
             self._hub.publish(Event(message, topics=(topic,), job_id=job_id, must_deliver=True))
 
-    async def _take_job(self, change: _JobChange) -> None:
+    async def _handle_job(self, change: _JobChange) -> None:
         job_id, status, previous, progress, submitted_by = change
         error = None
         self._cache.take(job_id, status, progress)
-        if _turns_back(previous, status):
-            await self._settle(job_id)
+        if _is_regression(previous, status):
+            await self._publish_stored(job_id)
             return
         if self._publisher.is_stale(job_id, version_of(status, progress)):
             return
         if status.has_ended:
-            # If the database is away now, the end is told when listening begins again. Of a job
-            # that was deleted at once nobody knows more than the notification.
+            # If the database is unavailable, the end is published when listening starts again. If
+            # the job was deleted, the notification is all there is.
             with suppress(JobNotFound):
                 job = await self._job_store.get(job_id)
                 status, progress, error = job.status, job.progress, job.error
                 submitted_by = job.submitted_by
         elif progress.lacks_sizes:
-            self._late.want(job_id, _Step(status, previous))
+            self._lookups.schedule(job_id, _Step(status, previous))
             return
         self._publisher.publish(job_id, status, progress, error, previous, submitted_by)
 
-    async def _tell_looked_up(self, job_id: str, step: _Step) -> bool:
-        """Tell how far a job is that keeps no sizes; False if that cannot be found out now."""
+    async def _publish_looked_up(self, job_id: str, step: _Step) -> bool:
+        """Publish the progress of a job without sizes; False if it cannot be read now."""
         try:
             job = await self._job_store.get(job_id)
         except DatabaseUnavailable:
@@ -192,15 +192,15 @@ class JobEventsMonitor(Monitor):
         except StatementFailed:
             log.exception("%s: job %s cannot be read", self.name, job_id)
             return True
-        # If it is elsewhere by now, another notification is on its way.
+        # If the status has changed since, another notification will follow.
         if job.status is step.status:
             self._publisher.publish(
                 job_id, step.status, job.progress, None, step.previous, job.submitted_by
             )
         return True
 
-    async def _settle(self, job_id: str) -> None:
-        """Tell what the table says of a job."""
+    async def _publish_stored(self, job_id: str) -> None:
+        """Publish a job as the table has it."""
         try:
             job = await self._job_store.get(job_id)
         except JobNotFound:
@@ -208,7 +208,7 @@ class JobEventsMonitor(Monitor):
         else:
             self._publisher.publish_authoritative(job)
 
-    async def _take_files(self, change: _FileEnds) -> None:
+    async def _handle_files(self, change: _FileEnds) -> None:
         job_id, items = change
         topic = files_topic(job_id)
         if not self._hub.has_subscribers(topic):
@@ -216,7 +216,7 @@ class JobEventsMonitor(Monitor):
         try:
             files = await self._job_store.files_by_id(items)
         except DatabaseUnavailable:
-            self._tell_dropped_files(job_id, len(items))
+            self._publish_dropped_files(job_id, len(items))
             return
         for number, file in enumerate(files):
             if number % EVENTS_PER_TURN == 0:
@@ -229,7 +229,7 @@ class JobEventsMonitor(Monitor):
 
 
 def _read(channel: str, change: object) -> _JobChange | _FileEnds:
-    """What a notification says. Raises one of `UNREADABLE` if it says something else."""
+    """Parse a notification. Raises one of `UNREADABLE`."""
     if not isinstance(change, dict):
         raise TypeError("no JSON object")
     return _read_job(change) if channel == JOBS_CHANNEL else _read_files(change)
@@ -263,7 +263,7 @@ def _read_progress(change: Mapping[str, Any]) -> Progress:
 
 
 def _number(value: object) -> int:
-    """A counter of the table, 0 for null. Raises `TypeError` or `ValueError` for anything else."""
+    """A counter of the table, 0 for null. Raises `TypeError` or `ValueError`."""
     if value is None:
         return 0
     if not isinstance(value, int):
@@ -274,14 +274,14 @@ def _number(value: object) -> int:
 
 
 def _name(value: object) -> str | None:
-    """The name of a key. Raises `TypeError` for what is no text."""
+    """The name of a key, or None. Raises `TypeError`."""
     if value is not None and not isinstance(value, str):
         raise TypeError("not a name")
     return value
 
 
-def _turns_back(previous: JobStatus | None, status: JobStatus) -> bool:
-    """Whether the job left its ordinary way, on which its version rises: paused, or sent back."""
+def _is_regression(previous: JobStatus | None, status: JobStatus) -> bool:
+    """Whether the version may have fallen: the job was paused, resumed, or set back."""
     if previous is None or previous is status:
         return False
     return (

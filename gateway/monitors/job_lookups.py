@@ -1,4 +1,4 @@
-"""Jobs that wait to be looked up, because what was notified of them does not say enough."""
+"""Looks up jobs whose notifications do not hold all that is published."""
 
 from __future__ import annotations
 
@@ -15,39 +15,38 @@ Change = TypeVar("Change")
 
 
 class DebouncedLookups(Generic[Change]):
-    """Looks each job up at most once a second, for the newest of what was notified of it.
+    """Looks up each job at most once a second, for its newest change.
 
-    ``tell`` gets the job's id and the newest change, and returns whether it could tell it; what
-    it could not is tried again.
+    ``publish`` gets the job's id and the newest change, and returns False to be called again.
     """
 
-    def __init__(self, tell: Callable[[str, Change], Awaitable[bool]]) -> None:
-        self._tell = tell
+    def __init__(self, publish: Callable[[str, Change], Awaitable[bool]]) -> None:
+        self._publish = publish
         self._waiting: dict[str, Change] = {}
-        self._wanted = asyncio.Event()
+        self._has_waiting = asyncio.Event()
 
-    def want(self, job_id: str, change: Change) -> None:
-        """Have a change told, in place of an older one of the same job."""
+    def schedule(self, job_id: str, change: Change) -> None:
+        """Schedule a change for publication; it replaces an older one of the same job."""
         self._waiting[job_id] = change
-        self._wanted.set()
+        self._has_waiting.set()
 
     async def run(self) -> None:
-        """Tell what is wanted, until cancelled; what was wanted before is forgotten."""
+        """Publish scheduled changes until cancelled; those scheduled before are discarded."""
         self._waiting.clear()
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._has_waiting.wait()
+            self._has_waiting.clear()
             changes, self._waiting = self._waiting, {}
             for job_id, change in changes.items():
                 if not await self._try(job_id, change):
                     self._waiting.setdefault(job_id, change)
-                    self._wanted.set()
+                    self._has_waiting.set()
             await asyncio.sleep(LOOK_UP_SECONDS)
 
     async def _try(self, job_id: str, change: Change) -> bool:
         try:
-            return await self._tell(job_id, change)
+            return await self._publish(job_id, change)
         except Exception:
-            # The other jobs are still to be told of.
-            log.exception("a job could not be told of")
+            # The other jobs still have to be published.
+            log.exception("a job could not be published")
             return True

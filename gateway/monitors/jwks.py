@@ -1,4 +1,4 @@
-"""Keeps the public keys of the tokens' issuer: from where it says, a URL, or a file."""
+"""Keeps the token issuer's public keys: from OpenID discovery, a URL, or a file."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ FILE_SECONDS: Final = 2.0
 
 
 class SigningKeysMonitor(Monitor):
-    """Takes over the keys while they can be read and used; else the last good ones stay."""
+    """Loads the keys if they are valid; otherwise the last good ones stay."""
 
     name = "signing-keys"
 
-    def __init__(self, keys: JWKSet, place: str) -> None:
-        super().__init__(wanted=keys.wanted)
+    def __init__(self, keys: JWKSet, source: str) -> None:
+        super().__init__(check_requested=keys.wanted)
         self._keys = keys
-        self._place = place
-        self._seen: bytes | None = None
+        self._source = source
+        self._last_text: bytes | None = None
 
     @abstractmethod
     async def fetch(self) -> bytes:
         """The text of the key set. Raises `Unavailable`."""
 
     async def check_once(self) -> bool:
-        """Fetch the keys. Raises `Unavailable` or `InvalidKeySet` if they are not to be had."""
+        """Fetch the keys. Raises `Unavailable` or `InvalidKeySet`."""
         try:
             text = await self.fetch()
-            if text != self._seen:
+            if text != self._last_text:
                 self._take(text)
         finally:
             self._keys.note_try()
@@ -57,26 +57,26 @@ class SigningKeysMonitor(Monitor):
             kept = (
                 "the last ones stay in use" if self._keys.are_known else "no token can be checked"
             )
-            raise InvalidKeySet(f"{self._place}: {error.message}; {kept}") from None
-        self._seen = text
-        log.info("%d keys for tokens were taken from %s", usable, self._place)
+            raise InvalidKeySet(f"{self._source}: {error.message}; {kept}") from None
+        self._last_text = text
+        log.info("%d keys for tokens were taken from %s", usable, self._source)
 
 
 class KeySetFileMonitor(SigningKeysMonitor):
-    """Looks at a file."""
+    """Reads the keys from a file."""
 
     interval = FILE_SECONDS
 
     async def fetch(self) -> bytes:
-        """What the file holds."""
-        text = await asyncio.to_thread(read_small_file, Path(self._place), MAX_SET_BYTES)
+        """Read the file."""
+        text = await asyncio.to_thread(read_small_file, Path(self._source), MAX_SET_BYTES)
         if not text:
-            raise Unavailable(f"The keys for tokens cannot be read from {self._place}")
+            raise Unavailable(f"The keys for tokens cannot be read from {self._source}")
         return text
 
 
 class KeySetUrlMonitor(SigningKeysMonitor):
-    """Asks the issuer: every five minutes, and every ten seconds while it does not answer."""
+    """Fetches the keys every five minutes, and every ten seconds while that fails."""
 
     interval = REST_SECONDS
 
@@ -86,26 +86,26 @@ class KeySetUrlMonitor(SigningKeysMonitor):
             log.warning("%s is no https: whoever is on the way there can forge tokens", url)
 
     async def check_once(self) -> bool:
-        """Fetch the keys, and see when to do so again."""
+        """Fetch the keys, and set the interval."""
         self.interval = REST_SECONDS
         is_last = await super().check_once()
         self.interval = URL_SECONDS
         return is_last
 
     async def fetch(self) -> bytes:
-        """What the issuer answers."""
+        """Request the keys from the issuer."""
         timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            return await self._ask(session)
+            return await self._fetch_keys(session)
 
-    async def _ask(self, session: aiohttp.ClientSession) -> bytes:
-        return await _get(session, self._place)
+    async def _fetch_keys(self, session: aiohttp.ClientSession) -> bytes:
+        return await _get(session, self._source)
 
 
 class DiscoveredKeySetMonitor(KeySetUrlMonitor):
-    """Asks the issuer where its keys are, and then for them: each time anew, for it may move them.
+    """Fetches the keys from the URL in the issuer's metadata, which is read each time.
 
-    ``issuer``: a URL of the web, as tokens name it.
+    ``issuer`` is an HTTP(S) URL, as in the tokens' ``iss``.
     """
 
     def __init__(self, keys: JWKSet, issuer: str) -> None:
@@ -113,21 +113,21 @@ class DiscoveredKeySetMonitor(KeySetUrlMonitor):
         self._issuer = issuer
 
     async def _ask(self, session: aiohttp.ClientSession) -> bytes:
-        text = await _get(session, self._place)
+        text = await _get(session, self._source)
         try:
             url = key_set_url(text, self._issuer)
         except InvalidMetadata as error:
-            raise InvalidMetadata(f"{self._place}: {error.message}") from None
+            raise InvalidMetadata(f"{self._source}: {error.message}") from None
         return await _get(session, url)
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
-    """What stands there, up to a length. Raises `Unavailable`."""
+    """Fetch the body, up to `MAX_SET_BYTES`. Raises `Unavailable`."""
     try:
         async with session.get(url, allow_redirects=False) as response:
             return await _read(response, url)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        # A timeout says nothing of itself.
+        # A timeout has no message.
         reason = str(error)[:200] or "no answer in time"
         raise Unavailable(f"{url} cannot be asked for keys: {reason}") from None
 
@@ -144,7 +144,7 @@ async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
 
 
 def signing_keys_monitor(keys: JWKSet, issuer: str, url: str, file: str) -> SigningKeysMonitor:
-    """What keeps the keys: from the URL, or the file, or else from where the issuer says."""
+    """The monitor for a JWKS URL or file, or else for the issuer's metadata."""
     if url:
         return KeySetUrlMonitor(keys, url)
     return KeySetFileMonitor(keys, file) if file else DiscoveredKeySetMonitor(keys, issuer)

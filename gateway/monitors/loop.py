@@ -1,4 +1,4 @@
-"""What every monitor is, and the one loop that drives them all."""
+"""The base class of monitors, and the loop that drives them."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ log = logging.getLogger(__name__)
 
 
 class Monitor(ABC):
-    """Something that is looked at again and again.
+    """Something that is checked periodically.
 
-    ``name`` is what logs and metrics call it, ``interval`` the seconds from the start of one
-    check to that of the next, ``rest`` those that lie between them at the least. Set ``wanted``
-    to have the next check at once.
+    ``name`` is its name in logs and metrics. ``interval`` is the time from the start of one check
+    to the start of the next, ``rest`` the minimum time between two checks, both in seconds. Set
+    ``check_requested`` for a check at once.
     """
 
     name: str
     interval: float
     rest: float = 0.0
 
-    def __init__(self, wanted: asyncio.Event | None = None) -> None:
-        self.wanted = wanted or asyncio.Event()
+    def __init__(self, check_requested: asyncio.Event | None = None) -> None:
+        self.check_requested = check_requested or asyncio.Event()
         self.heartbeat = Heartbeat()
 
     @abstractmethod
     async def check_once(self) -> bool:
-        """Look once. True: that was the last time, there is nothing left to watch."""
+        """Check once. True means that it was the last check."""
 
 
 @asynccontextmanager
 async def running(
     monitor: Monitor, heartbeats: MutableMapping[str, Heartbeat] | None = None
 ) -> AsyncIterator[None]:
-    """Drive a monitor for as long as the context lasts; inside its own context, if it has one.
+    """Drive a monitor while the context lasts, inside the monitor's own context if it has one.
 
-    Its pulse is entered into ``pulses`` under its name.
+    Its heartbeat is added to ``heartbeats`` under its name.
     """
     if heartbeats is not None:
         heartbeats[monitor.name] = monitor.heartbeat
@@ -54,43 +54,43 @@ async def running(
 
 
 async def _drive(monitor: Monitor) -> None:
-    """Check on the beat; a check that fails is logged, and never ends the loop.
+    """Check at each interval; a failed check is logged and never ends the loop.
 
-    Checks never overlap: one that takes longer than the interval is followed by the next at once.
+    Checks never overlap: after one that takes longer than the interval the next follows at once.
     """
     loop = asyncio.get_running_loop()
     while True:
         started = loop.time()
-        if await _checked(monitor):
+        if await _check(monitor):
             monitor.heartbeat.finish()
             return
         with suppress(TimeoutError):
             async with asyncio.timeout_at(_due(monitor, started, loop.time())):
-                await monitor.wanted.wait()
-        monitor.wanted.clear()
+                await monitor.check_requested.wait()
+        monitor.check_requested.clear()
 
 
 def _due(monitor: Monitor, started: float, ended: float) -> float:
     return max(started + monitor.interval, ended + monitor.rest)
 
 
-async def _checked(monitor: Monitor) -> bool:
+async def _check(monitor: Monitor) -> bool:
     try:
         is_last = await monitor.check_once()
     except StatementFailed as error:
-        # A fault of ours, whose message is for strangers; what PostgreSQL said is its cause.
+        # An internal fault with a public message; the cause is PostgreSQL's error.
         _log_fault(monitor, error)
         return False
     except GatewayError as error:
         log.log(_level(monitor, logging.WARNING), "%s: %s", monitor.name, error.message)
         return False
     except asyncio.CancelledError as error:
-        # One that nobody sent us: something that the check waited for was cancelled.
+        # The monitor may not be the one cancelled, but something that the check awaited.
         if _is_being_cancelled():
             raise
         _log_fault(monitor, error)
         return False
-    except Exception as error:  # noqa: BLE001 - whatever it is, the next check is due
+    except Exception as error:  # noqa: BLE001 - no error may end the loop
         _log_fault(monitor, error)
         return False
     monitor.heartbeat.ok()
@@ -108,5 +108,5 @@ def _log_fault(monitor: Monitor, error: BaseException) -> None:
 
 
 def _level(monitor: Monitor, level: int) -> int:
-    """What lasts is told when it begins, not at each check."""
+    """``level`` for the first failure, DEBUG for those that follow."""
     return level if monitor.heartbeat.fail() else logging.DEBUG

@@ -1,4 +1,4 @@
-"""Watches the bucket: HeadBucket on the beat, its latency and whether it can be reached."""
+"""Checks the bucket with HeadBucket: its latency, and whether it can be reached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.monitors.loop import Monitor
 from gateway.schemas.serializers import s3_message
 from gateway.settings import Settings
 
-# A server that drips its answer outlives the read timeout; nothing outlives this one.
+# The read timeout does not end a response that drips; this one does.
 CHECK_SECONDS: Final = 4.0
 
 
@@ -49,29 +49,29 @@ class S3Monitor(Monitor):
         await self._clients.aclose()
 
     async def check_once(self) -> bool:
-        """Ask for the bucket once, and publish what came of it. Raises `Unavailable`."""
-        latency, error = await self._ask()
+        """Check the bucket once, and publish the result. Raises `Unavailable`."""
+        latency, error = await self._measure()
         self._metrics.s3_health = self._metrics.s3_health.after_check(latency, error)
         self._hub.publish(Event(s3_message(self._metrics.s3_health)))
         if error is not None:
             raise Unavailable(error)
         return False
 
-    async def _ask(self) -> tuple[int | None, str | None]:
+    async def _measure(self) -> tuple[int | None, str | None]:
         """The latency in milliseconds if the bucket is healthy, else why it is not."""
-        # A tenth of a second's work, which nobody waits for in a thread.
-        s3_bucket = await asyncio.to_thread(importlib.import_module, "gateway.monitors.s3_client")
+        # The import takes a tenth of a second, so it runs in a thread.
+        s3_client = await asyncio.to_thread(importlib.import_module, "gateway.monitors.s3_client")
         started = self._clock()
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 if self._client is None:
-                    connecting = await s3_bucket.connect(self._settings)
+                    connecting = await s3_client.connect(self._settings)
                     self._client = await self._clients.enter_async_context(connecting)
-                # Making the client is no part of the round trip.
+                # Creating the client is not part of the latency.
                 started = self._clock()
                 await self._client.head_bucket(Bucket=self._settings.s3_health_bucket)
-        except Exception as error:  # noqa: BLE001 - botocore raises what it likes: RecursionError too
-            reason: str | None = s3_bucket.reason_of(error)
+        except Exception as error:  # noqa: BLE001 - botocore raises many types: RecursionError too
+            reason: str | None = s3_client.reason_of(error)
             if reason is not None:
                 return None, reason
         return round((self._clock() - started) * 1000), None

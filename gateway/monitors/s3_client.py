@@ -1,4 +1,4 @@
-"""The bucket, by way of aiobotocore, which takes a while to import: to be done in a thread."""
+"""S3 through aiobotocore. The import is slow: run it in a thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gateway.settings import Settings
 CONNECT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 3.0
 
-# The variables of which one has to be set for credentials to be found without a file.
+# Without a credentials file, one of these variables has to be set.
 CREDENTIALS: Final = (
     "AWS_ACCESS_KEY_ID",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -39,17 +39,17 @@ FAILURES: Final = {
     (NoConnection,): "S3 cannot be reached",
     (ConnectionClosedError,): "S3 closed the connection without an answer",
     (HTTPClientError, ResponseParserError): "S3 gave no valid answer",
-    # botocore asks again and again where a redirect without a location leads.
+    # botocore follows a redirect without a location for ever.
     (RecursionError,): "S3 redirects without saying where",
     (ParamValidationError,): "The name of the bucket is not valid",
 }
 REASONS: Final = {"404": "The bucket does not exist", "NoSuchBucket": "The bucket does not exist"}
-# Whoever says that we may not look is there, and answers.
+# A server that denies access is reachable.
 HEALTHY_REFUSALS: Final = ("403", "AccessDenied", "Forbidden")
 
 
 async def connect(settings: Settings) -> Any:
-    """A client of S3, to be entered. Connects to nothing yet."""
+    """Create an S3 client, an async context manager. Does not connect yet."""
     session = get_session()
     has_keys = await asyncio.to_thread(_prepare, session)
     config = AioConfig(
@@ -57,7 +57,7 @@ async def connect(settings: Settings) -> Any:
         read_timeout=READ_SECONDS,
         retries={"total_max_attempts": 1},
         s3={"addressing_style": "path"},
-        # Without this each new client looks for a metadata service on the network.
+        # Otherwise each new client looks for a metadata service on the network.
         signature_version=None if has_keys else UNSIGNED,
     )
     return session.create_client(
@@ -69,7 +69,7 @@ async def connect(settings: Settings) -> Any:
 
 
 def _prepare(session: AioSession) -> bool:
-    """Load what making a client would read, outside the loop; whether keys are configured."""
+    """Preload the files that creating a client reads; whether credentials are configured."""
     loader = session.get_component("data_loader")
     loader.load_service_model("s3", "service-2")
     loader.load_service_model("s3", "endpoint-rule-set-1")
@@ -79,7 +79,7 @@ def _prepare(session: AioSession) -> bool:
 
 
 def reason_of(error: Exception) -> str | None:
-    """One sentence on why the bucket is unhealthy; None if the answer was as good as any."""
+    """One sentence on why the bucket is unhealthy; None if the error proves it reachable."""
     if isinstance(error, ClientError):
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in HEALTHY_REFUSALS:

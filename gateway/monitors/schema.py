@@ -1,4 +1,4 @@
-"""Brings the schema up to date as soon as PostgreSQL can be reached, then lets requests in."""
+"""Migrates the schema as soon as PostgreSQL can be reached, then admits requests."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ OWNER_NEEDED = "The database schema must be prepared by the owner of its tables"
 
 
 class SchemaMonitor(Monitor):
-    """Tries until it has succeeded once.
+    """Migrates the schema, retrying until it has succeeded once.
 
-    Where only the tables' owner can create what is missing, it says so and goes on trying: the
-    gateway is ready the moment the owner has run the statements.
+    If only the tables' owner can create what is missing, it logs the statements and retries: the
+    gateway is ready as soon as the owner has run them.
     """
 
     name = "schema"
@@ -35,7 +35,7 @@ class SchemaMonitor(Monitor):
         self._readiness = readiness
 
     async def check_once(self) -> bool:
-        """Migrate. True when the schema is up to date. Raises `Unavailable` until it can be."""
+        """Migrate. True when the schema is up to date. Raises `Unavailable`."""
         await self._readiness.database_started.wait()
         try:
             await migrate(self._settings)
@@ -51,9 +51,9 @@ class SchemaMonitor(Monitor):
         return True
 
     def _wait_for(self, reason: str, explanation: str) -> Unavailable:
-        """What we wait for: the log gets all of it, strangers get the reason."""
+        """The error to log; clients get the ``reason`` alone."""
         if self._readiness.reason != reason:
             self._readiness.wait_for(reason)
-            # Another reason is news, though nothing was well in between.
+            # A new reason is logged although the monitor was unhealthy before.
             self.heartbeat.is_healthy = None
         return Unavailable(f"{reason}: {explanation}")

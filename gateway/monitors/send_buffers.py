@@ -1,4 +1,4 @@
-"""Brings WebSocket clients up to date that have fallen behind."""
+"""Flushes the send buffers of slow WebSocket clients."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from gateway.events.send_buffer import SendBuffers
 from gateway.monitors.loop import Monitor
 
 
-class OutboxesMonitor(Monitor):
-    """Flushes what is kept for slow clients, twenty times a second."""
+class SendBuffersMonitor(Monitor):
+    """Flushes the backlogs of slow clients twenty times a second."""
 
     name = "outboxes"
     interval = 0.05

@@ -1,4 +1,4 @@
-"""Keeps the limit at which each worker reads, so that a slow warming explains itself."""
+"""Keeps the read limit of each worker, so that metrics can explain slow warming."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gateway.worker.throttle_store import ThrottleStore
 
 
 class WorkerLimitMonitor(Monitor):
-    """Looks at the row that ``throttle`` sets; without one ``own`` counts, as for our worker.
+    """Reads the row that ``throttle`` sets; without one ``own``, the worker's setting, applies.
 
-    Both in bytes per second and worker, 0 for no limit.
+    Both in bytes per second for each worker, 0 for no limit.
     """
 
     name = "worker-limit"
@@ -27,7 +27,7 @@ class WorkerLimitMonitor(Monitor):
         self._readiness = readiness
 
     async def check_once(self) -> bool:
-        """Look once. Raises `DatabaseUnavailable`, and the last limit stays."""
+        """Read the limit once. Raises `DatabaseUnavailable`; the last limit stays."""
         await self._readiness.wait()
         limit = await self._store.read()
         self._metrics.worker_limit = self._own if limit is None else limit

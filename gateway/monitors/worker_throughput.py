@@ -1,4 +1,4 @@
-"""Where our own worker reads, its rate is the throughput: measured once a second while it works."""
+"""Measures the throughput of the gateway's embedded worker, once a second while it works."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.worker.worker import Worker
 
 
 class WorkerThroughputMonitor(Monitor):
-    """Publishes the worker's rate in MiB/s, in the form in which the backend's is published."""
+    """Publishes the worker's rate in MiB/s, in the same message as the backend's."""
 
     name = "worker-throughput"
     interval = 1.0
@@ -35,14 +35,14 @@ class WorkerThroughputMonitor(Monitor):
         self._was_busy = False
 
     async def check_once(self) -> bool:
-        """Measure what was read since the last check."""
+        """Measure the bytes read since the last check."""
         now, read = self._clock(), self._worker.bytes_read
         elapsed, delta = now - self._measured_at, read - self._bytes_before
         if elapsed <= 0:
             return False
         self._measured_at, self._bytes_before = now, read
         is_busy = self._worker.is_busy or delta > 0
-        # Once more when the work has ended: else its last rate would be shown for ever.
+        # Once more after the work has ended: otherwise its last rate would stay displayed.
         if is_busy or self._was_busy:
             throughput = self._metrics.measure_throughput(delta / elapsed / MIB)
             self._hub.publish(Event(lucidlink_message(throughput)))

@@ -1,4 +1,4 @@
-"""Where something of a mount really is, behind its links, and whether a folder holds that."""
+"""The real location of a path behind its links, and whether a folder contains it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ OPEN_DESCRIPTORS: Final = "/proc/self/fd"
 
 
 class Folder:
-    """A folder and what really lies in it: it may be a link itself, or become one.
+    """A folder, which may be a link itself or become one.
 
-    `holds` may block, just as the mount does that the folder is in.
+    `contains` may block, as its mount may.
     """
 
     def __init__(self, path: str) -> None:
-        # Not realpath: it would touch the mount, which may hang, from the constructor's thread.
+        # Not realpath: it would access the mount, which may hang.
         self._path = path
         self._prefix = self._real = with_slash(path)
 
     def is_prefix_of(self, path: str) -> bool:
-        """Whether ``path`` is written as one in it, or as the folder itself."""
+        """Whether ``path`` is the folder or begins with it, as text."""
         return with_slash(path).startswith(self._prefix)
 
     def contains(self, location: str) -> bool:
-        """Whether ``location``, free of links, is in it."""
+        """Whether ``location``, a path without links, is in the folder."""
         location = with_slash(location)
         if location.startswith(self._real):
             return True
@@ -32,16 +32,16 @@ class Folder:
         return location.startswith(self._real)
 
 
-def knows_descriptors() -> bool:
-    """Whether this system tells where an open file is."""
+def has_descriptor_links() -> bool:
+    """Whether this system exposes the location of an open file."""
     return os.path.isdir(OPEN_DESCRIPTORS)
 
 
 def location_of(descriptor: int) -> str:
-    """Where an open file really is: it cannot be swapped under us, as its path can."""
+    """The real location of an open file: unlike its path, it cannot be replaced meanwhile."""
     return os.readlink(f"{OPEN_DESCRIPTORS}/{descriptor}")
 
 
 def with_slash(path: str) -> str:
-    """``path`` with one slash at its end: whole names are compared."""
+    """``path`` with one trailing slash, to compare whole components."""
     return path.rstrip("/") + "/"

@@ -1,4 +1,4 @@
-"""What is at a path of a mount, and never what a link of the mount leads to outside of it."""
+"""The status of a path on a mount; links that lead out of the mount reveal nothing."""
 
 from __future__ import annotations
 
@@ -9,69 +9,69 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from gateway.mount.location import Folder, knows_descriptors, location_of
+from gateway.mount.location import Folder, has_descriptor_links, location_of
 
-# A folder of so many entries without a file among them is not searched any further.
+# The search for a file in a folder ends after this many entries.
 ENTRIES_SEARCHED: Final = 1000
 
 
 class PathKind(Enum):
-    """What a path turned out to be."""
+    """The kind of a path."""
 
     FILE = auto()
     DIRECTORY = auto()
     MISSING = auto()
     OUTSIDE = auto()
-    """A link, or behind a link, that leads out of the filespace, whatever is there."""
+    """A link that leads out of the filespace, or a path behind one."""
     FORBIDDEN = auto()
-    """The same, within the filespace but out of the folders that may be cached."""
+    """The same, within the filespace but outside the folders that may be cached."""
     UNKNOWN = auto()
-    """The mount did not answer in time, cannot be asked, or is not there at all."""
+    """The mount did not answer in time, failed, or is unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathStatus:
-    """What a look says: the kind, and a file's size in bytes (else 0)."""
+    """The kind of a path, and a file's size in bytes (else 0)."""
 
     kind: PathKind
     size: int = 0
 
 
 class DirectoryContent(Enum):
-    """What is in a directory, as far as a search of 1,000 entries tells."""
+    """The content of a directory, by a search of up to 1,000 entries."""
 
     NOTHING = auto()
     FOLDERS = auto()
-    """No file."""
+    """Folders, but no file."""
     UNKNOWN = auto()
-    """A file, or more than was searched, or it could not be searched."""
+    """A file, more entries than were searched, or an error."""
 
 
 class PathInspector:
-    """Looks at paths below ``mount_points``. Any call may block, just as the mounts do.
+    """Inspects paths below ``mount_points``. Any call may block, as the mounts may.
 
-    Links are followed as long as they stay in the mount that the path begins with, and in one of
-    the folders ``allowed``, if any are given.
+    Links are followed while they stay in the path's mount and in one of the folders ``allowed``, if
+    any are given.
     """
 
     def __init__(self, mount_points: Sequence[str], allowed: Sequence[str] = ()) -> None:
         self._roots = [Folder(it) for it in mount_points]
         self._allowed = [Folder(it) for it in allowed]
-        has_descriptors = hasattr(os, "O_PATH") and knows_descriptors()
+        has_descriptors = hasattr(os, "O_PATH") and has_descriptor_links()
         self._locate = _open_and_locate if has_descriptors else _locate_by_name
 
-    def inspect(self, path: str, own: Sequence[Folder] = ()) -> PathStatus:
-        """What is there. ``own``: the caller's folders, which narrow those that are allowed."""
-        location, seen = self._see(path)
+    def inspect(self, path: str, own_folders: Sequence[Folder] = ()) -> PathStatus:
+        """The status of ``path``. ``own_folders`` narrow the allowed folders for one caller."""
+        location, status = self._status_of(path)
         if location is None:
-            return seen
+            return status
         if not self._is_inside(path, location):
             return PathStatus(PathKind.OUTSIDE)
-        is_allowed = _any_holds(self._allowed, location) and _any_holds(own, location)
-        return seen if is_allowed else PathStatus(PathKind.FORBIDDEN)
+        is_allowed = _any_contains(self._allowed, location) and _any_contains(own_folders, location)
+        return status if is_allowed else PathStatus(PathKind.FORBIDDEN)
 
-    def _see(self, path: str) -> tuple[str | None, PathStatus]:
-        """Where it really is, as far as that can be told, and what it is."""
+    def _status_of(self, path: str) -> tuple[str | None, PathStatus]:
+        """The real location, if it can be found, and the status."""
         try:
             location, found = self._locate(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -85,7 +85,7 @@ class PathInspector:
         return location, PathStatus(PathKind.FILE, found.st_size)
 
     def _locate_missing(self, path: str) -> str:
-        """Where something would be that is not there: what is behind a link tells nothing."""
+        """The real location that a missing path would have."""
         parent, _, name = path.rpartition("/")
         try:
             location, _ = self._locate(parent or "/")
@@ -100,12 +100,12 @@ class PathInspector:
         return root is None or root.contains(location)
 
 
-def _any_holds(folders: Sequence[Folder], location: str) -> bool:
+def _any_contains(folders: Sequence[Folder], location: str) -> bool:
     return not folders or any(it.contains(location) for it in folders)
 
 
 def content_of(directory: str, recursive: bool = True) -> DirectoryContent:
-    """Search a directory for files, also below it if ``recursive``."""
+    """Search a directory for files, with its subdirectories if ``recursive``."""
     folders, searched = [directory], 0
     try:
         for folder in folders:
@@ -122,7 +122,7 @@ def content_of(directory: str, recursive: bool = True) -> DirectoryContent:
 
 
 def has_entries(directory: str) -> bool:
-    """Whether it is a directory with something in it."""
+    """Whether it is a non-empty directory."""
     try:
         with os.scandir(directory) as entries:
             return next(entries, None) is not None
@@ -134,7 +134,7 @@ Locate = Callable[[str], tuple[str, os.stat_result]]
 
 
 def _open_and_locate(path: str) -> tuple[str, os.stat_result]:
-    """Where what is at ``path`` really is, and its status. One open, whatever links there are."""
+    """The real location and the stat result of ``path``, by a single open that follows links."""
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         return location_of(descriptor), os.fstat(descriptor)

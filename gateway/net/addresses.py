@@ -1,7 +1,7 @@
-"""Who stands behind the proxies that we trust. Pure.
+"""Finds the client's address behind trusted proxies. Pure functions.
 
-A header says what its sender likes. So it counts only as far as those have written it whom the
-operator trusts: each proxy adds, on the right, the address that it was spoken to from.
+Any sender can set X-Forwarded-For, so only the part written by trusted proxies counts: each proxy
+appends, on the right, the address of its peer.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ USUAL_LOOPBACK: Final = ("127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
-    """Networks whose word on who stands behind them is taken; without any, nobody's is."""
+    """The networks of proxies whose X-Forwarded-For is trusted; if empty, none is."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> TrustedProxies:
-        """From addresses and networks in CIDR notation. Raises ValueError, in our words."""
+        """Parse addresses and networks in CIDR notation. Raises a readable ValueError."""
         return cls(tuple(map(_read_network, texts)))
 
     def trusts(self, address: str) -> bool:
-        """Whether it is the address of such a proxy."""
-        return bool(self.networks) and self._has(read_address(address))
+        """Whether ``address`` is that of a trusted proxy."""
+        return bool(self.networks) and self._contains(read_address(address))
 
     def client_of(self, peer: str, forwarded_for: Sequence[str]) -> str:
-        """The client's address, by the peer's own and the lines of X-Forwarded-For.
+        """The client's address, from the peer's and the lines of X-Forwarded-For.
 
-        That is the last one that is no trusted proxy's; the first one if all are. What cannot be
-        understood tells nothing: then it is the peer.
+        It is the last address that is no trusted proxy's, or the first if all are. With a malformed
+        header it is the peer.
         """
         if not self.trusts(peer):
             return peer
@@ -45,22 +45,22 @@ class TrustedProxies:
             if address is None:
                 return peer
             client = str(address)
-            if not self._has(address):
+            if not self._contains(address):
                 break
         return client
 
-    def _has(self, address: Address | None) -> bool:
+    def _contains(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self.networks)
 
 
 def is_loopback_chain(forwarded_for: Sequence[str]) -> bool:
-    """Whether every address that a proxy has noted, if one has, is of its own machine."""
+    """Whether every address in X-Forwarded-For, if there is any, is a loopback address."""
     return all(is_loopback(entry) for entry in _from_the_right(forwarded_for))
 
 
 def is_loopback(text: str) -> bool:
-    """Whether an address is that of the machine itself."""
-    # Asked of every request, and parsing one takes as long as all else that is asked of it.
+    """Whether ``text`` is a loopback address."""
+    # A fast path: this runs for every request, and parsing is slow.
     if text in USUAL_LOOPBACK:
         return True
     address = read_address(text)
@@ -68,15 +68,14 @@ def is_loopback(text: str) -> bool:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether a host as URLs write it, with or without a port, is the machine itself by any DNS."""
+    """Whether a URL's host, with or without a port, is loopback whatever DNS says."""
     return host.partition(":")[0].lower() == "localhost" or is_loopback(host)
 
 
 def rate_limit_network(text: str) -> str:
-    """What stands for an address where addresses are counted: one machine's are one.
+    """The network that rate limits count for an address: the /64 for IPv6.
 
-    A machine that speaks IPv6 may take any address of its network, which has 64 bits of them (RFC
-    4291, section 2.5.4), so the network counts.
+    An IPv6 host may use any address of its /64 network (RFC 4291, section 2.5.4).
     """
     address = read_address(text)
     if not isinstance(address, IPv6Address):
@@ -85,9 +84,9 @@ def rate_limit_network(text: str) -> str:
 
 
 def read_address(text: str) -> Address | None:
-    """An IP address, with or without a port; None if it is none.
+    """Parse an IP address, with or without a port; None if it is invalid.
 
-    IPv4 within IPv6 (``::ffff:10.0.0.1``), as sockets for both kinds show it, is taken for IPv4.
+    IPv4-mapped IPv6 (``::ffff:10.0.0.1``), as dual-stack sockets report it, becomes IPv4.
     """
     text = text.strip().strip('"')
     if text.startswith("["):

@@ -1,4 +1,4 @@
-"""The certificate that our own listener shows, and the TLS that it speaks."""
+"""The TLS certificate and context of the gateway's listener."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.runtime.small_file import read_small_file
 
 Files = tuple[bytes, bytes]
 
-LOWEST_VERSION: Final = ssl.TLSVersion.TLSv1_2
+MINIMUM_TLS_VERSION: Final = ssl.TLSVersion.TLSv1_2
 
 
 class CertificateRefused(GatewayError):
@@ -23,8 +23,8 @@ class CertificateRefused(GatewayError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """What is shown now: ``files`` are the contents that ``context`` was made of."""
+class _Loaded:
+    """A loaded certificate: ``files`` are the contents that ``context`` was made from."""
 
     files: Files
     context: ssl.SSLContext
@@ -34,53 +34,53 @@ class _Shown:
 class ServerCertificate:
     """A certificate chain and its key, two PEM files that may be replaced at any time.
 
-    ``context`` is for a listener, for as long as that lives: each new handshake is done with what
-    was loaded last, those before are not touched. Raises `CertificateRefused`.
+    ``context`` is for a listener: each new handshake uses the certificate loaded last, and open
+    connections are unaffected. Raises `CertificateRefused`.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self.certificate = certificate
         self._key = key
-        self._shown = self._load(self._read())
+        self._current = self._load(self._read())
         self.context = _make_context(certificate, key)
-        # Called in each handshake, whether the client names a server or not.
+        # Called in each handshake, with or without a server name.
         self.context.sni_callback = self._choose
 
     @property
     def expires(self) -> datetime:
         """When the certificate in use expires or has expired."""
-        return self._shown.expires
+        return self._current.expires
 
     def reload_if_changed(self) -> bool:
-        """Load the files if they hold anything new; True if they did. It blocks.
+        """Load the files if they have changed; True if they had. Blocking.
 
-        Raises `CertificateRefused`, as long as they hold something that cannot be used, or has
-        expired while what is in use has not: that stays in use then.
+        Raises `CertificateRefused` if they are invalid, or have expired while the certificate in
+        use has not; that one stays in use.
         """
         files = self._read()
-        if files == self._shown.files:
+        if files == self._current.files:
             return False
         loaded, now = self._load(files), datetime.now(UTC)
-        if loaded.expires <= now < self._shown.expires:
+        if loaded.expires <= now < self._current.expires:
             when = loaded.expires.strftime("%Y-%m-%d")
             raise CertificateRefused(f"The certificate in {self.certificate} expired on {when}")
-        self._shown = loaded
+        self._current = loaded
         return True
 
     def _choose(self, connection: ssl.SSLObject, *_: Any) -> None:
-        # Another context, not another certificate in this one: a pair that does not fit would
-        # leave it without any, and no pair of files is replaced at one stroke.
-        connection.context = self._shown.context
+        # A new context, not a new certificate in this one: a mismatched pair would leave it without
+        # any, and two files cannot be replaced atomically.
+        connection.context = self._current.context
 
     def _read(self) -> Files:
         return _read(self.certificate, "certificate"), _read(self._key, "key")
 
-    def _load(self, files: Files) -> _Shown:
+    def _load(self, files: Files) -> _Loaded:
         try:
             leaf = x509.load_pem_x509_certificates(files[0])[0]
         except ValueError:
             raise CertificateRefused(f"{self.certificate} holds no certificate in PEM") from None
-        return _Shown(files, _make_context(self.certificate, self._key), leaf.not_valid_after_utc)
+        return _Loaded(files, _make_context(self.certificate, self._key), leaf.not_valid_after_utc)
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -91,12 +91,12 @@ def _read(path: Path, what: str) -> bytes:
 
 def _make_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = LOWEST_VERSION
+    context.minimum_version = MINIMUM_TLS_VERSION
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
 
     def refuse_to_ask() -> NoReturn:
-        # OpenSSL would ask on the terminal.
+        # Otherwise OpenSSL asks on the terminal.
         raise CertificateRefused(f"The key in {key} has a passphrase, which nobody can enter here")
 
     try:

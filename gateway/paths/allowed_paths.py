@@ -1,4 +1,4 @@
-"""ALLOWED_PATHS → absolute prefixes."""
+"""Reads ALLOWED_PATHS as absolute prefixes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from gateway.paths.refused_forms import refuse_form
 
 
 def read_allowed_path(
-    written: str, filespaces: tuple[Filespace, ...], place: str = "ALLOWED_PATHS"
+    written: str, filespaces: tuple[Filespace, ...], origin: str = "ALLOWED_PATHS"
 ) -> str:
     """The absolute path of a folder that may be cached. Raises `SettingsError` naming it.
 
-    ``place`` says where it is written. Only the plain forms: what a client's machine sees is not
-    written into a server's settings.
+    ``origin`` says where it comes from, for the error. Only paths relative to the filespace or
+    under a mount point are accepted: a server's settings hold no client's paths.
     """
     mounts = [it.mount_point for it in filespaces]
     try:
@@ -32,16 +32,16 @@ def read_allowed_path(
         refuse_nameless(written, mounts)
         return _locate(written, filespaces)
     except Refused as refusal:
-        raise SettingsError(f"Wrong path in {place}, {quote(written)}: {refusal.reason}") from None
+        raise SettingsError(f"Wrong path in {origin}, {quote(written)}: {refusal.reason}") from None
 
 
 def _locate(written: str, filespaces: tuple[Filespace, ...]) -> str:
     mounts = [it.mount_point for it in filespaces]
     if written.startswith("/"):
         for mount in mounts:
-            own = below(f"/{flatten(written)}", mount)
-            if own is not None:
-                return join(mount, own)
+            rest = below(f"/{flatten(written)}", mount)
+            if rest is not None:
+                return join(mount, rest)
     refuse_form(written)
     if read_absolute(written):
         raise Refused(f"it must be relative to the filespace or under {' or '.join(mounts)}")

@@ -1,7 +1,7 @@
-r"""Where workstations mount a filespace: the roots we know, and the one rule that reads them.
+r"""The usual folders in which workstations mount a filespace, and how paths in them are read.
 
-Only the component right after a known root may be a filespace's name, and only if it looks like
-one. Of several roots that leave such a component the longest wins::
+Only the component right after a known root can be a filespace's name, and only if it looks like
+one. If several roots leave such a component, the longest wins::
 
     /mnt/lucidlink/tc-east-1/00_Media/v.mp4   /mnt/<any> leaves tc-east-1   → 00_Media/v.mp4
     /mnt/lucidlink-1/00_Media/v.mp4           /mnt leaves lucidlink-1       → 00_Media/v.mp4
@@ -19,7 +19,7 @@ from gateway.paths.normalize import flatten, flatten_any
 
 @dataclass(frozen=True, slots=True)
 class ClientRoot:
-    """A folder in which a client's filespaces are mounted, as `read_absolute` writes it.
+    """A folder in which a client's filespaces are mounted, as `read_absolute` returns it.
 
     ``<any>`` stands for any one component, ``<letter>`` for a component of one letter.
     """
@@ -46,7 +46,7 @@ CLIENT_ROOTS: Final = (
 
 PLACEHOLDERS: Final = {"<any>": r"(?!\.\./)[^/]+", "<letter>": "[A-Za-z]"}
 FILESPACE_NAME: Final = r"(?i:tc-[^/]+|lucidlink[^/]*)"
-# Of this name are a filespace and, as often, the folder that holds all of them.
+# The name of a filespace and, as often, of the folder that holds all filespaces.
 HOLDER: Final = "lucidlink"
 
 SHARE: Final = re.compile(r"\\\\|//(?!/)")
@@ -56,7 +56,7 @@ DRIVE: Final = re.compile(r"[A-Za-z]:(?=[\\/])")
 def read_absolute(path: str) -> str | None:
     r"""Return an absolute ``path`` of any system, flat and with slashes; None if it is relative.
 
-    A drive becomes ``L:/…``, a share ``//server/…``. Elsewhere ``\`` is a letter of a name.
+    A drive becomes ``L:/…``, a share ``//server/…``. In other paths ``\`` is part of a name.
     """
     if SHARE.match(path):
         return f"//{flatten_any(path)}"
@@ -66,16 +66,16 @@ def read_absolute(path: str) -> str | None:
 
 
 def cut_root(path: str) -> str | None:
-    """Return what follows the filespace's name in ``path``, or None if no root fits.
+    """Return what follows the filespace's name in ``path``, or None if no root matches.
 
-    ``path`` is as `read_absolute` returns it. The rest is flat; of the filespace itself it is "".
+    ``path`` is as `read_absolute` returns it. The rest is flat; "" for the filespace itself.
     """
     match = ROOT_AND_NAME.match(path)
     return path[match.end() :] if match else None
 
 
 def is_filespace_name(name: str) -> bool:
-    """Whether a folder called ``name`` looks like a filespace, and not like one that holds some."""
+    """Whether ``name`` looks like a filespace's, and not like that of a folder of filespaces."""
     return name.lower() != HOLDER and re.fullmatch(FILESPACE_NAME, name) is not None
 
 
@@ -86,7 +86,7 @@ def _compile(roots: tuple[ClientRoot, ...]) -> re.Pattern[str]:
 
 
 def _to_pattern(folder: str) -> str:
-    """A folder's pattern; a Mac does not tell capitals from small letters."""
+    """A folder's pattern; case-insensitive for macOS."""
     pattern = "/".join(map(_to_part, folder.split("/")))
     return f"(?i:{pattern})" if folder.startswith(("/Volumes", "/Users")) else pattern
 
@@ -97,5 +97,5 @@ def _to_part(part: str) -> str:
     return PLACEHOLDERS.get(part) or re.escape(part)
 
 
-# An alternation takes the first that fits, hence the longest.
+# An alternation takes the first match, so the longest come first.
 ROOT_AND_NAME: Final = _compile(CLIENT_ROOTS)

@@ -1,4 +1,4 @@
-"""A filespace as the gateway sees it: its name, where it is mounted, where clients see it."""
+"""A filespace: its name, its mount point, and the folders at which clients see it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LISTED: Final = "FILESPACES"
 
 @dataclass(frozen=True, slots=True)
 class Filespace:
-    """One mounted filespace; make it with `create`, which checks what it is given.
+    """One mounted filespace; `create` and `at` validate their arguments.
 
     ``mount_point`` is absolute, without a trailing slash. ``client_roots`` are the folders at which
     clients see the filespace, as `read_absolute` returns them.
@@ -29,32 +29,32 @@ class Filespace:
 
     @classmethod
     def create(cls, name: str, mount_point: str, client_roots: Iterable[str] = ()) -> Self:
-        r"""The filespace that the settings describe.
+        r"""Create the filespace that the settings describe.
 
-        ``client_roots`` in any form that names a folder: ``/Volumes/dmpfs/tc-east-1``,
-        ``C:\dmpfs\tc-east-1``, ``L:``, ``\\server\share``. Raises `SettingsError` naming the one
-        that is wrong.
+        ``client_roots`` may have any form that names a folder: ``/Volumes/dmpfs/tc-east-1``,
+        ``C:\dmpfs\tc-east-1``, ``L:``, ``\\server\share``. Raises `SettingsError` naming the
+        wrong value.
         """
         roots = tuple(_read(_absolute_folder, root) for root in client_roots)
         return cls(_read(_one_component, name), read_mount_point(mount_point, LISTED), roots)
 
     @classmethod
     def at(cls, mount_point: str) -> Self:
-        """The filespace mounted at ``mount_point``, named for that folder; raises `SettingsError`.
+        """Create the filespace mounted at ``mount_point``, named after that folder.
 
-        Where clients see it is not known.
+        It has no client roots. Raises `SettingsError`.
         """
         mount = read_mount_point(mount_point, ONE_MOUNT)
         return cls(mount.rpartition("/")[2], mount)
 
     @property
     def parent(self) -> str:
-        """The folder that holds the mount point; empty if that is the root of all."""
+        """The folder that holds the mount point; empty for the root directory."""
         return self.mount_point.rpartition("/")[0]
 
 
 def read_mount_point(written: str, setting: str) -> str:
-    """A mount point as it is compared: flat. Raises `SettingsError` naming ``setting``."""
+    """A mount point in its flat form. Raises `SettingsError` naming ``setting``."""
     return _read(_flat_mount_point, written, setting)
 
 
@@ -82,7 +82,7 @@ def _one_component(written: str) -> str:
 
 
 def _absolute_folder(written: str) -> str:
-    # "L:" is how people call a drive that is the filespace.
+    # "L:" is short for a drive that is the filespace.
     root = read_absolute(f"{written}/" if written.endswith(":") else written)
     if root is None or not root.strip("/") or ".." in root.split("/"):
         raise Refused("a client root must be an absolute folder, like /Volumes/x or L:")

@@ -1,8 +1,8 @@
-r"""The client roots that the settings list: where each filespace appears on whose machine.
+r"""The client roots that the settings list: the folders at which clients see each filespace.
 
-The longest root that fits wins, and whole components are compared. Windows and macOS do not tell
-capitals from small letters, so neither do their roots here; a Mac's decomposed letters are the same
-as composed ones everywhere. A drive's root is its WSL form too: ``L:`` is ``/mnt/l``.
+The longest matching root wins, by whole components. Roots of Windows and macOS ignore case, as
+these systems do; decomposed and composed letters are equal in all roots. A drive's root also
+matches in its WSL form: ``L:`` is ``/mnt/l``.
 """
 
 from __future__ import annotations
@@ -19,49 +19,49 @@ from gateway.paths.normalize import below
 from gateway.paths.refusal import Refused, quote
 
 DRIVE_ROOT: Final = re.compile(r"([A-Z]):(?=/|$)")
-# Roots of systems whose filesystems keep capitals but do not tell them apart.
+# Roots of systems with case-insensitive file systems.
 ANY_CASE: Final = re.compile(r"[A-Za-z]:|//|/(?:Volumes|Users)(?:/|$)|/mnt/[a-z](?:/|$)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedRoots:
-    """Which filespaces each root belongs to, by `_fold` of the root."""
+    """The filespaces of each root, by `_fold` of the root; ``roots`` as written."""
 
     owners: Mapping[str, tuple[Filespace, ...]]
-    shown: tuple[str, ...]
+    roots: tuple[str, ...]
 
     @classmethod
     def create(cls, filespaces: Iterable[Filespace]) -> Self:
-        """The roots of all ``filespaces``.
+        """Create the roots of all ``filespaces``.
 
-        Raises `SettingsError` for a root inside a mount point: it could never be asked for.
+        Raises `SettingsError` for a root inside a mount point: it could never match.
         """
-        every = tuple(filespaces)
-        _refuse_hidden(every)
+        listed = tuple(filespaces)
+        _refuse_hidden(listed)
         owners: dict[str, tuple[Filespace, ...]] = {}
-        for filespace in every:
+        for filespace in listed:
             for root in filespace.client_roots:
                 _add(owners, root, filespace)
-        # A drive's WSL form is ours to derive only where nobody lists that folder.
-        for filespace in every:
+        # A drive's WSL form is added only if no filespace lists that folder.
+        for filespace in listed:
             for wsl in map(_wsl_form, filespace.client_roots):
                 if wsl and not any(
-                    _fold(wsl) == _fold(root) for it in every for root in it.client_roots
+                    _fold(wsl) == _fold(root) for it in listed for root in it.client_roots
                 ):
                     _add(owners, wsl, filespace)
-        shown = tuple(dict.fromkeys(root for it in every for root in it.client_roots))
-        return cls(owners, shown)
+        roots = tuple(dict.fromkeys(root for it in listed for root in it.client_roots))
+        return cls(owners, roots)
 
     def find(self, path: str) -> tuple[Filespace, str] | None:
         """The filespace of ``path`` (as `read_absolute` returns it) and the rest below its root.
 
-        None if no root fits; raises `Refused` if the longest that fits belongs to several.
+        None if no root matches; raises `Refused` if several filespaces have the longest one.
         """
         head, rest = path, ""
         folded = _fold(path)
         while folded:
-            if claims := self.owners.get(folded):
-                return _decide(claims, rest), rest
+            if matches := self.owners.get(folded):
+                return _decide(matches, rest), rest
             head, slash, name = head.rpartition("/")
             folded = folded.rpartition("/")[0]
             rest = f"{name}/{rest}" if rest else name
@@ -70,17 +70,17 @@ class ListedRoots:
         return None
 
 
-def _decide(claims: tuple[Filespace, ...], rest: str) -> Filespace:
-    if len(claims) == 1:
-        return claims[0]
-    forms = " or ".join(f"{it.name}/{rest}" if rest else it.mount_point for it in claims)
-    raise Refused(f"{len(claims)} filespaces claim it; write {forms}")
+def _decide(matches: tuple[Filespace, ...], rest: str) -> Filespace:
+    if len(matches) == 1:
+        return matches[0]
+    forms = " or ".join(f"{it.name}/{rest}" if rest else it.mount_point for it in matches)
+    raise Refused(f"{len(matches)} filespaces claim it; write {forms}")
 
 
 def _add(owners: dict[str, tuple[Filespace, ...]], root: str, filespace: Filespace) -> None:
-    held = owners.get(_fold(root), ())
-    if filespace not in held:
-        owners[_fold(root)] = (*held, filespace)
+    present = owners.get(_fold(root), ())
+    if filespace not in present:
+        owners[_fold(root)] = (*present, filespace)
 
 
 def _refuse_hidden(filespaces: tuple[Filespace, ...]) -> None:

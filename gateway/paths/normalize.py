@@ -1,4 +1,4 @@
-"""Text → components → one absolute path. What no path may hold is refused here."""
+"""Normalizes typed text to an absolute path, and refuses text that no path may contain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.paths.refused_forms import QUOTE
 
 MAX_COMPONENT_BYTES: Final = 255
 MAX_PATH_BYTES: Final = 4096
-# A file URL writes each byte as three characters, and a client's root comes on top of it.
+# A file URL may write each byte as three characters, and a client's root is added.
 MAX_TYPED_LENGTH: Final = 4 * MAX_PATH_BYTES
 
 QUOTED: Final = re.compile(rf"[{QUOTE}].*[{QUOTE}]", re.DOTALL)
@@ -19,7 +19,7 @@ NO_LETTER: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def check_text(text: str) -> None:
-    """Refuse what is no path on any system: blank, endless, or with letters no name can have."""
+    """Refuse text that is no path on any system: blank, too long, or with invalid characters."""
     if not text or text.isspace():
         raise Refused("it is empty")
     if len(text) > MAX_TYPED_LENGTH:
@@ -30,32 +30,29 @@ def check_text(text: str) -> None:
 
 
 def flatten(path: str) -> str:
-    """Return the components of ``path`` that mean something, joined by one slash.
-
-    ``..`` means something; ``.`` and the void between two slashes do not.
-    """
+    """Return ``path`` without empty and ``.`` components; ``..`` stays."""
     path = path.strip("/")
-    # Most paths are flat as they come, and then there is nothing to take apart.
+    # Most paths are flat already.
     if "//" in path or "/." in path or path.startswith("."):
         return "/".join([part for part in path.split("/") if part not in ("", ".")])
     return path
 
 
 def flatten_any(path: str) -> str:
-    """Return what `flatten` does where a backslash separates too, as on Windows."""
+    """Like `flatten`, with the backslash as a separator too, as on Windows."""
     return flatten(path.replace("\\", "/"))
 
 
 def refuse_nameless(path: str, mount_points: Sequence[str]) -> None:
-    r"""Refuse ``/``, ``\``, ``./`` and the like: a script's empty variable is not a wish."""
+    r"""Refuse ``/``, ``\``, ``./`` and the like: they may come from a script's empty variable."""
     if not path.strip("./\\") and not flatten_any(path):
         raise Refused(_whole(" or ".join(mount_points)))
 
 
 def cut_name(path: str, names: Sequence[str]) -> tuple[str, str]:
-    """The filespace's name that a flat relative ``path`` begins with, and what follows it.
+    """Split a flat relative ``path`` into the filespace's name and the rest.
 
-    Of several filespaces a relative path has to say which it means.
+    With several filespaces a relative path has to begin with a name.
     """
     name, _, rest = path.partition("/")
     if name in names:
@@ -66,21 +63,21 @@ def cut_name(path: str, names: Sequence[str]) -> tuple[str, str]:
 
 
 def _hint(name: str, rest: str, path: str, names: Sequence[str]) -> str:
-    """What may be wrong with a path that begins with the name of no filespace."""
+    """A hint for a path that begins with no filespace's name."""
     if QUOTED.fullmatch(path):
         return f" (the quotes {path[0]}…{path[-1]} are taken for part of the name; leave them out)"
-    for known in names:
-        if name.casefold() == known.casefold():
-            meant = f"{known}/{rest}" if rest else known
-            return f" (did you mean {quote(meant)}?)"
+    for candidate in names:
+        if name.casefold() == candidate.casefold():
+            suggestion = f"{candidate}/{rest}" if rest else candidate
+            return f" (did you mean {quote(suggestion)}?)"
     return ""
 
 
 def below(path: str, base: str) -> str | None:
-    """Return the rest of a flat absolute ``path`` below ``base``, or None if it isn't there.
+    """Return the rest of a flat absolute ``path`` below ``base``, or None if it is not below.
 
-    Whole components are compared: ``/a/bc`` is not below ``/a/b``. The rest of ``base`` itself
-    is empty.
+    Whole components are compared: ``/a/bc`` is not below ``/a/b``. For ``base`` itself the rest is
+    empty.
     """
     if path == base:
         return ""
@@ -90,8 +87,8 @@ def below(path: str, base: str) -> str | None:
 def join(mount_point: str, rest: str, name: str | None = None) -> str:
     """Return the absolute path of a flat ``rest`` (``..`` may be in it) in the filespace.
 
-    An empty rest is the whole filespace, unless ``rest`` came behind the filespace's ``name``:
-    an empty variable may have stood there. Components that cancel each other are refused.
+    An empty rest is the whole filespace, unless it follows the filespace's ``name``, where it may
+    come from an empty variable. A rest that ``..`` empties is refused.
     """
     if not rest and name is None:
         return mount_point
@@ -102,7 +99,7 @@ def join(mount_point: str, rest: str, name: str | None = None) -> str:
 
 
 def check_size(path: str) -> str:
-    """Return ``path``, unless the path or one of its components is longer than Linux takes."""
+    """Return ``path``; refuse one that is, or has a component that is, too long for Linux."""
     encoded = path.encode()
     if len(encoded) > MAX_PATH_BYTES:
         raise Refused(f"it is longer than {MAX_PATH_BYTES} bytes")

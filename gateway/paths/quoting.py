@@ -1,4 +1,4 @@
-"""What programs wrap round an absolute path: quotes, a file URL, Windows' long-path prefix."""
+"""Removes what programs add to an absolute path: quotes, a file URL, a long-path prefix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.paths.refusal import Refused
 
-# Quotes round a relative path are left alone: they may belong to the name.
+# Quotes around a relative path stay: they may be part of the name.
 QUOTED: Final = re.compile(r"""(["'])((?:[/\\]|[A-Za-z]:[/\\]|file:/).*)\1""", re.IGNORECASE)
 LONG_DRIVE: Final = re.compile(r"[\\/]{2}\?[\\/](?=[A-Za-z]:[\\/])")
 LONG_SHARE: Final = re.compile(r"[\\/]{2}\?[\\/]UNC[\\/]", re.IGNORECASE)
@@ -18,10 +18,10 @@ NOT_ESCAPED: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|[?#]")
 ESCAPED_SLASH: Final = re.compile(r"%2f", re.IGNORECASE)
 
 
-def unwrap(path: str) -> str:
-    """Return the path inside the wrappings of ``path``; mostly that is ``path`` itself.
+def remove_quoting(path: str) -> str:
+    """Return ``path`` without quotes, a file URL or a long-path prefix; most have none.
 
-    The result has to be checked anew: a URL can hold any byte.
+    The result has to be validated again: a URL can encode any byte.
     """
     if quoted := QUOTED.fullmatch(path):
         path = quoted[2]

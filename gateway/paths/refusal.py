@@ -1,4 +1,4 @@
-"""Why a path is refused, and how that is told: shortened, and with nothing that forges a log."""
+"""Why a path is refused, as messages: shortened, and escaped so that they cannot forge a log."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One path that cannot be used: ``path`` as it was given, ``reason`` a clause.
+    """One path that cannot be used: ``path`` as given, ``reason`` as a clause.
 
-    ``forbidden``: it lies in the filespace, but may not be cached. ``candidates`` are what it may
-    have meant, as a client can write them.
+    ``forbidden``: it is in the filespace, but may not be cached. ``candidates`` are the paths that
+    it may mean, as a client can write them.
     """
 
     path: str
@@ -39,35 +39,34 @@ class Problem:
     candidates: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, str | list[str]]:
-        """Return what the caller gets to match it with the list that was sent.
+        """Return the problem for a response, for the caller to match with the submitted list.
 
-        The path is as given, but for what no JSON can carry (lone surrogates) and for what is
-        longer than any path.
+        The path is as given, with lone surrogates escaped and cut to the length of a path.
         """
         described: dict[str, str | list[str]] = {"path": echo(self.path), "error": self.reason}
         if self.candidates:
             described["candidates"] = list(self.candidates)
-            told = tell_apart(self.candidates)
-            if told != [*map(quote, self.candidates)]:
-                described["error"] = f"{self.reason}: {', '.join(told)}"
+            quoted = tell_apart(self.candidates)
+            if quoted != [*map(quote, self.candidates)]:
+                described["error"] = f"{self.reason}: {', '.join(quoted)}"
         return described
 
 
 def echo(path: str) -> str:
-    """Return ``path`` as it was given, but for lone surrogates and what no path is as long as."""
-    shown = path[:ECHOED_LENGTH] + "…" * (len(path) > ECHOED_LENGTH)
-    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return ``path`` as given, with lone surrogates escaped and cut to the length of a path."""
+    text = path[:ECHOED_LENGTH] + "…" * (len(path) > ECHOED_LENGTH)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def quote(path: str) -> str:
     """Return ``path`` in quotes, on one line, in at most about 120 characters."""
-    shown = escaped(_shorten(path))
-    mark = '"' if "'" in shown else "'"
-    return f"{mark}{_shorten(shown)}{mark}"
+    text = escaped(_shorten(path))
+    mark = '"' if "'" in text else "'"
+    return f"{mark}{_shorten(text)}{mark}"
 
 
 def tell_apart(paths: Sequence[str]) -> list[str]:
-    """Return ``paths`` in quotes; to those that look the same it is added how they differ."""
+    """Return ``paths`` in quotes; those that look the same get their Unicode form added."""
     looks = Counter(normalize("NFC", path) for path in paths)
     return [
         f"{quote(path)} ({_form(path)})" if looks[normalize("NFC", path)] > 1 else quote(path)
@@ -76,7 +75,7 @@ def tell_apart(paths: Sequence[str]) -> list[str]:
 
 
 def to_error(problems: Sequence[Problem]) -> InvalidPath | PathNotAllowed:
-    """Return one error that tells of all ``problems`` (at least one), in their order."""
+    """Return one error for all ``problems`` (at least one), in their order."""
     first, more = problems[0], len(problems) - 1
     tail = f" (and {more} more)" if more else ""
     kind = InvalidPath if any(not problem.forbidden for problem in problems) else PathNotAllowed

@@ -1,4 +1,4 @@
-"""Forms that people type and that name nothing, or more than one thing. Never guessed."""
+"""Forms of paths that are invalid or ambiguous. They are refused, never guessed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 
 from gateway.paths.refusal import Refused
 
-# What a program puts in front of a path that nobody sees: marks of direction (Windows' tab Security
-# copies names so), joiners of no width and a soft hyphen.
+# Invisible characters that programs put before a path: directional marks (as copied from Windows'
+# Security tab), zero-width joiners and a soft hyphen.
 INVISIBLE: Final = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069"
-# Straight quotes that are not closed, and those that word processors and chats make of them.
+# Straight quotes that are not closed, and the typographic ones that replace them.
 QUOTE: Final = r"\"'`\u2018-\u201f\u00ab\u00bb\u2039\u203a"
 ABSOLUTE: Final = r"[/\\]|[A-Za-z]:[/\\]|file:/"
-# What a path begins with (a pattern without groups of its own) → why it is refused.
+# The start of a path (a pattern without groups) → why it is refused.
 REFUSED_FORMS: Final = {
     r"~(?:[/\\]|$)": (
         "~ is a home folder, which only the shell of a client knows; write the whole path"
@@ -38,10 +38,10 @@ REASONS: Final = tuple(REFUSED_FORMS.values())
 
 
 def refuse_form(path: str) -> None:
-    """Refuse ``path`` if it has one of these forms, with the reason."""
+    """Refuse ``path`` if it has one of these forms."""
     found = ANY_FORM.match(path)
     if found and found.lastindex:
-        # The first letter is told by its name: it may not be seen, or look like another.
+        # The first character is named: it may be invisible, or look like another.
         raise Refused(REASONS[found.lastindex - 1].format(_name(path[0])))
 
 

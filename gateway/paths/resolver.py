@@ -1,4 +1,4 @@
-"""The rules in their order: what was typed → its absolute path in a filespace."""
+"""Applies the rules in their order: a typed path to its absolute path in a filespace."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from gateway.paths.normalize import (
     join,
     refuse_nameless,
 )
-from gateway.paths.quoting import unwrap
+from gateway.paths.quoting import remove_quoting
 from gateway.paths.refusal import NOT_ALLOWED, Problem, Refused, to_error
 from gateway.paths.refused_forms import INVISIBLE, QUOTE, refuse_form
 
-# Paths to which no rule has anything to say. They are nearly all that is ever sent, and ten
-# thousand of them come at once: one match costs less than asking every rule.
+# Paths that no rule changes. Nearly all paths are such, and requests hold ten thousand of them: one
+# match is cheaper than applying every rule.
 _UNCLEAN: Final = r"\x00-\x1f\x7f\ud800-\udfff/\\:"
 _NAME: Final = rf"[^{_UNCLEAN}.][^{_UNCLEAN}]*+"
 CLEAN: Final = re.compile(rf"(?![~\s\ufeff<{QUOTE}{INVISIBLE}]){_NAME}(?:/{_NAME})*+")
-ROOTS_SHOWN: Final = 5
+MAX_LISTED_ROOTS: Final = 5
 
 
 class Rule(StrEnum):
-    """Which rule read a path."""
+    """The rule that resolved a path."""
 
     MOUNT_POINT = "mount-point"
     """Absolute under a mount point: literal."""
     LISTED_ROOT = "listed-root"
     """Absolute under a client root of the settings."""
     KNOWN_ROOT = "known-root"
-    """Absolute under a client root that is known everywhere; only while none are listed."""
+    """Absolute under a well-known client root; only if the settings list none."""
     RELATIVE = "relative"
     """Relative to the only filespace."""
     FILESPACE_NAME = "filespace-name"
@@ -50,8 +50,8 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What a path means: ``path`` is absolute, in ``filespace``, by ``rule``."""
+class ResolvedPath:
+    """A resolved path: ``path`` is absolute, in ``filespace``, by ``rule``."""
 
     path: str
     filespace: Filespace
@@ -59,52 +59,53 @@ class Place:
 
 
 def resolve(typed: str, filespaces: Filespaces) -> str:
-    """Return the absolute path, without a trailing slash, of what a client typed.
+    """Return the absolute path, without a trailing slash, of a typed path.
 
     Raises `InvalidPath` if it is ambiguous, malformed or outside the filespaces, and
-    `PathNotAllowed` if it lies outside the allowed prefixes. Both name the path and the reason.
+    `PathNotAllowed` if it is outside the allowed prefixes. Both name the path and the reason.
     """
     return resolve_all((typed,), filespaces)[0]
 
 
 def resolve_all(typed: Sequence[str], filespaces: Filespaces) -> list[str]:
-    """Return what `resolve` does for each, in the same order, or tell of all that is wrong.
+    """Resolve all paths as `resolve` does, in the same order.
 
-    Raises one `InvalidPath`, or `PathNotAllowed` if that is all that is wrong. Its message names
-    the first path and the number of others, its details list each as ``{"path", "error"}``.
+    Raises one error for all problems: `PathNotAllowed` if every one is that, else `InvalidPath`.
+    Its message names the first path and the number of others; its details list each as
+    ``{"path", "error"}``.
     """
     resolved: list[str] = []
     problems: list[Problem] = []
     for path in typed:
-        answer = _answer(path, filespaces)
-        if isinstance(answer, str):
-            resolved.append(answer)
+        result = _resolve(path, filespaces)
+        if isinstance(result, str):
+            resolved.append(result)
         else:
-            problems.append(answer)
+            problems.append(result)
     if problems:
         raise to_error(problems)
     return resolved
 
 
-def explain_all(typed: Sequence[str], filespaces: Filespaces) -> list[Place | Problem]:
-    """Return for each, in the same order, what it means and by which rule, or why it is refused."""
+def explain_all(typed: Sequence[str], filespaces: Filespaces) -> list[ResolvedPath | Problem]:
+    """Return each path resolved, with its rule, or its problem; in the same order."""
     return [_explain(path, filespaces) for path in typed]
 
 
-def place(typed: str, filespaces: Filespaces) -> Place:
-    """Return what ``typed`` means by the rules alone; raises `Refused`."""
+def apply_rules(typed: str, filespaces: Filespaces) -> ResolvedPath:
+    """Resolve ``typed`` by the rules alone; raises `Refused`."""
     check_text(typed)
-    path = unwrap(typed)
+    path = remove_quoting(typed)
     if path != typed:
         check_text(path)
     refuse_nameless(path, [it.mount_point for it in filespaces.filespaces])
     return _locate(path, filespaces)
 
 
-def place_clean(typed: str, filespaces: Filespaces) -> str | None:
-    """Return the path that `place` does, for a clean path relative or under the only mount.
+def resolve_clean(typed: str, filespaces: Filespaces) -> str | None:
+    """Resolve a clean path, relative or under the only mount point, as `apply_rules` does.
 
-    None for all others.
+    Returns None for all other paths.
     """
     filespace, rest = filespaces.sole, typed
     if filespace is None:
@@ -118,9 +119,9 @@ def place_clean(typed: str, filespaces: Filespaces) -> str | None:
     return check_size(f"{filespace.mount_point}/{rest}")
 
 
-def _answer(typed: str, filespaces: Filespaces) -> str | Problem:
+def _resolve(typed: str, filespaces: Filespaces) -> str | Problem:
     try:
-        path = place_clean(typed, filespaces) or place(typed, filespaces).path
+        path = resolve_clean(typed, filespaces) or apply_rules(typed, filespaces).path
     except Refused as refusal:
         return Problem(typed, refusal.reason)
     if filespaces.allows(path):
@@ -128,9 +129,9 @@ def _answer(typed: str, filespaces: Filespaces) -> str | Problem:
     return Problem(typed, NOT_ALLOWED, forbidden=True)
 
 
-def _explain(typed: str, filespaces: Filespaces) -> Place | Problem:
+def _explain(typed: str, filespaces: Filespaces) -> ResolvedPath | Problem:
     try:
-        found = place(typed, filespaces)
+        found = apply_rules(typed, filespaces)
     except Refused as refusal:
         return Problem(typed, refusal.reason)
     if filespaces.allows(found.path):
@@ -138,9 +139,9 @@ def _explain(typed: str, filespaces: Filespaces) -> Place | Problem:
     return Problem(typed, NOT_ALLOWED, forbidden=True)
 
 
-def _locate(path: str, filespaces: Filespaces) -> Place:
-    if path.startswith("/") and (own := _under_mount(f"/{flatten(path)}", filespaces)):
-        return own
+def _locate(path: str, filespaces: Filespaces) -> ResolvedPath:
+    if path.startswith("/") and (resolved := _under_mount(f"/{flatten(path)}", filespaces)):
+        return resolved
     refuse_form(path)
     absolute = read_absolute(path)
     if absolute is None:
@@ -148,53 +149,53 @@ def _locate(path: str, filespaces: Filespaces) -> Place:
     return _client_path(absolute, filespaces)
 
 
-def _under_mount(path: str, filespaces: Filespaces) -> Place | None:
+def _under_mount(path: str, filespaces: Filespaces) -> ResolvedPath | None:
     filespace = filespaces.holding(path)
     if filespace is None:
         return None
     rest = path[len(filespace.mount_point) + 1 :]
-    return Place(join(filespace.mount_point, rest), filespace, Rule.MOUNT_POINT)
+    return ResolvedPath(join(filespace.mount_point, rest), filespace, Rule.MOUNT_POINT)
 
 
-def _relative(path: str, filespaces: Filespaces) -> Place:
+def _relative(path: str, filespaces: Filespaces) -> ResolvedPath:
     if filespace := filespaces.sole:
-        return Place(join(filespace.mount_point, path), filespace, Rule.RELATIVE)
+        return ResolvedPath(join(filespace.mount_point, path), filespace, Rule.RELATIVE)
     name, rest = cut_name(path, filespaces.names)
     filespace = filespaces.by_name[name]
-    return Place(join(filespace.mount_point, rest, name), filespace, Rule.FILESPACE_NAME)
+    return ResolvedPath(join(filespace.mount_point, rest, name), filespace, Rule.FILESPACE_NAME)
 
 
-def _client_path(path: str, filespaces: Filespaces) -> Place:
+def _client_path(path: str, filespaces: Filespaces) -> ResolvedPath:
     if filespaces.client_roots is not None:
         if found := filespaces.client_roots.find(path):
             filespace, rest = found
-            return Place(join(filespace.mount_point, rest), filespace, Rule.LISTED_ROOT)
-        _refuse_neighbour(path, filespaces)
+            return ResolvedPath(join(filespace.mount_point, rest), filespace, Rule.LISTED_ROOT)
+        _refuse_sibling(path, filespaces)
         raise Refused(_why_unlisted(filespaces))
-    _refuse_neighbour(path, filespaces)
+    _refuse_sibling(path, filespaces)
     [filespace] = filespaces.filespaces
     below_root = cut_root(path)
     if below_root is None:
         raise Refused(_why_unknown(filespace))
-    return Place(join(filespace.mount_point, below_root), filespace, Rule.KNOWN_ROOT)
+    return ResolvedPath(join(filespace.mount_point, below_root), filespace, Rule.KNOWN_ROOT)
 
 
-def _refuse_neighbour(path: str, filespaces: Filespaces) -> None:
-    """Refuse a folder beside a mount: it is the gateway's own, and no client's.
+def _refuse_sibling(path: str, filespaces: Filespaces) -> None:
+    """Refuse a sibling of a mount point: it is on the gateway's machine, not a client's.
 
-    While no client roots are listed, a folder that is no filespace itself may hold one, as a client
-    sees it.
+    If no client roots are listed, a folder that is not a filespace itself may hold one on a
+    client's machine.
     """
     if not path.startswith("/"):
         return
-    # Of two slashes in front nobody can tell whether they are a share or a slip.
+    # Two leading slashes may be a share or a typing error.
     flat = f"/{path.lstrip('/')}"
     for filespace in filespaces.filespaces:
         rest = below(flat, filespace.parent) if filespace.parent else None
         if rest is None:
             continue
-        beside, _, inside = rest.partition("/")
-        may_hold = inside and beside != ".." and not is_filespace_name(beside)
+        sibling, _, inside = rest.partition("/")
+        may_hold = inside and sibling != ".." and not is_filespace_name(sibling)
         if not may_hold or filespaces.client_roots is not None:
             mounts = ", ".join(it.mount_point for it in filespaces.filespaces)
             raise Refused(f"it is outside the filespace, which is {mounts}")
@@ -209,9 +210,9 @@ def _why_unknown(filespace: Filespace) -> str:
 
 
 def _why_unlisted(filespaces: Filespaces) -> str:
-    roots = filespaces.client_roots.shown if filespaces.client_roots else ()
-    shown = ", ".join(roots[:ROOTS_SHOWN]) + (", …" if len(roots) > ROOTS_SHOWN else "")
-    known = f" (known are {shown})" if roots else ""
+    roots = filespaces.client_roots.roots if filespaces.client_roots else ()
+    listed = ", ".join(roots[:MAX_LISTED_ROOTS]) + (", …" if len(roots) > MAX_LISTED_ROOTS else "")
+    known = f" (known are {listed})" if roots else ""
     mounts = " or ".join(it.mount_point for it in filespaces.filespaces)
     begin = "relative to the filespace" if filespaces.sole else f"as {filespaces.names[0]}/…"
     return f"it is under no client root{known}; write it {begin}, or under {mounts}"

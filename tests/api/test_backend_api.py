@@ -12,7 +12,7 @@ from support.database import StartApi
 from support.index_rows import run
 
 
-async def test_clients_of_the_api_see_what_the_backend_says(
+async def test_the_api_serves_the_backends_metrics(
     start_api: StartApi,
 ) -> None:
     async with backend_server() as backend:
@@ -61,7 +61,7 @@ async def test_a_running_job_shows_throughput_while_it_is_fresh(
         assert (await (await api.get(url)).json())["job"]["throughput"] is None
 
 
-async def test_whoever_subscribed_to_a_jobs_files_is_told_of_them(start_api: StartApi) -> None:
+async def test_subscribers_to_a_jobs_files_get_their_events(start_api: StartApi) -> None:
     async with backend_server() as backend:
         api = await start_api(backend_ws_url=backend.url)
         await backend.connected()

@@ -1,4 +1,4 @@
-"""Changes of jobs, told whatever happens to the connection that listens for them."""
+"""Job events survive the loss of the listening connection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def listener(api: Any) -> AsyncIterator[Listener]:
         yield listener
 
 
-async def test_what_happens_while_nobody_listens_is_told_once_and_in_order(
+async def test_changes_during_an_outage_are_published_once_and_in_order(
     listener: Listener, database_settings: Settings, deafness: asyncio.Event
 ) -> None:
     settings = database_settings
@@ -77,7 +77,7 @@ async def test_what_happens_while_nobody_listens_is_told_once_and_in_order(
     assert listener.percentages(running) == sorted(listener.percentages(running))
 
 
-async def test_a_job_that_ended_among_too_many_to_read_is_told_all_the_same(
+async def test_an_end_beyond_the_recent_jobs_is_published(
     listener: Listener,
     database_settings: Settings,
     deafness: asyncio.Event,
@@ -97,7 +97,7 @@ async def test_a_job_that_ended_among_too_many_to_read_is_told_all_the_same(
     assert ends == set(jobs)
 
 
-async def test_the_connection_is_killed_again_and_again_while_jobs_are_worked(
+async def test_events_survive_repeated_loss_of_the_connection(
     listener: Listener, database_settings: Settings
 ) -> None:
     jobs = [make_job(database_settings, total_files=50) for _ in range(10)]
@@ -126,10 +126,10 @@ async def test_the_connection_is_killed_again_and_again_while_jobs_are_worked(
         assert len(set(done)) == len(done)
 
 
-async def test_a_notification_older_than_what_was_read_is_not_told(
+async def test_a_stale_notification_is_not_published(
     listener: Listener, api: Any, database_settings: Settings
 ) -> None:
-    """As when it waited while the table was read after the connection had been lost."""
+    """It waited while the table was read after a reconnect."""
     job_id = make_job(database_settings, total_files=4)
     for done in (1, 2, 3):
         change_job(database_settings, job_id, status="running", completed_files=done)
@@ -146,19 +146,19 @@ async def test_a_notification_older_than_what_was_read_is_not_told(
         sizes = dict.fromkeys(("totalBytes", "completedBytes", "failedBytes"), 0)
         states = {"id": job_id, "status": status, "previousStatus": previous}
         notify(database_settings, JOBS_CHANNEL, json.dumps({**states, **counters, **sizes}))
-    await until_told(listener, database_settings)
+    await until_published(listener, database_settings)
     assert [m["jobId"] for m in listener.seen[before:] if "jobId" in m].count(job_id) == 0
 
 
-async def until_told(listener: Listener, settings: Settings) -> None:
-    """Have everything told that was notified before."""
+async def until_published(listener: Listener, settings: Settings) -> None:
+    """Wait until all earlier notifications are published."""
     job_id = make_job(settings)
     while job_id not in {m.get("jobId") for m in listener.seen}:
         await listener.next()
 
 
 @pytest.mark.parametrize("channel", ["teamcache_gateway_jobs", "teamcache_gateway_files"])
-async def test_what_strangers_notify_on_our_channels_is_ignored(
+async def test_invalid_notifications_are_ignored(
     listener: Listener, database_settings: Settings, caplog: pytest.LogCaptureFixture, channel: str
 ) -> None:
     job_id = make_job(database_settings, status="running", total_files=2)
@@ -186,9 +186,9 @@ async def test_what_strangers_notify_on_our_channels_is_ignored(
     ]
     for payload in payloads:
         notify(database_settings, channel, payload)
-    # A lie about an end is found out.
+    # A false end is checked against the table.
     notify(database_settings, JOBS_CHANNEL, json.dumps(good | {"status": "completed"}))
-    await until_told(listener, database_settings)
+    await until_published(listener, database_settings)
     assert set(listener.events_of(job_id)) <= {"job-created", "job-started"}
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING and r.exc_info]
     assert "job-events" not in "".join(
@@ -196,10 +196,10 @@ async def test_what_strangers_notify_on_our_channels_is_ignored(
     )
 
 
-async def test_what_cannot_be_read_by_a_fault_of_ours_is_logged_and_told_later(
+async def test_a_failed_read_is_logged_and_the_event_published_later(
     listener: Listener, database_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Were it taken for a stranger's notification, the job's end would never be told."""
+    """If it counted as an invalid notification, the job's end would be lost."""
     job_id = make_job(database_settings, status="running", total_files=1)
     run(
         database_settings,
@@ -246,24 +246,24 @@ async def test_fifty_listeners_get_the_next_jobs_events_after_postgresql_restart
 
 class Recorder:
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.received: list[str] = []
 
     def offer(self, event: Event) -> None:
-        self.told.append(event.type)
+        self.received.append(event.type)
 
 
-def test_of_very_many_jobs_those_that_have_not_ended_are_never_forgotten() -> None:
+def test_active_jobs_are_never_forgotten() -> None:
     hub, recorder = Hub(), Recorder()
-    news = JobEventPublisher(hub, Metrics("us-east-1"))
+    publisher = JobEventPublisher(hub, Metrics("us-east-1"))
     some = Progress(10, 1, 0, 0, 0, 0)
     old = str(uuid.uuid4())
-    news.publish(old, JobStatus.RUNNING, some, None)
+    publisher.publish(old, JobStatus.RUNNING, some, None)
     for number in range(25_000):
-        news.publish(str(number), JobStatus.COMPLETED, some, None)
+        publisher.publish(str(number), JobStatus.COMPLETED, some, None)
     hub.subscribe(recorder, "jobs")
-    news.publish(old, JobStatus.RUNNING, Progress(10, 2, 0, 0, 0, 0), None)
-    assert recorder.told == ["job-progress"]
-    assert len(news._ended) < 25_000
+    publisher.publish(old, JobStatus.RUNNING, Progress(10, 2, 0, 0, 0, 0), None)
+    assert recorder.received == ["job-progress"]
+    assert len(publisher._ended) < 25_000
 
 
 def job(done: int, status: JobStatus = JobStatus.RUNNING) -> Job:
@@ -271,36 +271,36 @@ def job(done: int, status: JobStatus = JobStatus.RUNNING) -> Job:
     return Job("1", status, Progress(9, done, 0, 0, 0, 0), now, now, None, None, None)
 
 
-def test_what_somebody_was_shown_is_never_followed_by_what_is_older() -> None:
+def test_nothing_older_is_published_after_a_snapshot() -> None:
     hub, recorder = Hub(), Recorder()
     hub.subscribe(recorder, "jobs")
-    news = JobEventPublisher(hub, Metrics("us-east-1"))
-    news.publish_authoritative(job(1))
-    news.note_snapshot(job(4))
-    told = len(recorder.told)
-    news.publish("1", JobStatus.RUNNING, job(3).progress, None)
-    news.publish_authoritative(job(2))
-    assert len(recorder.told) == told
-    news.publish("1", JobStatus.RUNNING, job(4).progress, None)
-    assert recorder.told[told:] == ["job-progress"]
-    news.note_snapshot(job(3))
-    news.publish("1", JobStatus.COMPLETED, job(9).progress, None)
-    assert recorder.told[-1] == "job-completed"
+    publisher = JobEventPublisher(hub, Metrics("us-east-1"))
+    publisher.publish_authoritative(job(1))
+    publisher.note_snapshot(job(4))
+    count = len(recorder.received)
+    publisher.publish("1", JobStatus.RUNNING, job(3).progress, None)
+    publisher.publish_authoritative(job(2))
+    assert len(recorder.received) == count
+    publisher.publish("1", JobStatus.RUNNING, job(4).progress, None)
+    assert recorder.received[count:] == ["job-progress"]
+    publisher.note_snapshot(job(3))
+    publisher.publish("1", JobStatus.COMPLETED, job(9).progress, None)
+    assert recorder.received[-1] == "job-completed"
 
 
-def test_what_was_told_is_not_told_again_nor_anything_older() -> None:
+def test_nothing_is_published_twice_or_out_of_order() -> None:
     hub, recorder = Hub(), Recorder()
-    news = JobEventPublisher(hub, Metrics("us-east-1"))
-    news.publish_authoritative(job(9, JobStatus.COMPLETED))
+    publisher = JobEventPublisher(hub, Metrics("us-east-1"))
+    publisher.publish_authoritative(job(9, JobStatus.COMPLETED))
     hub.subscribe(recorder, "jobs")
     for done in (1, 9):
-        news.publish("1", JobStatus.RUNNING, job(done).progress, None)
-    news.publish("1", JobStatus.COMPLETED, job(9).progress, None)
-    news.publish_authoritative(job(9, JobStatus.COMPLETED))
-    assert recorder.told == []
+        publisher.publish("1", JobStatus.RUNNING, job(done).progress, None)
+    publisher.publish("1", JobStatus.COMPLETED, job(9).progress, None)
+    publisher.publish_authoritative(job(9, JobStatus.COMPLETED))
+    assert recorder.received == []
 
 
-def test_a_job_of_which_only_its_change_is_known_was_not_created_just_now() -> None:
+def test_a_change_of_an_unknown_job_does_not_count_as_its_creation() -> None:
     hub, recorder = Hub(), Recorder()
     metrics = Metrics("us-east-1")
     hub.subscribe(recorder, "jobs")
@@ -308,4 +308,4 @@ def test_a_job_of_which_only_its_change_is_known_was_not_created_just_now() -> N
     JobEventPublisher(hub, metrics).publish(
         "1", JobStatus.RUNNING, progress, None, JobStatus.RUNNING
     )
-    assert (recorder.told, metrics.warmed.files) == (["job-progress"], 0)
+    assert (recorder.received, metrics.warmed.files) == (["job-progress"], 0)

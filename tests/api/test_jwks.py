@@ -91,7 +91,7 @@ async def test_many_tokens_with_a_new_key_make_one_fetch(
     assert issuer.times_asked == before + 1
 
 
-async def test_invented_keys_do_not_make_us_ask_again_and_again(
+async def test_unknown_key_ids_do_not_cause_repeated_fetches(
     verifier: Verifier, issuer: RunningIssuer
 ) -> None:
     verifier.later()
@@ -102,9 +102,7 @@ async def test_invented_keys_do_not_make_us_ask_again_and_again(
     assert issuer.times_asked == before + 1
 
 
-async def test_what_is_wrong_anyway_makes_nobody_ask(
-    verifier: Verifier, issuer: RunningIssuer
-) -> None:
+async def test_an_invalid_token_causes_no_fetch(verifier: Verifier, issuer: RunningIssuer) -> None:
     verifier.later()
     before = issuer.times_asked
     for token in ("rubbish", issuer.token("rsa", "PS256", {"kid": "new"})):
@@ -132,7 +130,7 @@ AWAY = {
 
 
 @pytest.mark.parametrize(("status", "text"), AWAY.values(), ids=AWAY)
-async def test_whatever_the_issuer_answers_the_last_keys_stay(
+async def test_invalid_responses_keep_the_last_keys(
     verifier: Verifier, issuer: RunningIssuer, status: int, text: str
 ) -> None:
     token = issuer.token()
@@ -146,7 +144,7 @@ async def test_whatever_the_issuer_answers_the_last_keys_stay(
     assert verifier.monitor.interval == monitors.URL_SECONDS
 
 
-async def test_an_issuer_that_is_away_or_silent_is_told_in_one_sentence(
+async def test_an_unavailable_issuer_is_logged_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(monitors, "FETCH_SECONDS", 0.05)
@@ -159,7 +157,7 @@ async def test_an_issuer_that_is_away_or_silent_is_told_in_one_sentence(
     silent.close()
 
 
-async def test_before_the_keys_are_known_the_answer_is_to_come_again(
+async def test_before_the_keys_are_known_clients_are_asked_to_retry(
     start_shared_api: StartApi, issuer: RunningIssuer
 ) -> None:
     port = free_port()
@@ -178,7 +176,7 @@ async def test_before_the_keys_are_known_the_answer_is_to_come_again(
         assert (await socket.receive_json())["retryAfter"] == 5
 
 
-async def test_keys_in_a_file_are_taken_over_while_they_are_valid(
+async def test_valid_keys_in_a_file_are_loaded(
     start_shared_api: StartApi,
     issuer: RunningIssuer,
     tmp_path: Path,
@@ -212,13 +210,13 @@ async def become(client: Any, token: str, status: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_file_that_is_away_is_told(tmp_path: Path) -> None:
+async def test_a_missing_key_file_is_logged(tmp_path: Path) -> None:
     monitor = KeySetFileMonitor(JWKSet(ALGORITHMS), str(tmp_path / "none.json"))
     with pytest.raises(Unavailable, match=r"cannot be read from .*none\.json"):
         await monitor.check_once()
 
 
-def test_an_unnamed_key_is_that_of_tokens_that_name_none(issuer: RunningIssuer) -> None:
+def test_a_single_key_without_id_verifies_tokens_without_id(issuer: RunningIssuer) -> None:
     only = JWKSet(ALGORITHMS)
     [rsa] = [key for key in issuer.key_set["keys"] if key["kid"] == "rsa"]
     assert only.load(json.dumps({"keys": [rsa]}).encode()) == 1
@@ -230,7 +228,7 @@ def test_an_unnamed_key_is_that_of_tokens_that_name_none(issuer: RunningIssuer) 
     assert only.find("rsa", "RS256") is None
 
 
-def test_of_two_keys_neither_is_that_of_tokens_that_name_none(issuer: RunningIssuer) -> None:
+def test_with_two_keys_tokens_without_id_are_refused(issuer: RunningIssuer) -> None:
     issuer.show("ed", "next", "rsa")
     two = JWKSet(ALGORITHMS)
     assert two.load(json.dumps(issuer.key_set).encode()) == 3
@@ -259,7 +257,7 @@ def test_of_two_keys_neither_is_that_of_tokens_that_name_none(issuer: RunningIss
         ({"d": "c2VjcmV0"}, True),  # what is private of it stays unread
     ],
 )
-def test_only_keys_for_signatures_that_are_accepted_are_taken(
+def test_only_keys_for_accepted_algorithms_are_loaded(
     issuer: RunningIssuer, change: dict[str, Any], usable: bool
 ) -> None:
     [rsa] = [key for key in issuer.key_set["keys"] if key["kid"] == "rsa"]
@@ -282,7 +280,7 @@ def test_only_keys_for_signatures_that_are_accepted_are_taken(
         ("http://[::1]:8080/jwks", False),
     ],
 )
-def test_keys_that_come_in_clear_are_warned_of(
+def test_a_key_url_without_tls_is_warned_of(
     caplog: pytest.LogCaptureFixture, url: str, warned: bool
 ) -> None:
     made = monitors.signing_keys_monitor(JWKSet(()), "https://issuer.example", url, "")
@@ -312,7 +310,7 @@ BOTH = {"jwt_issuer": "i", "jwt_audience": "a"}
         (BOTH | PLACE | {"jwt_algorithms": ""}, "--jwt-algorithms"),
     ],
 )
-def test_settings_that_could_check_no_token_stop_the_start(
+def test_settings_that_cannot_verify_tokens_prevent_the_start(
     given: dict[str, str], says: str
 ) -> None:
     with pytest.raises(SettingsError, match=says):

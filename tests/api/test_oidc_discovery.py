@@ -40,7 +40,7 @@ def watch(keys: JWKSet, issuer: RunningIssuer) -> DiscoveredKeySetMonitor:
     return made
 
 
-async def test_with_the_issuer_alone_its_tokens_are_taken(
+async def test_tokens_are_accepted_with_only_the_issuer_configured(
     start_shared_api: StartApi, issuer: RunningIssuer
 ) -> None:
     client = await start_shared_api(jwt_issuer=issuer.url, jwt_audience="teamcache")
@@ -53,7 +53,7 @@ async def test_with_the_issuer_alone_its_tokens_are_taken(
     assert (await client.get(JOBS, headers=bearer(issuer.token()))).status == 401
 
 
-async def test_keys_that_have_moved_are_found_again(issuer: RunningIssuer, known: JWKSet) -> None:
+async def test_a_moved_key_set_is_found(issuer: RunningIssuer, known: JWKSet) -> None:
     monitor = watch(known, issuer)
     await monitor.check_once()
     issuer.show("next")
@@ -95,7 +95,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("status", "text"), WRONG.values(), ids=WRONG)
-async def test_whatever_it_says_of_itself_the_last_keys_stay(
+async def test_invalid_metadata_keeps_the_last_keys(
     issuer: RunningIssuer, known: JWKSet, status: int, text: str
 ) -> None:
     monitor = watch(known, issuer)
@@ -114,7 +114,7 @@ async def test_whatever_it_says_of_itself_the_last_keys_stay(
     assert monitor.interval == monitors.URL_SECONDS
 
 
-async def test_an_issuer_that_is_silent_is_not_waited_for(
+async def test_a_silent_issuer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, known: JWKSet
 ) -> None:
     monkeypatch.setattr(monitors, "FETCH_SECONDS", 0.05)
@@ -125,14 +125,14 @@ async def test_an_issuer_that_is_silent_is_not_waited_for(
     silent.close()
 
 
-def test_an_issuer_behind_https_cannot_name_keys_without_it() -> None:
+def test_an_https_issuer_cannot_name_an_http_key_set() -> None:
     with pytest.raises(InvalidMetadata, match="without https"):
         key_set_url(described(ISSUER, "http://127.0.0.1/jwks")[1].encode(), ISSUER)
     text = described(ISSUER, "https://keys.example/jwks")[1].encode()
     assert key_set_url(text, ISSUER) == "https://keys.example/jwks"
 
 
-def test_the_description_is_below_the_issuers_name() -> None:
+def test_the_metadata_url_is_below_the_issuer() -> None:
     expected = "https://login.example/realms/studio/.well-known/openid-configuration"
     assert metadata_url(ISSUER) == metadata_url(f"{ISSUER}/") == expected
 
@@ -159,7 +159,7 @@ def test_the_description_is_below_the_issuers_name() -> None:
         ("", False),
     ],
 )
-def test_only_what_nobody_could_change_on_the_way_is_safe(url: str, is_safe: bool) -> None:
+def test_only_https_and_loopback_urls_are_safe(url: str, is_safe: bool) -> None:
     assert is_safe_url(url) is is_safe
     assert is_discoverable(url) is is_safe
 

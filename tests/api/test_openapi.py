@@ -15,7 +15,7 @@ from gateway.errors import InvalidRequest
 from gateway.handlers.jobs import LISTED_NAMES_LIMIT, NewJob
 from gateway.handlers.websocket_channels import read_message
 from gateway.http.middleware import STATUS_OF_ERROR
-from gateway.monitors.backend import VARNISH_FIGURES
+from gateway.monitors.backend import VARNISH_METRICS
 from gateway.openapi.headers import REFUSALS
 from gateway.openapi.parameters import QueryChoice, QueryInteger
 from gateway.openapi.route import Route
@@ -220,7 +220,7 @@ def test_no_other_message_is_understood() -> None:
 
 def test_the_figures_of_the_cache_are_those_that_the_backend_is_asked_for() -> None:
     assert set(document()["components"]["schemas"]["VarnishMetrics"]["properties"]) == set(
-        VARNISH_FIGURES
+        VARNISH_METRICS
     )
 
 

@@ -81,12 +81,12 @@ STRANGE_TEXT = {
 
 
 @pytest.mark.parametrize("accept", WANT_TEXT.values(), ids=WANT_TEXT)
-def test_who_prefers_a_text_format_gets_it(accept: str) -> None:
+def test_a_preferred_text_format_is_served(accept: str) -> None:
     assert prefers_prometheus(accept)
 
 
 @pytest.mark.parametrize("accept", WANT_JSON.values(), ids=WANT_JSON)
-def test_everybody_else_gets_json(accept: str) -> None:
+def test_json_is_served_otherwise(accept: str) -> None:
     assert not prefers_prometheus(accept)
 
 
@@ -106,7 +106,7 @@ async def test_plain_text_is_answered_in_the_old_format(api: Any) -> None:
 
 
 @pytest.mark.parametrize("accept", STRANGE_TEXT.values(), ids=STRANGE_TEXT)
-async def test_a_strange_wish_is_answered_in_a_format_that_there_is(api: Any, accept: str) -> None:
+async def test_an_unsupported_accept_header_gets_a_supported_format(api: Any, accept: str) -> None:
     response = await api.get(URL, headers={"Accept": accept})
     assert response.status == 200
     content_type = response.headers["Content-Type"]
@@ -117,19 +117,19 @@ async def test_a_strange_wish_is_answered_in_a_format_that_there_is(api: Any, ac
 
 
 @pytest.mark.parametrize("accept", WANT_JSON.values(), ids=WANT_JSON)
-async def test_json_stays_what_it_was(api: Any, accept: str) -> None:
+async def test_the_json_format_is_unchanged(api: Any, accept: str) -> None:
     response = await api.get(URL, headers={"Accept": accept.replace("\x7f", "")})
     assert (response.status, response.headers["Vary"]) == (200, "Accept")
     assert (await response.json())["success"] is True
 
 
-async def test_a_header_that_comes_in_two_lines_is_one_header(api: Any) -> None:
+async def test_accept_headers_in_two_lines_are_combined(api: Any) -> None:
     headers = [("Accept", "application/json;q=0.1"), ("Accept", "text/plain")]
     response = await api.get(URL, headers=headers)
     assert response.headers["Content-Type"].startswith("text/plain")
 
 
-async def test_a_scrape_asks_for_no_key(api: Any) -> None:
+async def test_a_scrape_needs_no_key(api: Any) -> None:
     del api.session.headers["X-API-Key"]
     assert (await api.get(URL, headers={"Accept": PROMETHEUS_2})).status == 200
 
@@ -159,7 +159,7 @@ FAMILIES = {
 }
 
 
-async def test_every_family_is_there_with_a_help_and_a_type_in_both_formats(
+async def test_every_family_has_a_help_and_a_type_in_both_formats(
     start_api: StartApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     forget_aws(monkeypatch, tmp_path)
@@ -238,7 +238,7 @@ async def test_jobs_are_counted_by_state(api: Any, database_settings: Settings) 
     }
 
 
-async def test_websocket_clients_are_counted_while_they_are_there(api: Any) -> None:
+async def test_connected_websocket_clients_are_counted(api: Any) -> None:
     async with api.ws_connect("/ws") as socket:
         await socket.receive_json()
         assert value(await scrape(api), "websocket_clients") == 1
@@ -251,7 +251,7 @@ async def test_websocket_clients_are_counted_while_they_are_there(api: Any) -> N
 STRANGE_METHODS = ("PROPFIND", "MKCOL", "LOCK", "REPORT", "PURGE", "SEARCH", "NOTIFY", "TRACE")
 
 
-async def test_strangers_cannot_make_series(api: Any) -> None:
+async def test_clients_cannot_create_series(api: Any) -> None:
     await api.get("/nowhere")
     await api.get(UNKNOWN_JOB)
     await api.request("LOCK", URL)
@@ -273,7 +273,7 @@ async def test_strangers_cannot_make_series(api: Any) -> None:
 # While the database is away
 
 
-async def test_a_scrape_works_while_the_database_is_away(
+async def test_a_scrape_works_while_the_database_is_unavailable(
     api: Any, database_settings: Settings, postgres_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_store, "COUNT_SECONDS", 0.0)

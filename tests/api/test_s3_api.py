@@ -60,7 +60,7 @@ def assert_is_documented(health: dict[str, Any]) -> None:
     assert health["error"] is None
 
 
-async def test_without_a_bucket_there_are_nulls_and_nothing_is_checked(api: Any) -> None:
+async def test_without_a_bucket_values_are_null_and_nothing_is_checked(api: Any) -> None:
     body = await (await api.get("/api/v1/metrics/s3")).json()
     assert body["s3Health"] == {
         "latency": None,
@@ -74,7 +74,7 @@ async def test_without_a_bucket_there_are_nulls_and_nothing_is_checked(api: Any)
     }
 
 
-async def test_a_hanging_s3_holds_up_no_request(start_api: StartApi) -> None:
+async def test_a_hanging_s3_delays_no_request(start_api: StartApi) -> None:
     async with moody_server(hang) as server:
         api = await start_api(s3_health_bucket=BUCKET, s3_endpoint=server.url)
         assert (await api.get("/api/v1/cache/jobs")).status == 200

@@ -89,8 +89,8 @@ async def test_many_changes_of_a_job_are_looked_up_seldom_and_the_newest_is_told
     running = asyncio.create_task(late.run())
     await asyncio.sleep(0)
     for number in range(100):
-        late.want("a", number)
-        late.want("b", -number)
+        late.schedule("a", number)
+        late.schedule("b", -number)
     await done.wait()
     await asyncio.sleep(0)
     assert told == [("a", 99), ("b", -99)]
@@ -109,7 +109,7 @@ async def test_a_change_that_could_not_be_told_is_tried_again_unless_there_is_a_
         told.append(change)
         outcome = outcomes.pop(0)
         if len(told) == 3:
-            late.want("a", 4)
+            late.schedule("a", 4)
         if not outcomes:
             done.set()
         if isinstance(outcome, Exception):
@@ -119,10 +119,10 @@ async def test_a_change_that_could_not_be_told_is_tried_again_unless_there_is_a_
     late = DebouncedLookups(tell)
     running = asyncio.create_task(late.run())
     await asyncio.sleep(0)
-    late.want("a", 1)
+    late.schedule("a", 1)
     while not told:
         await asyncio.sleep(0)
-    late.want("a", 2)
+    late.schedule("a", 2)
     async with asyncio.timeout(30):
         await done.wait()
     assert told == [1, 2, 2, 4]

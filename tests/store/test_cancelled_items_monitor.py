@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.database.readiness import Readiness
-from gateway.monitors.cancelled_items import AGAIN_SECONDS, CancelItemsMonitor
+from gateway.monitors.cancelled_items import RETRY_SECONDS, CancelItemsMonitor
 from support.worker_kit import Bench, item_states
 
 THREE = "SELECT 1 FROM cache_job_items ORDER BY id LIMIT 3 FOR UPDATE"
@@ -21,7 +21,7 @@ async def test_items_that_a_transaction_holds_follow_when_it_has_ended(bench: Be
         await session.execute(THREE)
         await bench.store.cancel(job_id)
         await monitor.check_once()
-        assert monitor.interval == AGAIN_SECONDS
+        assert monitor.interval == RETRY_SECONDS
         assert item_states(bench.settings, job_id) == {"pending": 3, "cancelled": 2}
     await monitor.check_once()
     assert monitor.interval == CancelItemsMonitor.interval

@@ -20,7 +20,7 @@ from support.worker_kit import write_tree
 
 
 @pytest.mark.parametrize(("interval", "is_last"), [(900.0, False), (0.0, True)])
-async def test_a_mount_that_comes_late_is_looked_for_often(
+async def test_a_late_mount_is_checked_for_often(
     database_settings: Settings, tmp_path: Path, interval: float, is_last: bool
 ) -> None:
     mount, state = tmp_path / "late", IndexState()
@@ -44,7 +44,7 @@ async def test_a_mount_that_comes_late_is_looked_for_often(
     }
 
 
-async def test_a_filespace_whose_mount_is_away_keeps_no_other_from_being_indexed(
+async def test_an_unavailable_mount_does_not_delay_other_filespaces(
     database_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -76,7 +76,7 @@ async def test_a_filespace_whose_mount_is_away_keeps_no_other_from_being_indexed
     assert f"rescan {tmp_path}/emptied --allow-empty" in caplog.text
 
 
-async def test_what_is_skipped_is_told_once(
+async def test_a_skipped_file_is_logged_once(
     database_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = database_settings.model_copy(update={"container_mount_point": str(tmp_path)})

@@ -40,7 +40,7 @@ async def test_the_folder_itself_gets_a_row(index, settings, mount):
     assert (row.name, row.parent_path, row.is_directory) == (mount.name, str(mount.parent), True)
 
 
-async def test_rows_bear_the_time_of_indexing_in_utc(index, settings, mount):
+async def test_rows_have_the_time_of_indexing_in_utc(index, settings, mount):
     before = datetime.now(UTC).replace(tzinfo=None)
     write(mount / "a")
     await index()
@@ -54,7 +54,7 @@ async def test_rows_bear_the_time_of_indexing_in_utc(index, settings, mount):
     assert second.updated_at > first.updated_at
 
 
-async def test_a_trailing_slash_and_doubled_slashes_mean_nothing(index, settings, mount):
+async def test_trailing_and_repeated_slashes_are_ignored(index, settings, mount):
     write(mount / "a" / "b")
     await index(f"/{mount}//a/")
     assert set(read_rows(settings)) == {f"{mount}/a", f"{mount}/a/b"}
@@ -68,7 +68,7 @@ async def test_a_trailing_slash_and_doubled_slashes_mean_nothing(index, settings
         "🎬.mov", "Cafe\u0301", "Caf\u00e9", "ÜBER", "\x01\x7f", "{}", "$$", "-- x", "d", "f",
     ],
 )  # fmt: skip
-async def test_names_survive_literally(index, settings, mount, name):
+async def test_names_are_stored_literally(index, settings, mount, name):
     write(mount / name / name)
     assert written(await index()) == (3, 0, 0)
     row = read_rows(settings)[f"{mount}/{name}/{name}"]
@@ -87,7 +87,7 @@ async def test_names_survive_literally(index, settings, mount, name):
         (1 << 80, "9999-12-31T23:59:59"),
     ],
 )
-async def test_odd_times_of_modification_do_no_harm(settings, mount, ns, stored):
+async def test_extreme_modification_times_are_stored(settings, mount, ns, stored):
     entries: list[Entry] = [("a", "f", 1, ns, 0o644)]
     listing = Listing(str(mount), entries, 0, [], [], digest_of(str(mount), entries))
     for added in (1, 0):

@@ -56,7 +56,7 @@ async def test_the_digests_of_unchanged_folders_are_recognized(settings, index, 
         assert not table._seen.used
 
 
-async def test_of_unchanged_folders_nothing_is_sent_to_the_database(index, mount, monkeypatch):
+async def test_unchanged_folders_are_not_sent_to_the_database(index, mount, monkeypatch):
     for name in "abc":
         write(mount / name / "x.mov")
     sent: list[str] = []
@@ -104,9 +104,7 @@ async def test_changed_permissions_leave_a_file_cached(index, settings, mount):
 
 
 @pytest.mark.parametrize("stored", ["22:13:20.123", "22:13:20.124"])
-async def test_times_that_others_truncated_or_rounded_count_as_the_same(
-    index, settings, mount, stored
-):
+async def test_truncated_or_rounded_times_count_as_equal(index, settings, mount, stored):
     file = write(mount / "a", modified_ns=1_700_000_000_123_600_000)
     await index()
     set_cached_flags(settings)
@@ -116,7 +114,7 @@ async def test_times_that_others_truncated_or_rounded_count_as_the_same(
     assert read_rows(settings)[str(file)].cached
 
 
-async def test_what_vanished_is_removed(index, settings, mount):
+async def test_rows_of_removed_files_are_deleted(index, settings, mount):
     for name in ("keep", "folder/a", "folder/deep/b", "file"):
         write(mount / name)
     await index()
@@ -136,7 +134,7 @@ async def test_a_folder_that_became_empty_loses_its_rows(index, settings, mount)
     assert paths_below(settings, mount) == {"keep", "folder"}
 
 
-async def test_a_file_may_become_a_folder_and_a_file_again(index, settings, mount):
+async def test_a_file_can_become_a_folder_and_a_file_again(index, settings, mount):
     write(mount / "keep")
     write(mount / "a")
     await index()
@@ -157,7 +155,7 @@ async def test_a_file_may_become_a_folder_and_a_file_again(index, settings, moun
     assert paths_below(settings, mount) == {"keep", "a"}
 
 
-async def test_only_the_named_folder_is_touched(index, settings, mount):
+async def test_only_the_given_folder_is_changed(index, settings, mount):
     for folder in ("a_b", "axb", "a_b0", "a_b.d", "a_b-", "a_"):
         write(mount / folder / "file")
     await index()
@@ -169,7 +167,7 @@ async def test_only_the_named_folder_is_touched(index, settings, mount):
     assert paths_below(settings, mount) == everything - {"a_b/file"} | {"a_b/other"}
 
 
-async def test_a_crowded_folder_is_indexed_in_parts(index, settings, mount, monkeypatch):
+async def test_a_large_folder_is_indexed_in_parts(index, settings, mount, monkeypatch):
     monkeypatch.setattr(index_listing, "LISTING_ENTRIES", 10)
     monkeypatch.setattr(index_table, "LISTING_ENTRIES", 10)
     for number in range(35):
@@ -188,7 +186,7 @@ async def test_a_crowded_folder_is_indexed_in_parts(index, settings, mount, monk
     assert len(paths_below(settings, mount)) == 56
 
 
-async def test_rows_that_others_left_in_disorder_are_put_right(index, settings, mount):
+async def test_inconsistent_rows_are_corrected(index, settings, mount):
     for name in ("folder/a", "folder/b", "folder/c", "folder/d", "folder/e", "swap/1", "swap/2"):
         write(mount / name)
     await index()
@@ -221,7 +219,7 @@ async def test_a_name_that_the_filesystem_lists_twice_counts_once(settings, moun
     assert apply_listings(settings, mount, listing, listing) == Changes(1, 0, 0)
 
 
-async def test_a_large_load_tells_the_planner(index, settings, mount, monkeypatch):
+async def test_a_large_load_is_analyzed(index, settings, mount, monkeypatch):
     monkeypatch.setattr(index_table, "ANALYZE_FROM_ROWS", 5)
     for number in range(5):
         write(mount / str(number))

@@ -32,9 +32,7 @@ async def test_indexers_of_overlapping_folders_take_turns(index, settings, mount
 
 
 @pytest.mark.parametrize("names", ["az", "za"])
-async def test_an_indexer_and_a_worker_that_want_each_others_rows_do_not_deadlock(
-    index, settings, mount, names
-):
+async def test_an_indexer_and_a_worker_do_not_deadlock(index, settings, mount, names):
     first, last = (write(mount / name) for name in names)
     await index()
     write(first, "changed")
@@ -55,7 +53,7 @@ async def test_an_indexer_and_a_worker_that_want_each_others_rows_do_not_deadloc
     assert not any(rows[str(p)].cached for p in (first, last))
 
 
-async def test_another_programs_rows_for_the_same_files_are_no_conflict(index, settings, mount):
+async def test_rows_that_another_program_inserts_are_no_conflict(index, settings, mount):
     write(mount / "a")
     with connect(settings) as other:
         insert = "INSERT INTO files (path, name, parent_path) VALUES (%s, 'a', %s)"
@@ -117,7 +115,7 @@ async def test_a_run_cancelled_while_a_folder_hangs_ends_at_once(
     assert paths_below(settings, mount) == {"other", "other/b"}
 
 
-async def test_a_fault_in_a_scanning_thread_ends_the_run(index, settings, mount, monkeypatch):
+async def test_an_error_in_a_scanning_thread_ends_the_run(index, settings, mount, monkeypatch):
     write(mount / "folder" / "a")
     scandir = os.scandir
 
@@ -132,7 +130,7 @@ async def test_a_fault_in_a_scanning_thread_ends_the_run(index, settings, mount,
     assert read_rows(settings) == {}
 
 
-async def test_progress_counts_what_was_seen(index, mount):
+async def test_progress_counts_scanned_entries(index, mount):
     for number in range(10):
         write(mount / "folder" / str(number))
     progress = IndexProgress()

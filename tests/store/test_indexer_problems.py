@@ -43,7 +43,7 @@ async def test_links_to_folders_are_neither_followed_nor_indexed(index, settings
     assert result.problem_count == 0
 
 
-async def test_links_out_of_the_filespace_or_to_nowhere_are_reported(
+async def test_broken_links_and_links_out_of_the_filespace_are_reported(
     index, settings, mount, tmp_path
 ):
     write(tmp_path / "outside")
@@ -74,7 +74,7 @@ async def test_a_mount_point_that_is_a_link_works(settings, mount, tmp_path):
     assert result.problem_count == 0
 
 
-async def test_pipes_sockets_and_devices_are_passed_over(index, settings, mount):
+async def test_pipes_sockets_and_devices_are_skipped(index, settings, mount):
     os.mkfifo(mount / "pipe")
     with socket.socket(socket.AF_UNIX) as server:
         with contextmanager_chdir(mount):

@@ -90,7 +90,7 @@ async def test_a_file_is_found_in_another_case_or_unicode_form(
         ("e.mov", "é.mov"),
     ],
 )
-async def test_other_letters_are_other_names(
+async def test_different_letters_are_different_names(
     api: Any, database_settings: Settings, indexed: str, typed: str
 ) -> None:
     add_files(database_settings, [indexed])
@@ -114,7 +114,7 @@ async def test_a_name_in_another_unicode_form_wins_over_one_in_another_case(
     assert job["matched"] == [{"path": apart("Größe.mov"), "resolved": "Größe.mov"}]
 
 
-async def test_several_files_are_never_chosen_from(api: Any, database_settings: Settings) -> None:
+async def test_several_similar_files_are_refused(api: Any, database_settings: Settings) -> None:
     shots = ["Shot.mov", "SHOT.mov", "shot.MOV", "sHot.mov", "shOt.mov", "shoT.mov"]
     add_files(database_settings, [*shots, "a.mov"])
     answer = await post(api, 400, files=["a.mov", "./shot.mov"])
@@ -125,7 +125,7 @@ async def test_several_files_are_never_chosen_from(api: Any, database_settings: 
     assert count_rows(database_settings) == (0, 0)
 
 
-async def test_every_ambiguous_name_is_told(api: Any, database_settings: Settings) -> None:
+async def test_every_ambiguous_name_is_reported(api: Any, database_settings: Settings) -> None:
     add_files(database_settings, ["A/x.mov", "a/x.mov", "B.mov", "b.MOV"])
     answer = await post(api, 400, files=["b.mov"], directories=[MOUNT, "./A/X.MOV"])
     assert answer["error"].endswith(f"{AMBIGUOUS} (and 1 more)")
@@ -157,7 +157,7 @@ async def test_directories_are_found_and_refused_the_same_way(
     ]
 
 
-async def test_of_a_file_and_a_directory_that_are_alike_each_is_found_in_its_list(
+async def test_a_similar_file_and_directory_are_each_found_by_kind(
     api: Any, database_settings: Settings
 ) -> None:
     add_files(database_settings, ["Take", "TAKE/a.mov"])
@@ -167,7 +167,7 @@ async def test_of_a_file_and_a_directory_that_are_alike_each_is_found_in_its_lis
     assert paths(database_settings, job) == ["TAKE/a.mov"]
 
 
-async def test_what_is_alike_but_of_the_other_kind_is_refused_by_name(
+async def test_a_similar_path_of_the_other_kind_is_refused(
     api: Any, database_settings: Settings
 ) -> None:
     add_files(database_settings, ["Take/A.mov"])
@@ -214,7 +214,7 @@ async def test_a_new_file_on_the_mount_wins_over_one_in_another_case(
     assert AMBIGUOUS in answer["error"]
 
 
-async def test_what_lies_outside_of_the_allowed_paths_is_not_taken_by_likeness(
+async def test_a_similar_path_outside_the_allowed_paths_is_refused(
     start_api: StartApi, database_settings: Settings
 ) -> None:
     add_files(database_settings, ["Secret/a.mov", "Secret/b.mov", "SECRET/B.mov", "open/C.mov"])
@@ -231,16 +231,14 @@ async def test_what_lies_outside_of_the_allowed_paths_is_not_taken_by_likeness(
     assert paths(database_settings, job) == ["open/C.mov"]
 
 
-async def test_a_mount_point_is_not_found_by_likeness(
-    api: Any, database_settings: Settings
-) -> None:
+async def test_a_similar_mount_point_is_not_found(api: Any, database_settings: Settings) -> None:
     other = database_settings.model_copy(update={"container_mount_point": "/media/LucidLink-1"})
     add_files(other, ["a.mov"])
     job = await post(api, 201, files=["a.mov"])
     assert (job["unindexed"], job["matched"]) == (["a.mov"], [])
 
 
-async def test_ten_thousand_names_are_one_query(
+async def test_ten_thousand_names_take_one_query(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"{MOUNT}/Reel/Shot_{number}.mov" for number in range(10_000)]
@@ -264,7 +262,7 @@ async def test_ten_thousand_names_are_one_query(
     assert (nothing.entries, nothing.problems) == ({}, {})
 
 
-async def test_names_that_look_the_same_are_told_apart(
+async def test_names_that_look_the_same_are_distinguished(
     api: Any, database_settings: Settings
 ) -> None:
     one, other = composed("both/é.mov"), apart("both/é.mov")

@@ -11,7 +11,7 @@ from gateway.database.readiness import Readiness
 from gateway.errors import IndexRefused, Unavailable
 from gateway.index.state import FilespaceIndex
 from gateway.monitors.index import IndexMonitor
-from gateway.monitors.loop import _checked
+from gateway.monitors.loop import _check
 from gateway.monitors.schema import DATABASE_NEEDED, OWNER_NEEDED, SchemaMonitor
 from gateway.settings import Settings
 from support.database import administer, change
@@ -24,7 +24,7 @@ async def test_without_a_database_the_schema_waits_says_so_once_and_is_not_healt
     readiness = Readiness()
     monitor = SchemaMonitor(change(database_settings, NO_DATABASE), readiness)
     for _ in range(3):
-        assert await _checked(monitor) is False
+        assert await _check(monitor) is False
     assert readiness.reason == DATABASE_NEEDED
     assert monitor.heartbeat.is_healthy is False
     [warning] = warnings(caplog)
@@ -41,11 +41,11 @@ async def test_another_reason_is_told_though_nothing_was_well_in_between(
     readiness = Readiness()
     monitor = SchemaMonitor(empty_database, readiness)
     monitor._settings = change(empty_database, NO_DATABASE)
-    await _checked(monitor)
+    await _check(monitor)
     own(postgres_server, empty_database.db_name)
     monitor._settings = empty_database
-    await _checked(monitor)
-    await _checked(monitor)
+    await _check(monitor)
+    await _check(monitor)
     assert readiness.reason == OWNER_NEEDED
     first, second = warnings(caplog)
     assert DATABASE_NEEDED in first
@@ -62,7 +62,7 @@ def own(server: object, database: str) -> None:
 async def test_once_the_schema_is_up_to_date_the_watch_ends(database_settings: Settings) -> None:
     readiness = Readiness()
     monitor = SchemaMonitor(database_settings, readiness)
-    assert await _checked(monitor)
+    assert await _check(monitor)
     assert readiness.is_ready
     assert monitor.heartbeat.is_healthy
 
@@ -75,7 +75,7 @@ async def test_a_refused_index_is_not_healthy_and_builds_nothing(
     monitor = IndexMonitor(settings, settings.container_mount_point, state)
     with pytest.raises(IndexRefused):
         await monitor.check_once()
-    await _checked(monitor)
+    await _check(monitor)
     assert monitor.heartbeat.is_healthy is False
     assert not state.built
 

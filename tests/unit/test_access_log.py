@@ -61,7 +61,7 @@ def answer(access: AccessLogger, path: str, request_id: str = "an-id") -> None:
     access.log(request, web.Response(status=200), 0.00234)
 
 
-async def test_a_line_is_what_a_record_would_be(root: logging.Logger) -> None:
+async def test_a_deferred_line_equals_a_record(root: logging.Logger) -> None:
     formatter = TextFormatter()
     stream = write_to(root, formatter)
     answer(AccessLogger(LOGGER, ""), "/livez?key=secret")
@@ -72,7 +72,7 @@ async def test_a_line_is_what_a_record_would_be(root: logging.Logger) -> None:
     assert line[len("2026-01-01 00:00:00,000") :] == formatter.format(record)[23:] + "\n"
 
 
-async def test_a_line_in_json_has_what_is_said_of_the_request(root: logging.Logger) -> None:
+async def test_a_json_line_has_the_requests_fields(root: logging.Logger) -> None:
     stream = write_to(root, JsonFormatter())
     answer(AccessLogger(LOGGER, ""), "/livez?key=secret")
     root.handlers[0].flush()
@@ -91,7 +91,7 @@ async def test_a_line_in_json_has_what_is_said_of_the_request(root: logging.Logg
     }
 
 
-async def test_lines_and_records_come_out_in_order(root: logging.Logger) -> None:
+async def test_lines_and_records_keep_their_order(root: logging.Logger) -> None:
     stream = write_to(root, TextFormatter())
     access, log = AccessLogger(LOGGER, ""), logging.getLogger("gateway")
     for number in range(0, LINES, 2):
@@ -115,7 +115,7 @@ async def test_lines_are_written_by_the_end_of_the_loops_turn(root: logging.Logg
     assert len(stream.getvalue().splitlines()) == 2
 
 
-async def test_threads_that_log_meanwhile_lose_nothing(root: logging.Logger) -> None:
+async def test_concurrent_threads_lose_no_lines(root: logging.Logger) -> None:
     stream = write_to(root, TextFormatter())
     access, log = AccessLogger(LOGGER, ""), logging.getLogger("gateway")
 
@@ -134,7 +134,7 @@ async def test_threads_that_log_meanwhile_lose_nothing(root: logging.Logger) -> 
     assert len({line.partition(" GET ")[2].split()[0] for line in lines}) == 2 * LINES
 
 
-def test_what_waits_when_the_process_ends_is_written() -> None:
+def test_pending_lines_are_written_at_exit() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", ENDING_PROCESS], capture_output=True, text=True, check=True
     )
@@ -142,7 +142,7 @@ def test_what_waits_when_the_process_ends_is_written() -> None:
     assert [line.rpartition(": ")[2] for line in lines] == [f"line {n}" for n in range(LINES)]
 
 
-async def test_a_reader_that_is_gone_does_not_end_the_requests(root: logging.Logger) -> None:
+async def test_a_closed_stream_does_not_fail_requests(root: logging.Logger) -> None:
     stream = write_to(root, TextFormatter())
     stream.close()
     answer(AccessLogger(LOGGER, ""), "/livez")

@@ -30,7 +30,7 @@ async def test_a_prefix_that_does_not_exist_is_named_once(
     ]
 
 
-async def test_nothing_is_said_before_the_mount_is_there(
+async def test_nothing_is_logged_before_the_mount_is_available(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monitor = AllowedPathsMonitor(Filespaces.single(f"{tmp_path}/media", ["a", "b"]))
@@ -43,7 +43,7 @@ async def test_nothing_is_said_before_the_mount_is_there(
 
 
 @pytest.mark.parametrize("allowed", [(), ("01_VFX",)])
-async def test_only_where_paths_are_allowed_they_are_looked_for(allowed: tuple[str, ...]) -> None:
+async def test_the_monitor_runs_only_with_allowed_paths(allowed: tuple[str, ...]) -> None:
     app = create_app(Settings(allowed_paths=allowed))
     kinds = [type(it) for it in make_monitors(app)]
     assert (AllowedPathsMonitor in kinds) is bool(allowed)

@@ -75,7 +75,7 @@ def wait_until_taken(file: AuditFile) -> None:
             file._changed.wait(0.01)
 
 
-async def test_requests_are_answered_while_the_file_takes_nothing(
+async def test_requests_are_answered_while_the_file_is_stalled(
     start_api: StartApi, stalled: Stalled
 ) -> None:
     api = await start_api(audit_log=str(stalled.path))
@@ -88,7 +88,7 @@ async def test_requests_are_answered_while_the_file_takes_nothing(
     assert told == [f"request-{number:02}" for number in range(20)]
 
 
-def test_lines_for_which_there_is_no_room_are_counted_in_their_place(
+def test_dropped_lines_are_counted_in_their_place(
     stalled: Stalled, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(audit_file, "WAITING_LINES", 3)
@@ -105,7 +105,7 @@ def test_lines_for_which_there_is_no_room_are_counted_in_their_place(
     assert [r.levelno for r in caplog.records] == [logging.ERROR]
 
 
-def test_a_file_that_takes_nothing_holds_up_the_end_for_a_moment_only(
+def test_a_stalled_file_delays_closing_for_a_limited_time(
     stalled: Stalled, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = open_file(stalled.path)
@@ -121,7 +121,7 @@ def test_a_file_that_takes_nothing_holds_up_the_end_for_a_moment_only(
     assert stalled.read() == ["last"]
 
 
-def test_what_comes_after_the_end_is_told_of(
+def test_a_line_after_closing_is_logged_as_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = open_file(tmp_path / "audit")
@@ -132,7 +132,7 @@ def test_what_comes_after_the_end_is_told_of(
     assert (tmp_path / "audit").read_text() == ""
 
 
-def test_all_that_was_added_is_there_at_the_end_and_in_order(tmp_path: Path) -> None:
+def test_all_lines_are_written_in_order(tmp_path: Path) -> None:
     file = open_file(tmp_path / "audit")
     for number in range(5000):
         file.add(f"{number}")

@@ -57,7 +57,7 @@ async def listening() -> AsyncIterator[tuple[Backend, Gateway]]:
 # What it says
 
 
-async def test_its_throughput_becomes_ours() -> None:
+async def test_throughput_is_stored() -> None:
     async with listening() as (backend, gateway):
         await backend.send(STATS)
         message = await gateway.ear.next()
@@ -69,7 +69,7 @@ async def test_its_throughput_becomes_ours() -> None:
 
 
 @pytest.mark.parametrize("rate", [0, 0.0, 7, 125.5, 1e8])
-async def test_any_sensible_rate_is_taken(rate: float) -> None:
+async def test_any_valid_rate_is_stored(rate: float) -> None:
     async with listening() as (backend, gateway):
         await backend.send(STATS | {"getMibps": rate})
         assert (await gateway.ear.next())["lucidLink"]["throughputMbps"] == rate
@@ -86,7 +86,7 @@ async def test_throughput_is_fresh_for_less_than_ten_seconds() -> None:
     assert gateway.metrics.throughput is not None
 
 
-async def test_how_full_the_cache_is_becomes_ours() -> None:
+async def test_cache_usage_is_stored() -> None:
     async with listening() as (backend, gateway):
         await backend.send(VARNISH)
         message = await gateway.ear.next()
@@ -95,13 +95,13 @@ async def test_how_full_the_cache_is_becomes_ours() -> None:
     assert gateway.metrics.varnish == figures
 
 
-async def test_binary_messages_are_understood_too() -> None:
+async def test_binary_messages_are_accepted() -> None:
     async with listening() as (backend, gateway):
         await backend.send(orjson.dumps(STATS))
         assert (await gateway.ear.next())["type"] == "lucidlink-stats"
 
 
-async def test_files_are_told_to_those_who_watch_their_job_alone() -> None:
+async def test_file_events_reach_only_subscribers_of_their_job() -> None:
     other = JOB.replace("6", "7")
     async with listening() as (backend, gateway):
         watcher = Ear(gateway.hub, files_topic(JOB))
@@ -121,7 +121,7 @@ async def test_files_are_told_to_those_who_watch_their_job_alone() -> None:
 @pytest.mark.parametrize(
     ("sent", "told"), [("No such file", "No such file"), (None, "Failed"), ({"a": 1}, "Failed")]
 )
-async def test_a_failed_file_is_told_with_its_reason(sent: Any, told: str) -> None:
+async def test_a_failed_file_is_published_with_its_reason(sent: Any, told: str) -> None:
     async with listening() as (backend, gateway):
         watcher = Ear(gateway.hub, files_topic(JOB))
         await backend.send(FILE | {"type": "cache-file-failed", "error": sent})
@@ -176,7 +176,7 @@ NONSENSE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
-async def test_nonsense_is_ignored_and_counted_and_the_connection_lives(nonsense: Any) -> None:
+async def test_invalid_messages_are_ignored_and_counted(nonsense: Any) -> None:
     async with listening() as (backend, gateway):
         watcher = Ear(gateway.hub, files_topic(JOB))
         await backend.send(nonsense, STATS)
@@ -188,16 +188,16 @@ async def test_nonsense_is_ignored_and_counted_and_the_connection_lives(nonsense
         assert backend.connections == 1
 
 
-async def test_fields_that_we_do_not_know_are_not_passed_on() -> None:
+async def test_unknown_fields_are_dropped() -> None:
     async with listening() as (backend, gateway):
         await backend.send(VARNISH | {"secret": "s3cr3t", "nested": {"a": 1}, "totalSpace": True})
         figures = (await gateway.ear.next())["varnish"]
     assert set(figures) == {"bytesUsed", "usagePercentage", "lastUpdated"}
 
 
-async def test_a_message_too_long_to_take_in_ends_the_connection_and_the_next_one_works() -> None:
+async def test_a_too_long_message_ends_the_connection_and_the_next_one_works() -> None:
     async with listening() as (backend, gateway):
-        gateway.monitor.wanted.set()
+        gateway.monitor.check_requested.set()
         with suppress(ConnectionError):
             await backend.send("a" * (backend_module.MAX_MESSAGE_BYTES + 1))
         await backend.connected(times=2)
@@ -208,7 +208,7 @@ async def test_a_message_too_long_to_take_in_ends_the_connection_and_the_next_on
 # When it goes away
 
 
-async def test_a_backend_that_goes_away_and_returns_is_found_again() -> None:
+async def test_the_monitor_reconnects_to_a_restarted_backend() -> None:
     async with listening() as (backend, gateway):
         await backend.send(STATS)
         await gateway.ear.next()
@@ -220,7 +220,7 @@ async def test_a_backend_that_goes_away_and_returns_is_found_again() -> None:
         assert gateway.monitor.heartbeat.is_healthy
 
 
-async def test_a_gateway_that_was_there_first_finds_the_backend_when_it_comes(
+async def test_a_backend_that_starts_later_is_found(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     backend = Backend()
@@ -241,21 +241,21 @@ async def test_a_gateway_that_was_there_first_finds_the_backend_when_it_comes(
     assert warnings[0].startswith(f"backend: the backend at {backend.url} cannot be reached")
 
 
-async def test_attempts_in_vain_come_less_and_less_often_up_to_thirty_seconds() -> None:
+async def test_failed_attempts_back_off_up_to_thirty_seconds() -> None:
     gateway = Gateway(f"ws://127.0.0.1:{free_port()}")
     for longest in (2, 4, 8, 16, 30, 30, 30):
         assert "cannot be reached" in await gateway.fail_to_connect()
         assert longest / 2 <= gateway.monitor.rest <= longest
 
 
-async def test_gateways_that_lost_the_same_backend_do_not_all_come_back_at_once() -> None:
+async def test_reconnects_have_jitter() -> None:
     gateways = [Gateway(f"ws://127.0.0.1:{free_port()}") for _ in range(10)]
     for gateway in gateways:
         await gateway.fail_to_connect()
     assert len({gateway.monitor.rest for gateway in gateways}) > 5
 
 
-async def test_a_lost_connection_is_followed_by_a_rest_however_long_it_lasted() -> None:
+async def test_every_lost_connection_is_followed_by_a_rest() -> None:
     async with backend_server() as backend:
         gateway = Gateway(backend.url)
         gateway.monitor._failures = 6
@@ -269,9 +269,7 @@ async def test_a_lost_connection_is_followed_by_a_rest_however_long_it_lasted() 
     assert 1 <= gateway.monitor.rest <= 2
 
 
-async def test_a_backend_that_hangs_up_before_it_says_anything_is_asked_less_and_less_often() -> (
-    None
-):
+async def test_a_backend_that_disconnects_without_a_message_is_retried_with_backoff() -> None:
     async with backend_server() as backend:
         gateway = Gateway(backend.url)
         for times in range(1, 6):
@@ -283,7 +281,7 @@ async def test_a_backend_that_hangs_up_before_it_says_anything_is_asked_less_and
 
 
 @pytest.mark.parametrize("status", [500, 503, 404, 401, 200])
-async def test_a_refused_handshake_is_an_attempt_in_vain(status: int) -> None:
+async def test_a_refused_handshake_is_a_failed_attempt(status: int) -> None:
     async with backend_server() as backend:
         backend.refusal = status
         gateway = Gateway(backend.url)
@@ -293,11 +291,11 @@ async def test_a_refused_handshake_is_an_attempt_in_vain(status: int) -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ws://", "ftp://127.0.0.1/", "ws://backend.invalid"])
-async def test_a_url_that_leads_nowhere_is_an_attempt_in_vain(url: str) -> None:
+async def test_an_unreachable_url_is_a_failed_attempt(url: str) -> None:
     assert "cannot be reached" in await Gateway(url).fail_to_connect()
 
 
-async def test_a_backend_that_takes_the_connection_and_says_nothing_is_given_up(
+async def test_a_silent_handshake_times_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(backend_module, "CONNECT_SECONDS", 0.2)
@@ -305,7 +303,7 @@ async def test_a_backend_that_takes_the_connection_and_says_nothing_is_given_up(
         assert "did not answer in time" in await Gateway(url).fail_to_connect()
 
 
-async def test_a_backend_that_says_nothing_after_the_handshake_is_ended_by_the_heartbeat(
+async def test_a_silent_connection_is_ended_by_the_heartbeat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(backend_module, "HEARTBEAT_SECONDS", 0.2)
@@ -315,7 +313,7 @@ async def test_a_backend_that_says_nothing_after_the_handshake_is_ended_by_the_h
     assert gateway.monitor.ignored_messages == 0
 
 
-async def test_a_backend_that_breaks_the_protocol_is_left(
+async def test_a_protocol_violation_ends_the_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     frames = b"\xff\xff\xff\xff garbage that is no frame"

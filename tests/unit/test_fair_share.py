@@ -52,7 +52,7 @@ def test_jobs_that_have_ended_are_forgotten() -> None:
     assert turns._last == {}
 
 
-def test_many_jobs_take_turns_at_few_places() -> None:
+def test_many_jobs_share_few_slots_fairly() -> None:
     """Twenty jobs, four readers, files that end one after another."""
     turns, jobs, taken = FairShareScheduler(), [f"job {n}" for n in range(20)], Counter[str]()
     places = [""] * 4

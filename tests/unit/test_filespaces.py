@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidPath, PathNotAllowed, SettingsError
-from gateway.paths import Filespace, Filespaces, Place, Problem, Rule, explain_all, resolve
+from gateway.paths import Filespace, Filespaces, Problem, ResolvedPath, Rule, explain_all, resolve
 from gateway.paths.refusal import Refused
-from gateway.paths.resolver import place, place_clean
+from gateway.paths.resolver import apply_rules, resolve_clean
 from gateway.settings import Settings
 from support import ROOT
 from support.path_cases import (
@@ -55,38 +55,38 @@ def test_a_path_is_refused_with_its_reason(typed: str, reason: str) -> None:
         ("L:/a", LISTED, Rule.LISTED_ROOT, "tc-east-1"),
     ],
 )
-def test_it_is_told_which_rule_read_a_path(
+def test_the_rule_that_resolved_a_path_is_reported(
     typed: str, filespaces: Filespaces, rule: Rule, name: str
 ) -> None:
     [found] = explain_all([typed], filespaces)
-    assert isinstance(found, Place)
+    assert isinstance(found, ResolvedPath)
     assert (found.rule, found.filespace.name) == (rule, name)
 
 
-def test_each_path_is_explained_by_itself_in_its_order() -> None:
+def test_paths_are_explained_individually_and_in_order() -> None:
     filespaces = Filespaces.single(MOUNT, ["00_Media"])
     good, bad, kept_out = explain_all(["00_Media/a", "../a", "01/a"], filespaces)
-    assert isinstance(good, Place)
+    assert isinstance(good, ResolvedPath)
     assert bad == Problem("../a", "its .. leads out of the filespace")
     assert isinstance(kept_out, Problem)
     assert kept_out.forbidden
 
 
-def test_of_many_roots_only_some_are_named() -> None:
+def test_only_some_of_many_roots_are_listed() -> None:
     roots = [f"/srv/{number}" for number in range(9)]
     filespaces = Filespaces.listed([Filespace.create("tc", MOUNT, roots)])
     with pytest.raises(InvalidPath, match=r"known are /srv/0, .*, /srv/4, …\); write it relative"):
         resolve("/etc/passwd", filespaces)
 
 
-def test_of_one_listed_filespace_relative_paths_need_no_name() -> None:
+def test_with_one_listed_filespace_relative_paths_need_no_name() -> None:
     filespaces = Filespaces.listed([Filespace.create("tc-east-1", MOUNT, ["L:"])])
     assert resolve("a/b", filespaces) == f"{MOUNT}/a/b"
     assert resolve("tc-east-1/b", filespaces) == f"{MOUNT}/tc-east-1/b"
     assert filespaces.relative(f"{MOUNT}/a/b") == "a/b"
 
 
-def test_what_a_drive_is_in_wsl_may_be_listed_as_something_else() -> None:
+def test_the_wsl_form_of_a_drive_may_be_listed_for_another_filespace() -> None:
     filespaces = Filespaces.listed(
         [Filespace.create("a", "/m/a", ["L:"]), Filespace.create("b", "/m/b", ["/mnt/l"])]
     )
@@ -97,7 +97,7 @@ def test_what_a_drive_is_in_wsl_may_be_listed_as_something_else() -> None:
 # What may be cached
 
 
-def test_allowed_paths_say_which_filespace_they_mean() -> None:
+def test_allowed_paths_name_their_filespace() -> None:
     filespaces = Filespaces.listed(LISTED.filespaces, ["tc-east-1/00_Media", f"{WEST}/x"])
     assert filespaces.allowed_prefixes == (f"{EAST}/00_Media", f"{WEST}/x")
     assert resolve("L:/00_Media/a", filespaces) == f"{EAST}/00_Media/a"
@@ -214,7 +214,7 @@ def test_the_environment_lists_them_as_json() -> None:
         ),
     ],
 )
-def test_a_wrong_list_stops_the_start_and_says_where(written: str, said: str) -> None:
+def test_an_invalid_list_prevents_the_start_and_names_the_place(written: str, said: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.load(environ={"FILESPACES": written})
     assert caught.value.message.startswith("Wrong value for FILESPACES in the environment: ")
@@ -291,7 +291,7 @@ def resolve_or_none(typed: str) -> str | None:
 
 
 @given(LIKELY | TYPED)
-def test_whatever_is_typed_nothing_outside_the_mounts_comes_out(typed: str) -> None:
+def test_no_input_resolves_outside_the_mounts(typed: str) -> None:
     path = resolve_or_none(typed)
     if path is not None:
         assert path in MOUNTS or path.startswith(tuple(f"{mount}/" for mount in MOUNTS))
@@ -299,7 +299,7 @@ def test_whatever_is_typed_nothing_outside_the_mounts_comes_out(typed: str) -> N
 
 
 @given(LIKELY | TYPED)
-def test_what_was_resolved_resolves_to_itself_and_so_does_what_is_shown(typed: str) -> None:
+def test_resolved_and_displayed_paths_resolve_to_themselves(typed: str) -> None:
     path = resolve_or_none(typed)
     if path is not None:
         assert resolve(path, LISTED) == path
@@ -309,13 +309,13 @@ def test_what_was_resolved_resolves_to_itself_and_so_does_what_is_shown(typed: s
 
 
 @given(TYPED)
-def test_the_shortcut_for_clean_paths_says_what_the_rules_say(typed: str) -> None:
+def test_the_fast_path_for_clean_paths_agrees_with_the_rules(typed: str) -> None:
     try:
-        quick = place_clean(typed, LISTED)
+        quick = resolve_clean(typed, LISTED)
     except Refused:
         quick = None
     if quick is not None:
-        assert place(typed, LISTED).path == quick
+        assert apply_rules(typed, LISTED).path == quick
 
 
 @given(NAMES)

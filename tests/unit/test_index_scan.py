@@ -63,13 +63,13 @@ def found(scan: Scan) -> int:
     return sum(len(listing.entries) for listing in scan.listings())
 
 
-def test_a_filespace_that_is_waited_for_is_read_by_all_threads(tree, monkeypatch):
+def test_a_slow_filespace_is_read_by_all_threads(tree, monkeypatch):
     readers = Readers(monkeypatch, lambda _path: time.sleep(0.02))
     assert found(Scan(str(tree), str(tree), 4)) == 2 * FOLDERS
     assert readers.most == 4
 
 
-def test_large_folders_that_are_waited_for_are_read_by_all_threads(tree, monkeypatch):
+def test_large_slow_folders_are_read_by_all_threads(tree, monkeypatch):
     # Each takes longer to go through than to wait for, and is no reason to read one by one.
     for number in range(FOLDERS):
         for frame in range(500):
@@ -79,7 +79,7 @@ def test_large_folders_that_are_waited_for_are_read_by_all_threads(tree, monkeyp
     assert readers.most >= 3
 
 
-def test_quick_folders_between_slow_ones_do_not_undo_the_concurrency(tree, monkeypatch):
+def test_fast_folders_between_slow_ones_do_not_reduce_the_concurrency(tree, monkeypatch):
     at_once: list[int] = []
     slow_now: set[str] = set()
 
@@ -98,7 +98,7 @@ def test_quick_folders_between_slow_ones_do_not_undo_the_concurrency(tree, monke
     assert sum(count >= 3 for count in at_once) >= 12
 
 
-def test_a_filespace_that_answers_at_once_is_read_by_one_thread(tree, monkeypatch):
+def test_a_fast_filespace_is_read_by_one_thread(tree, monkeypatch):
     readers = Readers(monkeypatch, lambda _path: time.sleep(0.001))
     stop_clocks(monkeypatch)
     monkeypatch.setattr(index_scan, "PATIENCE_SECONDS", 60.0)
@@ -106,7 +106,7 @@ def test_a_filespace_that_answers_at_once_is_read_by_one_thread(tree, monkeypatc
     assert readers.most == 1
 
 
-def test_waiting_for_the_database_is_not_taken_for_waiting_for_the_filespace(tree, monkeypatch):
+def test_waiting_for_the_database_does_not_raise_the_concurrency(tree, monkeypatch):
     readers = Readers(monkeypatch, lambda _path: time.sleep(0.001))
     stop_clocks(monkeypatch)
     monkeypatch.setattr(index_scan, "BACKLOG_ENTRIES", 5)
@@ -119,7 +119,7 @@ def test_waiting_for_the_database_is_not_taken_for_waiting_for_the_filespace(tre
     assert readers.most == 1
 
 
-def test_a_folder_that_hangs_keeps_no_other_from_being_read(tree, monkeypatch):
+def test_a_hanging_folder_does_not_block_the_others(tree, monkeypatch):
     goes_on = threading.Event()
     hanging: list[str] = []
 
@@ -143,27 +143,27 @@ def test_a_folder_that_hangs_keeps_no_other_from_being_read(tree, monkeypatch):
     assert seen == 1000 + FOLDERS
 
 
-def test_the_concurrency_doubles_with_waits_and_falls_when_they_are_made_up_for():
+def test_the_concurrency_doubles_with_waits_and_falls_without_them():
     concurrency = ScanConcurrency(6)
     limits = [concurrency.limit]
     for seconds in (0.125, 0.125, 0.125):
-        concurrency.folder_read(seconds, processor_seconds=0.001, at_work=4)
+        concurrency.note_folder(seconds, processor_seconds=0.001, active=4)
         limits.append(concurrency.limit)
     for seconds in (0.125, 0.125, 0.125, 0.125):
-        concurrency.folder_read(seconds, processor_seconds=0.125, at_work=1)
+        concurrency.note_folder(seconds, processor_seconds=0.125, active=1)
         limits.append(concurrency.limit)
     assert limits == [1, 2, 4, 6, 6, 6, 5, 4]
 
 
-def test_what_threads_take_from_each_other_is_no_wait():
+def test_contention_between_threads_does_not_count_as_a_wait():
     concurrency = ScanConcurrency(4)
-    concurrency.waited(0.1)
-    concurrency.folder_read(seconds=0.5, processor_seconds=0.1, at_work=4)
+    concurrency.note_wait(0.1)
+    concurrency.note_folder(seconds=0.5, processor_seconds=0.1, active=4)
     assert concurrency.limit == 1
 
 
-def test_the_concurrency_is_never_none_and_never_more_than_allowed():
+def test_the_concurrency_stays_between_one_and_the_maximum():
     concurrency = ScanConcurrency(1)
     for seconds in (0.0, 1.0, 0.0):
-        concurrency.folder_read(seconds, processor_seconds=0.0, at_work=1)
+        concurrency.note_folder(seconds, processor_seconds=0.0, active=1)
         assert concurrency.limit == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.metrics.latest import S3Health
 
 
-def test_a_failed_check_leaves_the_average_and_the_history_as_they_were() -> None:
+def test_a_failed_check_does_not_change_the_average_and_the_history() -> None:
     health = S3Health("us-east-1").after_check(40, None).after_check(60, None)
     failed = health.after_check(None, "S3 answered 500")
     assert (failed.average_latency, failed.latencies) == (50, (40, 60))

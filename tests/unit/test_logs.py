@@ -47,7 +47,7 @@ FORGED = "a\n2026-11-24 10:00:00,000 INFO    gateway: forged\r2026-11-24 10:00:0
 BEGINNING = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", re.MULTILINE)
 
 
-def test_only_an_events_first_line_begins_like_one_in_text() -> None:
+def test_further_lines_of_a_text_event_are_indented() -> None:
     text = TextFormatter()
     for event in (text.format(record("no file %s", FORGED)), text.info("gateway", FORGED, {})):
         assert len(BEGINNING.findall(event)) == 1
@@ -72,7 +72,7 @@ def test_a_traceback_stays_readable_and_belongs_to_its_event() -> None:
 
 
 @pytest.mark.usefixtures("_logging_as_before")
-async def test_rubbish_from_strangers_writes_no_traceback(
+async def test_malformed_requests_log_no_traceback(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     settings = Settings(db_host="/nowhere", api_gateway_port=0)

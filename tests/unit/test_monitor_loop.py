@@ -85,13 +85,13 @@ class Watch(Monitor):
 
 
 @fast
-async def test_a_monitor_is_checked_at_once_and_on_the_beat() -> None:
+async def test_a_monitor_is_checked_at_once_and_at_each_interval() -> None:
     async with running(watch := Watch()):
         assert await watch.looks(4) == [0, 5, 10, 15]
 
 
 @fast
-async def test_the_time_that_a_check_takes_does_not_shift_the_beat() -> None:
+async def test_a_checks_duration_does_not_shift_the_next_check() -> None:
     async with running(watch := Watch(takes=3)):
         assert await watch.looks(4) == [0, 5, 10, 15]
 
@@ -114,33 +114,33 @@ async def test_a_monitor_that_must_rest_rests_after_a_long_check_too() -> None:
 
 
 @fast
-async def test_a_wanted_check_comes_at_once_and_only_once() -> None:
+async def test_a_requested_check_comes_at_once_and_only_once() -> None:
     async with running(watch := Watch()):
         await watch.looks(1)
         await asyncio.sleep(2)
-        watch.wanted.set()
+        watch.check_requested.set()
         assert await watch.looks(3) == [0, 2, 7]
 
 
 @fast
-async def test_a_check_wanted_during_a_check_follows_it() -> None:
+async def test_a_check_requested_during_a_check_follows_it() -> None:
     async with running(watch := Watch(takes=1)):
         await asyncio.sleep(0.5)
-        watch.wanted.set()
+        watch.check_requested.set()
         assert await watch.looks(3) == [0, 1, 6]
 
 
 @fast
-async def test_whoever_holds_the_event_wakes_the_monitor() -> None:
-    wanted = asyncio.Event()
-    async with running(watch := Watch(wanted=wanted)):
+async def test_setting_the_event_wakes_the_monitor() -> None:
+    requested = asyncio.Event()
+    async with running(watch := Watch(check_requested=requested)):
         await watch.looks(1)
-        wanted.set()
+        requested.set()
         assert await watch.looks(2) == [0, 0]
 
 
 @fast
-async def test_a_check_that_was_the_last_ends_the_watch() -> None:
+async def test_the_last_check_ends_the_loop() -> None:
     async with running(watch := Watch(False, True)):
         await asyncio.sleep(100)
         assert watch.starts == [0, 5]
@@ -212,7 +212,7 @@ def test_a_statement_that_postgresql_refused_leaves_its_trace(
     assert "the column is gone" in logging.Formatter().formatException(record.exc_info)
 
 
-def test_a_lock_that_others_hold_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lock_timeout_is_logged_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     async def check() -> None:
         watch = Watch(LockTimeout("The table is busy"))
         async with running(watch):
@@ -229,7 +229,7 @@ def loud(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 @fast
-async def test_a_failure_of_one_monitor_does_not_touch_the_others() -> None:
+async def test_a_failure_of_one_monitor_does_not_affect_the_others() -> None:
     async with running(Watch(RuntimeError("a bug"))), running(well := Watch()):
         assert await well.looks(3) == [0, 5, 10]
         assert well.heartbeat.is_healthy
@@ -295,7 +295,7 @@ async def several(monitors: Sequence[Monitor]) -> AsyncIterator[None]:
 
 
 @fast
-async def test_cancelling_whoever_drives_monitors_ends_them_all() -> None:
+async def test_cancelling_the_parent_task_ends_all_monitors() -> None:
     watches = [Watch(takes=1000), Watch()]
 
     async def drive() -> None:
@@ -316,7 +316,7 @@ def clock() -> list[float]:
     return [0.0]
 
 
-def test_a_pulse_says_how_long_ago_the_last_sign_of_life_was(clock: list[float]) -> None:
+def test_a_heartbeat_reports_its_age(clock: list[float]) -> None:
     heartbeat = Heartbeat(lambda: clock[0])
     clock[0] = 7.0
     assert heartbeat.is_healthy is None
@@ -327,14 +327,14 @@ def test_a_pulse_says_how_long_ago_the_last_sign_of_life_was(clock: list[float])
     assert heartbeat.age == 2.5
 
 
-def test_a_missed_beat_is_news_once(clock: list[float]) -> None:
+def test_only_the_first_failure_is_reported_as_new(clock: list[float]) -> None:
     heartbeat = Heartbeat(lambda: clock[0])
     assert [heartbeat.fail(), heartbeat.fail()] == [True, False]
     heartbeat.ok()
     assert [heartbeat.fail(), heartbeat.fail()] == [True, False]
 
 
-def test_a_missed_beat_lets_the_age_grow(clock: list[float]) -> None:
+def test_the_age_grows_after_a_failure(clock: list[float]) -> None:
     heartbeat = Heartbeat(lambda: clock[0])
     heartbeat.ok()
     clock[0] = 3.0
@@ -343,7 +343,7 @@ def test_a_missed_beat_lets_the_age_grow(clock: list[float]) -> None:
     assert heartbeat.age == 3
 
 
-def test_what_has_nothing_left_to_watch_stays_healthy_and_grows_no_older(
+def test_a_finished_monitor_stays_healthy_and_has_no_age(
     clock: list[float],
 ) -> None:
     heartbeat = Heartbeat(lambda: clock[0])

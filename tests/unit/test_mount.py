@@ -59,7 +59,7 @@ async def hang_every_thread(mount: Mount, hanging: Hanging) -> None:
             await mount.stat_all(hung(MAX_CONCURRENT_STATS - len(hanging.asked)))
 
 
-async def test_each_path_is_told_in_its_order(tmp_path: Path) -> None:
+async def test_statuses_are_in_the_order_of_the_paths(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 7)
     (tmp_path / "folder").mkdir()
     mount = Mount([str(tmp_path)])
@@ -75,14 +75,14 @@ async def test_each_path_is_told_in_its_order(tmp_path: Path) -> None:
     assert await mount.stat_all([]) == []
 
 
-async def test_a_mount_point_is_visible_if_something_is_in_it(tmp_path: Path) -> None:
+async def test_a_non_empty_mount_point_counts_as_mounted(tmp_path: Path) -> None:
     assert not await Mount([str(tmp_path)]).mounted()
     assert not await Mount([str(tmp_path / "no")]).mounted()
     (tmp_path / "file").touch()
     assert await Mount([str(tmp_path)]).mounted() == {str(tmp_path)}
 
 
-async def test_what_is_missing_is_unknown_where_the_mount_is_not_visible(tmp_path: Path) -> None:
+async def test_missing_paths_are_unknown_on_an_unavailable_mount(tmp_path: Path) -> None:
     here, away = str(tmp_path / "here"), str(tmp_path / "here too")
     (tmp_path / "here").mkdir()
     (tmp_path / "here/file").touch()
@@ -97,7 +97,7 @@ async def test_what_is_missing_is_unknown_where_the_mount_is_not_visible(tmp_pat
     assert [it.kind for it in await mount.stat_all(paths)] == kinds
 
 
-async def test_many_paths_are_looked_at_while_the_loop_goes_on(
+async def test_inspecting_many_paths_does_not_block_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mount_module, "STATS_SECONDS", UNTIL_SECONDS)
@@ -110,7 +110,7 @@ async def test_many_paths_are_looked_at_while_the_loop_goes_on(
     assert turns > 100
 
 
-async def test_what_hangs_is_unknown_and_what_answers_is_told(
+async def test_hanging_paths_are_unknown_and_others_are_reported(
     hanging: Hanging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It answers as fast as its thread gets its turn, which a tenth is too little for.
@@ -123,7 +123,7 @@ def looking_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "mount-stat"}
 
 
-async def test_paths_that_hang_are_asked_side_by_side_in_threads_that_hold_up_no_exit(
+async def test_hanging_paths_are_inspected_concurrently_in_daemon_threads(
     hanging: Hanging,
 ) -> None:
     before = looking_threads()
@@ -133,7 +133,7 @@ async def test_paths_that_hang_are_asked_side_by_side_in_threads_that_hold_up_no
     assert all(thread.daemon for thread in threads)
 
 
-async def test_while_every_thread_hangs_nothing_is_taken_in(
+async def test_no_batch_is_accepted_while_every_thread_hangs(
     hanging: Hanging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mount = Mount([str(tmp_path)])
@@ -147,7 +147,7 @@ async def test_while_every_thread_hangs_nothing_is_taken_in(
     assert not mount._batches
 
 
-async def test_what_was_given_up_is_dropped(hanging: Hanging) -> None:
+async def test_abandoned_paths_are_dropped(hanging: Hanging) -> None:
     mount = Mount(["/"])
     await mount.stat_all(hung(MAX_CONCURRENT_STATS - 1))
     await mount.stat_all(hung(10_000))
@@ -162,7 +162,7 @@ async def test_what_was_given_up_is_dropped(hanging: Hanging) -> None:
     assert set(hanging.asked[asked:]) == {"/"}
 
 
-async def test_a_mount_that_comes_back_is_asked_again(hanging: Hanging) -> None:
+async def test_a_recovered_mount_is_inspected_again(hanging: Hanging) -> None:
     mount = Mount(["/"])
     await hang_every_thread(mount, hanging)
     hanging.go_on.set()
@@ -173,7 +173,7 @@ async def test_a_mount_that_comes_back_is_asked_again(hanging: Hanging) -> None:
     assert mount._stuck == 0
 
 
-async def test_one_who_hangs_up_gives_his_paths_up(
+async def test_cancelling_a_call_drops_its_paths(
     hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 3600.0)
@@ -200,7 +200,7 @@ async def test_a_small_request_does_not_wait_for_a_large_one(
     large.cancel()
 
 
-async def test_an_idle_thread_is_promised_to_one_alone(
+async def test_an_idle_thread_is_assigned_to_one_batch_only(
     hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mount_module, "STATS_SECONDS", UNTIL_SECONDS)
@@ -218,7 +218,7 @@ async def test_an_idle_thread_is_promised_to_one_alone(
     await slow
 
 
-async def test_a_loop_that_was_closed_meanwhile_does_not_end_a_thread(hanging: Hanging) -> None:
+async def test_a_closed_loop_does_not_end_a_thread(hanging: Hanging) -> None:
     mount = Mount(["/"])
 
     def abandon() -> None:

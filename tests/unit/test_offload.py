@@ -18,14 +18,14 @@ from support.database import StartApi
 JOBS = "/api/v1/cache/jobs"
 
 
-async def test_much_is_computed_in_a_thread_and_little_at_once() -> None:
+async def test_large_work_runs_in_a_thread_and_small_work_inline() -> None:
     here = threading.current_thread()
     assert await run_in_thread_if_large(OFFLOAD_THRESHOLD, threading.current_thread) is here
     assert await run_in_thread_if_large(OFFLOAD_THRESHOLD + 1, threading.current_thread) is not here
 
 
 @pytest.mark.parametrize("amount", [1, OFFLOAD_THRESHOLD + 1])
-async def test_an_error_of_what_is_computed_comes_out(amount: int) -> None:
+async def test_errors_of_the_computation_are_raised(amount: int) -> None:
     with pytest.raises(ZeroDivisionError):
         await run_in_thread_if_large(amount, divmod, 1, 0)
 
@@ -41,7 +41,7 @@ async def test_an_error_of_what_is_computed_comes_out(amount: int) -> None:
         "gateway.jobs.store._parameters",
     ],
 )
-async def test_the_loop_computes_nothing_of_a_submit_of_many_names(
+async def test_a_large_submit_is_computed_outside_the_loop(
     start_api: StartApi, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     api = await start_api()
@@ -72,16 +72,14 @@ def note_threads(monkeypatch: pytest.MonkeyPatch, function: str) -> list[threadi
 @pytest.mark.parametrize(
     "count", [0, 1, ROWS_PER_FETCH, ROWS_PER_FETCH + 1, 5 * ROWS_PER_FETCH - 1]
 )
-async def test_many_rows_come_whole_and_in_their_order(
-    shared_database: Settings, count: int
-) -> None:
+async def test_many_rows_are_complete_and_in_order(shared_database: Settings, count: int) -> None:
     async with Database(shared_database) as database:
         query = "SELECT n FROM generate_series(1, %(count)s) AS n ORDER BY n"
         rows = await database.fetch(query, {"count": count})
     assert [row.n for row in rows] == list(range(1, count + 1))
 
 
-async def test_the_loop_goes_on_while_many_rows_are_read(shared_database: Settings) -> None:
+async def test_reading_many_rows_does_not_block_the_loop(shared_database: Settings) -> None:
     turns = 0
     async with Database(shared_database) as database, database.session() as session:
         count = await session.fetch_one("SELECT 1 AS n")

@@ -52,11 +52,11 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_any_other_path_is_left_to_python(media: Path, name: str) -> None:
+def test_any_other_path_is_refused_by_the_call(media: Path, name: str) -> None:
     assert OpenNoSymlinks(os.O_RDONLY).open(f"{media}/{name}") is None
 
 
-def test_a_sandbox_that_forbids_it_is_asked_once(
+def test_a_forbidden_system_call_is_tried_once(
     media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
@@ -88,7 +88,7 @@ CASES = {
 
 @pytest.mark.parametrize("is_plain", [True, False], ids=["openat2", "open"])
 @pytest.mark.parametrize(("name", "ending"), CASES.items(), ids=CASES)
-def test_both_ways_lead_to_the_same_files(
+def test_both_ways_open_the_same_files(
     media: Path, monkeypatch: pytest.MonkeyPatch, name: str, ending: str, is_plain: bool
 ) -> None:
     if not is_plain:

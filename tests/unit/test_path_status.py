@@ -71,7 +71,7 @@ def test_links_are_followed_as_long_as_they_stay_inside(
     assert PathInspector([str(mount)]).inspect(f"{mount}/{path}".rstrip("/")) == seen
 
 
-def test_a_link_into_another_filespace_leads_out_and_that_one_may_be_asked(mount: Path) -> None:
+def test_a_link_into_another_filespace_is_outside(mount: Path) -> None:
     other = f"{mount} too"
     sight = PathInspector([str(mount), other])
     assert sight.inspect(f"{mount}/out/reel/a.mov") == OUTSIDE
@@ -89,7 +89,7 @@ def test_a_mount_point_that_is_a_link_or_becomes_one_is_followed(mount: Path) ->
     assert sight.inspect(f"{root}/reel/a.mov") == PathStatus(PathKind.FILE, 7)
 
 
-def test_a_link_that_leads_to_itself_is_unknown(mount: Path) -> None:
+def test_a_link_loop_is_unknown(mount: Path) -> None:
     (mount / "loop").symlink_to("loop")
     assert PathInspector([str(mount)]).inspect(f"{mount}/loop") == PathStatus(PathKind.UNKNOWN)
 
@@ -102,7 +102,7 @@ def test_no_descriptor_stays_open(mount: Path) -> None:
     assert os.listdir("/dev/fd") == before
 
 
-def test_a_search_for_files_ends_at_the_first_and_at_the_last_entry_it_may_see(
+def test_a_search_ends_at_the_first_file_and_at_the_limit(
     tmp_path: Path,
 ) -> None:
     assert content_of(str(tmp_path / "none")) is DirectoryContent.UNKNOWN

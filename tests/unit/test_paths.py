@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.errors import InvalidPath, PathNotAllowed, SettingsError
 from gateway.paths import Filespaces, resolve, resolve_all
 from gateway.paths.refusal import Refused
-from gateway.paths.resolver import place, place_clean
+from gateway.paths.resolver import apply_rules, resolve_clean
 from support.path_cases import ACCEPTED, MOUNT, REFUSED, VIDEO
 from support.path_cases import SINGLE as FILESPACE
 from support.path_names import NAMES
@@ -51,14 +51,14 @@ def test_a_path_is_refused_with_its_reason(typed, reason):
         ("/media/tc-1", "/media/ann/tc-east-1/a", "/media/tc-1/a"),
     ],
 )
-def test_clients_are_understood_wherever_the_gateway_has_its_mount(mount, typed, expected):
+def test_client_paths_resolve_for_any_mount_point(mount, typed, expected):
     assert resolve(typed, Filespaces.single(mount)) == expected
 
 
 @pytest.mark.parametrize(
     "typed", ["/mnt/tc-2/a", "/mnt/tc-10", "/mnt", "/mnt/tc-2/tc-east-1/a", "/mnt/../mnt/tc-1/a"]
 )
-def test_a_neighbour_of_the_mount_is_never_taken_for_a_clients_path(typed):
+def test_a_sibling_of_the_mount_is_never_a_client_path(typed):
     with pytest.raises(InvalidPath, match="outside the filespace"):
         resolve(typed, Filespaces.single("/mnt/tc-1"))
 
@@ -75,13 +75,13 @@ def test_the_longest_name_and_the_longest_path_are_accepted():
 # Batches
 
 
-def test_a_batch_keeps_its_order_and_its_doubles():
+def test_a_batch_keeps_its_order_and_duplicates():
     typed = ["b", r"C:\x\tc-1\a", "b", f"{MOUNT}/c"]
     assert resolve_all(typed, FILESPACE) == [f"{MOUNT}/{name}" for name in "babc"]
     assert resolve_all([], FILESPACE) == []
 
 
-def test_a_batch_tells_of_everything_that_is_wrong_with_it():
+def test_a_batch_reports_all_problems():
     filespace = Filespaces.single(MOUNT, ["00_Media"])
     with pytest.raises(InvalidPath) as caught:
         resolve_all(["../x", "00_Media/a", "01_Other/b", ""], filespace)
@@ -95,7 +95,7 @@ def test_a_batch_tells_of_everything_that_is_wrong_with_it():
     ]
 
 
-def test_a_batch_that_is_only_kept_out_is_forbidden_and_not_invalid():
+def test_a_batch_of_disallowed_paths_is_forbidden_not_invalid():
     filespace = Filespaces.single(MOUNT, ["00_Media"])
     with pytest.raises(PathNotAllowed) as caught:
         resolve_all(["01_Other/b", "00_Media", "02"], filespace)
@@ -105,7 +105,7 @@ def test_a_batch_that_is_only_kept_out_is_forbidden_and_not_invalid():
     assert [problem["path"] for problem in caught.value.details] == ["01_Other/b", "02"]
 
 
-def test_one_wrong_path_is_not_said_to_be_more():
+def test_a_single_problem_has_no_count():
     with pytest.raises(InvalidPath) as caught:
         resolve_all(["a", "~"], FILESPACE)
     assert "more" not in caught.value.message
@@ -167,7 +167,7 @@ def test_a_wrong_mount_point_stops_the_start(wrong):
 
 
 @pytest.mark.parametrize("written", ["/media/lucidlink-1/", "//media/./lucidlink-1//"])
-def test_a_mount_point_is_kept_without_what_means_nothing(written):
+def test_a_mount_point_is_normalized(written):
     assert Filespaces.single(written) == FILESPACE
 
 
@@ -217,7 +217,7 @@ def resolve_or_none(typed, filespace=FILESPACE):
 
 
 @given(TYPED)
-def test_whatever_is_typed_nothing_outside_the_mount_comes_out(typed):
+def test_no_input_resolves_outside_the_mount(typed):
     path = resolve_or_none(typed)
     assume(path is not None)
     assert path == MOUNT or path.startswith(f"{MOUNT}/")
@@ -229,14 +229,14 @@ def test_whatever_is_typed_nothing_outside_the_mount_comes_out(typed):
 
 
 @given(TYPED)
-def test_what_was_resolved_resolves_to_itself(typed):
+def test_a_resolved_path_resolves_to_itself(typed):
     path = resolve_or_none(typed)
     assume(path is not None)
     assert resolve(path, FILESPACE) == path
 
 
 @given(HOSTILE)
-def test_what_is_kept_out_never_comes_in(typed):
+def test_disallowed_paths_are_never_resolved(typed):
     path = resolve_or_none(typed, Filespaces.single(MOUNT, ["a"]))
     assert path is None or path == f"{MOUNT}/a" or path.startswith(f"{MOUNT}/a/")
 
@@ -245,18 +245,18 @@ def test_what_is_kept_out_never_comes_in(typed):
 @example("a/b.mov")
 @example(f"{MOUNT}/a/b.mov")
 @example(f"{MOUNT}/{MOUNT}/a")
-def test_the_shortcut_for_clean_paths_says_what_the_rules_say(typed):
+def test_the_fast_path_for_clean_paths_agrees_with_the_rules(typed):
     try:
-        quick = place_clean(typed, FILESPACE)
+        quick = resolve_clean(typed, FILESPACE)
     except Refused:
         quick = None
     if quick is not None:
-        assert place(typed, FILESPACE).path == quick
+        assert apply_rules(typed, FILESPACE).path == quick
 
 
 @pytest.mark.parametrize("typed", ["00_Media/video.mp4", VIDEO])
-def test_the_shortcut_serves_both_of_the_forms_that_come_by_the_thousand(typed):
-    assert place_clean(typed, FILESPACE) == VIDEO
+def test_the_fast_path_covers_both_common_forms(typed):
+    assert resolve_clean(typed, FILESPACE) == VIDEO
 
 
 @given(NAMES)
@@ -284,5 +284,5 @@ def test_a_file_is_the_same_from_every_client(path):
 
 
 @given(st.text(string.ascii_letters + "-_.0123456789", min_size=1), st.text(max_size=5))
-def test_no_sibling_of_the_mount_is_taken_for_it(suffix, rest):
+def test_a_sibling_with_a_common_prefix_is_not_the_mount(suffix, rest):
     assert resolve_or_none(f"{MOUNT}{suffix}/{rest}") is None

@@ -67,7 +67,7 @@ def test_a_job_without_a_total_reads_100_only_once_it_has_ended(status: JobStatu
     assert progress.percentage == progress.file_percentage == progress.size_percentage == expected
 
 
-def test_a_running_job_without_a_total_has_no_end_in_sight() -> None:
+def test_a_running_job_without_a_total_has_no_estimate() -> None:
     start = datetime.fromisoformat("2026-01-01")
     progress = Progress(0, 3, 0, 0, 0, 0)
     job = Job("1", JobStatus.RUNNING, progress, start, start, None, None, None)
@@ -75,7 +75,7 @@ def test_a_running_job_without_a_total_has_no_end_in_sight() -> None:
 
 
 @pytest.mark.parametrize(("ended", "expected"), [(1, None), (10**7, 29_999_970), (10**12, 270)])
-def test_an_end_more_than_a_year_away_is_not_told(ended: int, expected: int | None) -> None:
+def test_an_estimate_of_more_than_a_year_is_omitted(ended: int, expected: int | None) -> None:
     """Of ten terabytes one byte in thirty seconds makes a date that no calendar has."""
     start = datetime.fromisoformat("2026-01-01")
     progress = Progress(10, 0, 0, 10**13, ended, 0)

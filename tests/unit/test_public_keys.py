@@ -71,7 +71,7 @@ def test_a_public_key_is_read_in_each_form(text: bytes) -> None:
         ("schlüssel".encode(), "This is no public key"),
     ],
 )
-def test_what_is_no_such_key_is_refused_by_what_it_is(text: bytes, sentence: str) -> None:
+def test_other_keys_are_refused_by_kind(text: bytes, sentence: str) -> None:
     with pytest.raises(InvalidRequest, match=sentence):
         read_public_key(text)
 
@@ -109,7 +109,7 @@ def test_an_openssh_key_with_a_passphrase_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key_id", ["", "schlüssel", "a\nb"])
-def test_an_id_that_cannot_stand_in_a_header_is_refused(key_id: str) -> None:
+def test_an_id_that_is_invalid_in_a_header_is_refused(key_id: str) -> None:
     with pytest.raises(GatewayClientError, match="A key's id is the name"):
         SigningKey.parse(private(PrivateFormat.PKCS8), key_id)
 
@@ -133,7 +133,7 @@ def make(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-def test_what_ssh_keygen_makes_fits_and_has_the_fingerprint_that_it_shows(tmp_path: Path) -> None:
+def test_keys_of_ssh_keygen_are_read_with_the_same_fingerprint(tmp_path: Path) -> None:
     program = require_program("ssh-keygen")
     make(tmp_path, program, "-q", "-t", "ed25519", "-N", "", "-f", "key")
     public = read_public_key((tmp_path / "key.pub").read_bytes())
@@ -142,7 +142,7 @@ def test_what_ssh_keygen_makes_fits_and_has_the_fingerprint_that_it_shows(tmp_pa
     assert fingerprint(public) in make(tmp_path, program, "-l", "-f", "key.pub").split()
 
 
-def test_what_openssl_makes_fits(tmp_path: Path) -> None:
+def test_keys_of_openssl_are_read(tmp_path: Path) -> None:
     program = require_program("openssl")
     make(tmp_path, program, "genpkey", "-algorithm", "ed25519", "-out", "key.pem")
     make(tmp_path, program, "pkey", "-in", "key.pem", "-pubout", "-out", "key.pub")

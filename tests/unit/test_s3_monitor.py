@@ -80,7 +80,7 @@ async def check(url: str, **changes: Any) -> S3Health:
 # A real server
 
 
-async def test_a_bucket_that_opens_to_our_key_is_healthy(
+async def test_an_accessible_bucket_is_healthy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     show_key(monkeypatch)
@@ -93,7 +93,7 @@ async def test_a_bucket_that_opens_to_our_key_is_healthy(
     assert health.latencies == (health.latency,)
 
 
-async def test_a_bucket_that_exists_not_is_unhealthy_and_says_so(
+async def test_a_missing_bucket_is_unhealthy_with_a_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     show_key(monkeypatch)
@@ -104,7 +104,7 @@ async def test_a_bucket_that_exists_not_is_unhealthy_and_says_so(
     assert health.latency is None
 
 
-async def test_a_server_that_refuses_our_key_is_there_and_healthy(
+async def test_a_server_that_denies_access_is_healthy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     show_key(monkeypatch, secret="not-the-one")
@@ -156,7 +156,7 @@ MISBEHAVIOURS: dict[str, tuple[Mood, str]] = {
 
 
 @pytest.mark.parametrize(("mood", "reason"), MISBEHAVIOURS.values(), ids=MISBEHAVIOURS)
-async def test_a_server_that_misbehaves_is_unhealthy_with_a_reason_and_recovers_by_itself(
+async def test_a_misbehaving_server_is_unhealthy_with_a_reason_and_recovers(
     mood: Mood, reason: str
 ) -> None:
     async with moody_server(mood) as server:
@@ -172,17 +172,17 @@ async def test_a_server_that_misbehaves_is_unhealthy_with_a_reason_and_recovers_
     assert len(health.latencies) == 1
 
 
-async def test_a_port_where_nobody_listens_is_unhealthy() -> None:
+async def test_a_closed_port_is_unhealthy() -> None:
     health = await check(f"http://127.0.0.1:{free_port()}")
     assert (health.is_healthy, health.error) == (False, "S3 cannot be reached")
 
 
-async def test_a_host_that_has_no_address_is_unhealthy() -> None:
+async def test_an_unresolvable_host_is_unhealthy() -> None:
     health = await check("http://s3.invalid")
     assert (health.is_healthy, health.error) == (False, "S3 cannot be reached")
 
 
-async def test_a_server_that_speaks_no_tls_is_unhealthy(tmp_path: Path) -> None:
+async def test_a_server_without_tls_is_unhealthy(tmp_path: Path) -> None:
     with real_s3(tmp_path) as url:
         health = await check(url.replace("http:", "https:"))
     assert health.is_healthy is False
@@ -190,7 +190,7 @@ async def test_a_server_that_speaks_no_tls_is_unhealthy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bucket", ["no such bucket", "a/../b", "ü" * 70, "x"])
-async def test_a_bucket_whose_name_cannot_be_is_unhealthy(bucket: str) -> None:
+async def test_an_invalid_bucket_name_is_unhealthy(bucket: str) -> None:
     async with moody_server(answer("404 Not Found")) as server:
         health = await check(server.url, s3_health_bucket=bucket)
     assert health.is_healthy is False
@@ -198,7 +198,7 @@ async def test_a_bucket_whose_name_cannot_be_is_unhealthy(bucket: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://127.0.0.1"])
-async def test_an_endpoint_that_is_no_url_is_unhealthy(url: str) -> None:
+async def test_an_invalid_endpoint_is_unhealthy(url: str) -> None:
     health = await check(url)
     assert health.is_healthy is False
     assert health.error
@@ -236,14 +236,14 @@ async def test_other_monitors_go_on_while_s3_misbehaves(mood: Mood) -> None:
             assert (await watched.ear.next())["s3Health"]["isHealthy"] is False
             before = ticks.count
             server.mood = WELL
-            watched.monitor.wanted.set()
+            watched.monitor.check_requested.set()
             assert (await watched.ear.next())["s3Health"]["isHealthy"] is True
     assert before > 1
     assert ticks.heartbeat.is_healthy
     assert watched.monitor.heartbeat.is_healthy
 
 
-async def test_an_outage_is_told_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async with moody_server(answer("500 Oh")) as server:
         watched = Watched(server.url, s3_check_interval=100)
         async with running(watched.monitor):
@@ -254,7 +254,7 @@ async def test_an_outage_is_told_once_in_the_log(caplog: pytest.LogCaptureFixtur
     assert told[0] == "s3: S3 answered 500"
 
 
-async def test_leaving_does_not_wait_for_a_server_that_hangs() -> None:
+async def test_closing_does_not_wait_for_a_hanging_server() -> None:
     async with (
         asyncio.timeout(PATIENCE),
         moody_server(hang) as server,
@@ -267,7 +267,7 @@ async def test_leaving_does_not_wait_for_a_server_that_hangs() -> None:
 # Credentials
 
 
-async def test_without_credentials_nobody_is_asked_for_them_and_nothing_is_signed(
+async def test_without_credentials_requests_are_unsigned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with moody_server(WELL) as metadata, moody_server(WELL) as server:
@@ -323,7 +323,7 @@ class SlowToConnect(S3Monitor):
         return await super()._connect()
 
 
-async def test_making_the_client_is_no_part_of_the_latency() -> None:
+async def test_creating_the_client_is_not_part_of_the_latency() -> None:
     clock = ServersClock(45)
     async with moody_server(clock.mood) as server:
         settings = Settings(s3_health_bucket=BUCKET, s3_endpoint=server.url)
@@ -367,7 +367,7 @@ async def test_each_check_is_published_as_the_document_says() -> None:
     }
 
 
-async def test_the_loop_is_not_blocked_while_the_client_is_made() -> None:
+async def test_creating_the_client_does_not_block_the_loop() -> None:
     """The best of three: on a busy machine anything may be held up once."""
     async with moody_server(WELL) as server:
         gaps = [await largest_gap(check(server.url)) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""What goes out to one client: at once while it keeps up, else kept, and bounded."""
+"""Sending to one client: at once while it keeps up, else through a bounded backlog."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Clock:
 
 
 class Transport(asyncio.WriteTransport):
-    """A transport whose client takes what the test lets it take."""
+    """A transport whose client reads what the test lets it read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Transport(asyncio.WriteTransport):
         self.buffer.clear()
 
     def messages(self) -> list[dict[str, Any]]:
-        """What the client got, whole frames only; taken out."""
+        """Remove and return the whole frames that the client got."""
         found = []
         while len(self.taken) >= 2:
             size, start = self.taken[1], 2
@@ -101,14 +101,14 @@ def numbers(transport: Transport) -> list[Any]:
 
 
 def fill(send_buffer: SendBuffer, transport: Transport) -> int:
-    """Have the client read nothing until it is full; returns what lies there then."""
+    """Fill the buffer of a client that does not read; return its frames."""
     transport.reads = False
     send_buffer.offer(Event({"type": "filler", "number": "filler", "text": "x" * BUFFER_LIMIT}))
     assert send_buffer.is_full
     return len(transport.buffer)
 
 
-def test_while_the_client_keeps_up_each_event_is_written_at_once(
+def test_events_are_written_at_once_while_the_client_keeps_up(
     send_buffer: SendBuffer, transport: Transport
 ) -> None:
     for number in range(3):
@@ -117,12 +117,12 @@ def test_while_the_client_keeps_up_each_event_is_written_at_once(
     assert not send_buffer.is_behind
 
 
-def test_an_outbox_is_one_object_in_memory(send_buffer: SendBuffer) -> None:
-    # A thousand of them are gone through for each event: what lies scattered would be felt.
+def test_a_send_buffer_is_one_object_in_memory(send_buffer: SendBuffer) -> None:
+    # Each event visits a thousand of them: separate objects would cost cache misses.
     assert not hasattr(send_buffer, "__dict__")
 
 
-def test_what_a_full_client_is_not_told_now_it_is_told_later_in_order(
+def test_a_full_client_gets_events_later_and_in_order(
     send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
     fill(send_buffer, transport)
@@ -141,7 +141,7 @@ def test_what_a_full_client_is_not_told_now_it_is_told_later_in_order(
     assert numbers(transport) == [7]
 
 
-def test_a_flush_stops_where_the_client_is_full_again(
+def test_a_flush_stops_when_the_client_is_full_again(
     send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
     fill(send_buffer, transport)
@@ -159,7 +159,7 @@ def test_a_flush_stops_where_the_client_is_full_again(
     assert seen + numbers(transport) == ["filler", *range(BACKLOG_LIMIT)]
 
 
-def test_what_was_dropped_is_told_with_a_count_before_what_is_left(
+def test_the_count_of_dropped_events_is_sent_before_the_rest(
     send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
     fill(send_buffer, transport)
@@ -177,7 +177,7 @@ def test_what_was_dropped_is_told_with_a_count_before_what_is_left(
     assert (send_buffers.dropped, send_buffers.count) == (7, 0)
 
 
-def test_a_snapshot_comes_before_what_was_kept_back_for_it(
+def test_a_snapshot_is_sent_before_the_held_events(
     send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
     send_buffer.pause()
@@ -193,7 +193,7 @@ def test_a_snapshot_comes_before_what_was_kept_back_for_it(
     assert numbers(transport) == ["snapshot", 1, 6]
 
 
-def test_without_a_snapshot_what_was_kept_back_is_told_all_the_same(
+def test_held_events_are_sent_without_a_snapshot_too(
     send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
     send_buffer.pause()
@@ -203,7 +203,7 @@ def test_without_a_snapshot_what_was_kept_back_is_told_all_the_same(
     assert numbers(transport) == [1]
 
 
-def test_a_client_that_takes_nothing_for_30_seconds_is_cut_off(
+def test_a_client_that_reads_nothing_for_30_seconds_is_disconnected(
     send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport, clock: Clock
 ) -> None:
     fill(send_buffer, transport)
@@ -220,7 +220,7 @@ def test_a_client_that_takes_nothing_for_30_seconds_is_cut_off(
     assert not send_buffer.is_behind
 
 
-def test_a_client_that_reads_slowly_for_ever_stays_and_its_memory_is_bounded(
+def test_a_slow_reader_stays_connected_and_its_memory_is_bounded(
     send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport, clock: Clock
 ) -> None:
     fill(send_buffer, transport)
@@ -234,7 +234,7 @@ def test_a_client_that_reads_slowly_for_ever_stays_and_its_memory_is_bounded(
     assert send_buffer.is_behind
 
 
-def test_a_client_that_is_held_for_long_but_has_taken_all_is_not_cut_off(
+def test_a_paused_client_that_has_read_everything_stays_connected(
     send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport, clock: Clock
 ) -> None:
     send_buffer.pause()
@@ -247,7 +247,7 @@ def test_a_client_that_is_held_for_long_but_has_taken_all_is_not_cut_off(
     assert numbers(transport) == ["snapshot", 1]
 
 
-def test_nothing_is_written_to_a_closing_transport_nor_kept_for_it(
+def test_a_closing_transport_gets_no_events_and_no_backlog(
     send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
     fill(send_buffer, transport)
@@ -261,7 +261,7 @@ def test_nothing_is_written_to_a_closing_transport_nor_kept_for_it(
     send_buffer.release(Event({"type": "snapshot"}), {})
 
 
-def test_nothing_follows_once_it_was_told_to_stop(
+def test_nothing_is_written_after_stop(
     send_buffers: SendBuffers, send_buffer: SendBuffer, transport: Transport
 ) -> None:
     send_buffer.pause()
@@ -273,7 +273,7 @@ def test_nothing_follows_once_it_was_told_to_stop(
     assert transport.messages() == []
 
 
-def test_what_a_closed_connection_still_holds_may_go_out_but_not_stay_for_ever(
+def test_a_closed_connection_may_send_its_buffer_for_a_limited_time(
     send_buffers: SendBuffers, clock: Clock
 ) -> None:
     quick, stuck = Transport(), Transport()
@@ -289,10 +289,10 @@ def test_what_a_closed_connection_still_holds_may_go_out_but_not_stay_for_ever(
         clock.now += STALLED_SECONDS / 2
         send_buffers.flush()
     assert (quick.aborted, stuck.aborted) == (False, True)
-    assert not send_buffers._leaving
+    assert not send_buffers._draining
 
 
-def test_dropping_all_reaches_those_that_leave_too(send_buffers: SendBuffers) -> None:
+def test_abort_reaches_closed_connections_that_still_drain(send_buffers: SendBuffers) -> None:
     staying, leaving = Transport(), Transport()
     send_buffers.open(staying)
     send_buffer = send_buffers.open(leaving)
@@ -304,7 +304,7 @@ def test_dropping_all_reaches_those_that_leave_too(send_buffers: SendBuffers) ->
 
 
 class ClosedTwice(Transport):
-    """As asyncio's TLS transport is after its second close: it has forgotten its protocol."""
+    """Like asyncio's TLS transport after its second close: it has lost its protocol."""
 
     def get_write_buffer_size(self) -> int:
         if self.closing:
@@ -315,7 +315,7 @@ class ClosedTwice(Transport):
         raise AttributeError("'NoneType' object has no attribute '_abort'")
 
 
-def test_a_transport_that_was_closed_twice_hurts_nobody(send_buffers: SendBuffers) -> None:
+def test_a_transport_may_be_closed_twice(send_buffers: SendBuffers) -> None:
     transport = ClosedTwice()
     send_buffer = send_buffers.open(transport)
     fill(send_buffer, transport)
@@ -329,4 +329,4 @@ def test_a_transport_that_was_closed_twice_hurts_nobody(send_buffers: SendBuffer
     send_buffers.abort()
     send_buffers.close(send_buffer)
     send_buffers.flush()
-    assert not send_buffers._leaving
+    assert not send_buffers._draining

@@ -112,7 +112,7 @@ def test_the_rfcs_ed25519_signature_is_right() -> None:
     check_digest(RFC_HEADERS["Content-Digest"], b'{"hello": "world"}')
 
 
-def test_what_signs_by_hand_here_makes_the_rfcs_signature() -> None:
+def test_the_tests_own_signer_makes_the_rfcs_signature() -> None:
     private = load_der_private_key(base64.b64decode(RFC_PRIVATE), None)
     assert isinstance(private, Ed25519PrivateKey)
     parameters = inner_list(RFC_COVERED, RFC_PARAMETERS)
@@ -120,7 +120,7 @@ def test_what_signs_by_hand_here_makes_the_rfcs_signature() -> None:
     assert base64.b64encode(private.sign(base.encode())).decode() == RFC_SIGNATURE
 
 
-def test_the_rfcs_signature_says_too_little_for_a_gateway() -> None:
+def test_the_rfcs_signature_covers_too_little() -> None:
     signatures = Signatures(keys_of(SIGNER), 300.0, lambda: RFC_PARAMETERS["created"])
     with pytest.raises(InvalidSignature, match="lacks nonce, alg"):
         signatures.verify(rfc_message(), has_body=True)
@@ -129,7 +129,7 @@ def test_the_rfcs_signature_says_too_little_for_a_gateway() -> None:
 # What is right
 
 
-def test_a_signature_that_is_right_tells_its_key_its_nonce_and_its_end() -> None:
+def test_a_valid_signature_has_a_key_a_nonce_and_an_expiry() -> None:
     found = check(sign())
     assert (found.key.name, found.nonce, found.end) == ("farm", "n", NOW + 300)
     assert found.digest == digest_of(BODY)
@@ -140,7 +140,7 @@ def test_the_whole_uri_stands_for_its_parts() -> None:
     assert check(sign(covered=("@method", "@target-uri", "content-digest"))).nonce == "n"
 
 
-def test_what_is_covered_beside_is_welcome_and_has_to_be_as_it_was() -> None:
+def test_additional_covered_components_are_verified() -> None:
     covered = (*USUAL, "content-digest", "idempotency-key")
     headers = sign(covered=covered, headers={"Idempotency-Key": '"one"'})
     assert check(headers)
@@ -148,7 +148,7 @@ def test_what_is_covered_beside_is_welcome_and_has_to_be_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("label", ["sig", "sig1", "*x-y.z"])
-def test_a_label_means_nothing(label: str) -> None:
+def test_the_label_is_arbitrary(label: str) -> None:
     assert check(sign(label=label))
 
 
@@ -158,7 +158,7 @@ ALL = (*USUAL, "content-digest")
 
 
 @pytest.mark.parametrize("missing", ALL)
-def test_whatever_is_not_covered_is_named(missing: str) -> None:
+def test_a_missing_component_is_named(missing: str) -> None:
     covered = [name for name in ALL if name != missing]
     assert refusal(sign(covered=covered)) == f"The signature does not cover {missing}"
 
@@ -228,7 +228,7 @@ def test_two_signatures_are_refused() -> None:
     ],
     ids=lambda value: str(value)[:20],
 )  # fmt: skip
-def test_garbage_is_refused_in_a_sentence(name: str, value: str | None) -> None:
+def test_malformed_headers_are_refused_with_a_sentence(name: str, value: str | None) -> None:
     headers = sign()
     headers.pop(name) if value is None else headers.update({name: value})
     told = refusal(headers)
@@ -252,7 +252,7 @@ def test_before_the_keys_are_known_the_gateway_is_starting() -> None:
 
 
 @pytest.mark.parametrize("at", [NOW - 60, NOW - 1, NOW, NOW + 299])
-def test_a_signature_is_good_for_the_window_and_a_clock_may_be_a_little_ahead(at: int) -> None:
+def test_a_signature_is_valid_for_the_window_and_a_small_clock_skew(at: int) -> None:
     assert check(sign(), at=at).end == NOW + 300
 
 
@@ -264,7 +264,7 @@ def test_a_signature_is_good_for_the_window_and_a_clock_may_be_a_little_ahead(at
         (NOW - 61, "The signature is of 61 s from now by this gateway's clock"),
     ],
 )
-def test_a_clock_that_is_off_is_told_of_in_seconds(at: float, sentence: str) -> None:
+def test_a_clock_skew_is_reported_in_seconds(at: float, sentence: str) -> None:
     assert refusal(sign(), at=at) == sentence
 
 
@@ -279,7 +279,7 @@ def test_a_short_window_is_short_in_both_directions() -> None:
                 signatures.verify(message, has_body=True)
 
 
-def test_an_end_of_its_own_is_kept_to() -> None:
+def test_an_explicit_expiry_is_respected() -> None:
     assert check(sign(expires=NOW + 1))
     assert refusal(sign(expires=NOW)) == "The signature has expired"
 
@@ -293,7 +293,7 @@ def test_a_time_that_is_no_number_is_refused(created: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-def test_a_body_is_held_against_its_digest(algorithm: str) -> None:
+def test_a_body_is_compared_with_its_digest(algorithm: str) -> None:
     check_digest(digest_of(BODY, algorithm), BODY)
     with pytest.raises(InvalidSignature, match="not what Content-Digest says"):
         check_digest(digest_of(BODY, algorithm), BODY + b" ")
@@ -302,7 +302,7 @@ def test_a_body_is_held_against_its_digest(algorithm: str) -> None:
 @pytest.mark.parametrize(
     "digest", ["", "sha-256", "sha-256=1", "sha-256=::", digest_of(BODY, "sha1"), "\0", "a=:AA==:"]
 )
-def test_a_digest_that_proves_nothing_is_refused(digest: str) -> None:
+def test_an_unusable_digest_is_refused(digest: str) -> None:
     with pytest.raises(InvalidSignature):
         check_digest(digest, BODY)
 
@@ -324,13 +324,13 @@ def test_a_nonce_counts_once_until_its_end() -> None:
     assert nonces.spend("a", "n", 20.0, 10.0)
 
 
-def test_names_and_nonces_cannot_be_mixed_up() -> None:
+def test_key_names_and_nonces_cannot_be_confused() -> None:
     nonces = NonceCache()
     assert nonces.spend("a", "b c", 10.0, 0.0)
     assert nonces.spend("a b", "c", 10.0, 0.0)
 
 
-def test_memory_for_nonces_is_bounded_and_given_back() -> None:
+def test_memory_for_nonces_is_bounded_and_released() -> None:
     nonces = NonceCache(most=3)
     for number in range(5):
         assert nonces.spend("a", str(number), 10.0 + number, 0.0)
@@ -343,7 +343,7 @@ def test_memory_for_nonces_is_bounded_and_given_back() -> None:
 
 @given(name=st.sampled_from(["Signature-Input", "Signature", "Content-Digest"]), changes=MUTATED)
 @example(name="Signature-Input", changes=[(0, 0, "")])
-def test_a_mutated_signature_is_right_or_refused_and_nothing_else(
+def test_a_mutated_signature_is_valid_or_refused(
     name: str, changes: list[tuple[int, int, str]]
 ) -> None:
     headers = sign()

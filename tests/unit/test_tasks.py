@@ -22,7 +22,7 @@ async def lose_cancellations(count: int, started: asyncio.Event) -> None:
 
 
 @pytest.mark.parametrize("lost", [0, 1, 3])
-async def test_work_that_loses_cancellations_ends_with_its_context(
+async def test_work_that_swallows_cancellations_ends_with_its_context(
     lost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.01)
@@ -33,7 +33,7 @@ async def test_work_that_loses_cancellations_ends_with_its_context(
     assert task.cancelled()
 
 
-async def test_work_that_never_ends_is_left_to_itself(
+async def test_work_that_never_ends_is_abandoned(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.01)
@@ -57,7 +57,7 @@ async def test_what_the_work_raises_is_raised_at_the_end_of_the_context() -> Non
             await asyncio.wait({task})
 
 
-async def test_work_that_ended_by_itself_is_no_matter() -> None:
+async def test_finished_work_is_no_error() -> None:
     async with background_task(asyncio.sleep(0)) as task:
         await asyncio.wait({task})
     assert not task.cancelled()

@@ -66,14 +66,14 @@ def test_it_never_holds_more_than_its_size(clock: Clock) -> None:
     assert [take(buckets).allowed for _ in range(4)] == [True, True, True, False]
 
 
-def test_a_clock_that_stands_still_or_falls_gives_nothing_away(clock: Clock) -> None:
+def test_a_stopped_or_falling_clock_adds_no_tokens(clock: Clock) -> None:
     buckets = TokenBuckets("requests", 1, clock)
     assert take(buckets).allowed
     clock.now -= 3600
     assert not take(buckets).allowed
 
 
-def test_each_caller_has_a_bucket_of_its_own(clock: Clock) -> None:
+def test_each_caller_has_a_separate_bucket(clock: Clock) -> None:
     buckets = TokenBuckets("requests", 1, clock)
     assert take(buckets, "a").allowed
     assert take(buckets, "b").allowed
@@ -113,7 +113,9 @@ def test_no_window_passes_more_than_a_full_bucket_and_what_flowed_in(
     assert passed <= per_minute + (clock.now - start) * per_minute / 60 + 1e-6
 
 
-def test_requests_and_polls_are_limited_apart_and_bad_keys_by_address(clock: Clock) -> None:
+def test_requests_and_polls_have_separate_limits_and_bad_keys_count_by_address(
+    clock: Clock,
+) -> None:
     limits = Limits(Settings(rate_limit_per_minute=1, poll_limit_per_minute=2), clock)
     caller = Caller("default", "10.0.0.1", EVERYTHING)
     request = limits.draw(Access.REQUEST, caller)
@@ -135,7 +137,7 @@ def test_machines_that_share_a_key_do_not_share_a_bucket(clock: Clock) -> None:
         assert decision.allowed
 
 
-def test_a_key_with_limits_of_its_own_is_not_limited_by_the_settings(clock: Clock) -> None:
+def test_a_keys_own_limits_replace_those_of_the_settings(clock: Clock) -> None:
     limits = Limits(Settings(rate_limit_per_minute=1, poll_limit_per_minute=1), clock)
     rights = Grants(EVERYTHING.scopes, rate_limit_per_minute=2, poll_limit_per_minute=0)
     caller = Caller("render", "10.0.0.1", rights)

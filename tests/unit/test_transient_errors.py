@@ -39,7 +39,7 @@ def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-def test_no_file_fails_for_want_of_the_system(
+def test_no_file_fails_for_lack_of_resources(
     rig: Rig, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -130,7 +130,7 @@ def test_a_file_that_waits_for_the_mount_can_be_cancelled(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "number", [errno.ENOTCONN, errno.EIO, errno.ESTALE, errno.EHOSTDOWN, errno.ENOENT]
 )
-def test_what_fails_on_a_mount_that_is_there_fails(rig: Rig, number: int) -> None:
+def test_errors_on_an_available_mount_fail_the_file(rig: Rig, number: int) -> None:
     pool = rig.pool(RefusingFiles(str(rig.root), number))
     pool.submit(rig.file("a.mov"))
     assert rig.outcomes(pool)[0].error == os.strerror(number)
@@ -157,7 +157,7 @@ def test_a_missing_file_beside_others_fails(rig: Rig) -> None:
     assert rig.outcomes(pool)[0].error == "No such file or directory"
 
 
-def test_threads_that_cannot_be_started_are_told_of_once(
+def test_threads_that_cannot_start_are_logged_once(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -177,7 +177,7 @@ def test_threads_that_cannot_be_started_are_told_of_once(
     assert messages(caplog, logging.INFO) == ["All threads to read files with could be started"]
 
 
-def test_an_outage_is_told_when_it_begins_and_when_the_last_is_through(
+def test_an_outage_is_logged_when_it_begins_and_ends(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -188,9 +188,9 @@ def test_an_outage_is_told_when_it_begins_and_when_the_last_is_through(
         outage.begin(who, "away", " (because)")
     outage.begin("three", "locked")
     for who in ("one", "two", "three"):
-        assert outage.is_on
+        assert outage.is_active
         outage.end(who)
-    assert not outage.is_on
+    assert not outage.is_active
     assert caplog.messages == ["away (because)", "locked", "over"]
     outage.begin("one", "away")
     outage.end("one")

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from gateway.mount.location import Folder, knows_descriptors, location_of
+from gateway.mount.location import Folder, has_descriptor_links, location_of
 from gateway.worker.readers.openat2 import OpenNoSymlinks
 
 # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOCTTY: a terminal must not become the
@@ -55,7 +55,7 @@ class PosixFiles:
     def __init__(self, root: str, allowed: Sequence[str] = ()) -> None:
         self._root = Folder(os.path.abspath(root))
         self._allowed = [Folder(it) for it in allowed]
-        self._has_descriptors = knows_descriptors()
+        self._has_descriptors = has_descriptor_links()
         self._plain_open = OpenNoSymlinks(OPEN_FLAGS)
 
     def open(self, path: str, /) -> tuple[int, int]:

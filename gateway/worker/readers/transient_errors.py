@@ -52,7 +52,7 @@ class TransientErrors:
     @property
     def is_mount_gone(self) -> bool:
         """Whether files wait for the mount, as of the last look."""
-        return self._mount.is_on
+        return self._mount.is_active
 
     def is_transient(self, error: OSError, who: object) -> bool:
         """Whether ``error`` says nothing about the file. May block, as the mount does."""
@@ -65,7 +65,7 @@ class TransientErrors:
 
     def persist(self) -> bool:
         """Whether it is too early to try a file again. May block, as the mount does."""
-        return self._mount.is_on and self._is_gone()
+        return self._mount.is_active and self._is_gone()
 
     def end(self, who: object) -> None:
         """Nothing holds up ``who`` now."""
@@ -82,7 +82,7 @@ class TransientErrors:
     def _is_gone(self) -> bool:
         with self._lock:
             now = time.monotonic()
-            if self._mount.is_on and now < self._look_at:
+            if self._mount.is_active and now < self._look_at:
                 return True
             # Before the look, which may hang: the other readers must not hang in it as well.
             self._look_at = now + self.look_seconds
