@@ -129,11 +129,11 @@ class PathLookup:
         return [path for path, it in zip(paths, statuses, strict=True) if it.kind not in present]
 
 
-def problem_of(path: str, seen: PathStatus) -> Problem | None:
+def problem_of(path: str, status: PathStatus) -> Problem | None:
     """The problem of a path that leads out of the filespace or the allowed folders, if it does."""
-    if seen.kind not in LEADS_ELSEWHERE:
+    if status.kind not in LEADS_ELSEWHERE:
         return None
-    if seen.kind is PathKind.FORBIDDEN:
+    if status.kind is PathKind.FORBIDDEN:
         return Problem(path, NOT_ALLOWED, forbidden=True)
     return Problem(path, LEADS_OUT)
 

@@ -9,7 +9,7 @@ from typing import Final
 from gateway.index.path_lookup import IndexEntry, LookupResult, PathLookup, problem_of
 from gateway.mount.mount import Mount
 from gateway.mount.path_status import PathKind, PathStatus
-from gateway.paths import Filespaces, Problem, ResolvedPath, Rule, explain_all
+from gateway.paths import Filespaces, PathTarget, Problem, Rule, explain_all
 from gateway.paths.refusal import echo, tell_apart
 from gateway.runtime.offload import run_in_thread_if_large
 
@@ -55,7 +55,7 @@ class PathResolver:
         """
         filespaces = self._filespaces.narrowed(own_prefixes)
         paths = await run_in_thread_if_large(len(typed), explain_all, typed, filespaces)
-        named = dict.fromkeys(it.path for it in paths if isinstance(it, ResolvedPath))
+        named = dict.fromkeys(it.path for it in paths if isinstance(it, PathTarget))
         async with self._lookup.slow_query_slot():
             found = await self._lookup.find(named, own_prefixes)
         unknown = [it for it in named if it not in found.entries and it not in found.problems]
@@ -69,7 +69,7 @@ class PathResolver:
 
 def _explain_all(
     typed: Sequence[str],
-    paths: Sequence[ResolvedPath | Problem],
+    paths: Sequence[PathTarget | Problem],
     found: LookupResult,
     statuses: Mapping[str, PathStatus],
     filespaces: Filespaces,
@@ -82,7 +82,7 @@ def _explain_all(
 
 def _explain(
     typed: str,
-    path: ResolvedPath | Problem,
+    path: PathTarget | Problem,
     found: LookupResult,
     statuses: Mapping[str, PathStatus],
     filespaces: Filespaces,
@@ -119,7 +119,7 @@ def _with_status(resolution: PathResolution, status: PathStatus) -> PathResoluti
     )
 
 
-def _relative(target: str, path: ResolvedPath) -> str:
+def _relative(target: str, path: PathTarget) -> str:
     return target[len(path.filespace.mount_point) + 1 :]
 
 

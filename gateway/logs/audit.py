@@ -31,7 +31,7 @@ class AuditLog:
         self._file = AuditFile(path, format_lost) if path else None
         self._logger = logging.getLogger(AUDIT)
         if self._logger.level == logging.NOTSET:
-            # LOG_LEVEL is about faults, not about who did what.
+            # LOG_LEVEL must not filter the audit log.
             self._logger.setLevel(logging.INFO)
 
     def close(self) -> None:

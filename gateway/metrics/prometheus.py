@@ -102,7 +102,7 @@ class PrometheusMetrics:
         yield _value("websocket_clients", "WebSocket clients", self._send_buffers.count)
         yield _counter(
             "websocket_dropped_events",
-            "Events that slow WebSocket clients were never told of",
+            "Events dropped for slow WebSocket clients",
             self._send_buffers.dropped,
         )
         yield _value("tasks", "What the event loop has under way", len(asyncio.all_tasks()))

@@ -83,7 +83,7 @@ class KeySetUrlMonitor(SigningKeysMonitor):
     def __init__(self, keys: JWKSet, url: str) -> None:
         super().__init__(keys, url)
         if not is_safe_url(url):
-            log.warning("%s is no https: whoever is on the way there can forge tokens", url)
+            log.warning("%s is not https: anyone on the network path can forge tokens", url)
 
     async def check_once(self) -> bool:
         """Fetch the keys, and set the interval."""
@@ -112,7 +112,7 @@ class DiscoveredKeySetMonitor(KeySetUrlMonitor):
         super().__init__(keys, metadata_url(issuer))
         self._issuer = issuer
 
-    async def _ask(self, session: aiohttp.ClientSession) -> bytes:
+    async def _fetch_keys(self, session: aiohttp.ClientSession) -> bytes:
         text = await _get(session, self._source)
         try:
             url = key_set_url(text, self._issuer)

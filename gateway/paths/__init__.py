@@ -21,13 +21,13 @@ path or one that ``..`` empties.
 from gateway.paths.filespace import Filespace
 from gateway.paths.filespaces import Filespaces
 from gateway.paths.refusal import Problem, quote
-from gateway.paths.resolver import ResolvedPath, Rule, explain_all, resolve, resolve_all
+from gateway.paths.resolver import PathTarget, Rule, explain_all, resolve, resolve_all
 
 __all__ = [
     "Filespace",
     "Filespaces",
+    "PathTarget",
     "Problem",
-    "ResolvedPath",
     "Rule",
     "explain_all",
     "quote",

@@ -100,7 +100,7 @@ class Filespaces:
         return _is_within(self.allowed_prefixes, path) and _is_within(self.own_prefixes, path)
 
     def narrowed(self, prefixes: tuple[str, ...]) -> Self:
-        """The same for a caller who may cache only what lies in these folders; none: no change."""
+        """These filespaces for a caller limited to these folders; if empty, unchanged."""
         return replace(self, own_prefixes=prefixes) if prefixes else self
 
     def read_prefixes(self, written: Iterable[str]) -> tuple[str, ...]:

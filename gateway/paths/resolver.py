@@ -50,8 +50,8 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ResolvedPath:
-    """A resolved path: ``path`` is absolute, in ``filespace``, by ``rule``."""
+class PathTarget:
+    """The target of a typed path: ``path`` is absolute, in ``filespace``, by ``rule``."""
 
     path: str
     filespace: Filespace
@@ -87,12 +87,12 @@ def resolve_all(typed: Sequence[str], filespaces: Filespaces) -> list[str]:
     return resolved
 
 
-def explain_all(typed: Sequence[str], filespaces: Filespaces) -> list[ResolvedPath | Problem]:
+def explain_all(typed: Sequence[str], filespaces: Filespaces) -> list[PathTarget | Problem]:
     """Return each path resolved, with its rule, or its problem; in the same order."""
     return [_explain(path, filespaces) for path in typed]
 
 
-def apply_rules(typed: str, filespaces: Filespaces) -> ResolvedPath:
+def apply_rules(typed: str, filespaces: Filespaces) -> PathTarget:
     """Resolve ``typed`` by the rules alone; raises `Refused`."""
     check_text(typed)
     path = remove_quoting(typed)
@@ -129,7 +129,7 @@ def _resolve(typed: str, filespaces: Filespaces) -> str | Problem:
     return Problem(typed, NOT_ALLOWED, forbidden=True)
 
 
-def _explain(typed: str, filespaces: Filespaces) -> ResolvedPath | Problem:
+def _explain(typed: str, filespaces: Filespaces) -> PathTarget | Problem:
     try:
         found = apply_rules(typed, filespaces)
     except Refused as refusal:
@@ -139,7 +139,7 @@ def _explain(typed: str, filespaces: Filespaces) -> ResolvedPath | Problem:
     return Problem(typed, NOT_ALLOWED, forbidden=True)
 
 
-def _locate(path: str, filespaces: Filespaces) -> ResolvedPath:
+def _locate(path: str, filespaces: Filespaces) -> PathTarget:
     if path.startswith("/") and (resolved := _under_mount(f"/{flatten(path)}", filespaces)):
         return resolved
     refuse_form(path)
@@ -149,27 +149,27 @@ def _locate(path: str, filespaces: Filespaces) -> ResolvedPath:
     return _client_path(absolute, filespaces)
 
 
-def _under_mount(path: str, filespaces: Filespaces) -> ResolvedPath | None:
+def _under_mount(path: str, filespaces: Filespaces) -> PathTarget | None:
     filespace = filespaces.holding(path)
     if filespace is None:
         return None
     rest = path[len(filespace.mount_point) + 1 :]
-    return ResolvedPath(join(filespace.mount_point, rest), filespace, Rule.MOUNT_POINT)
+    return PathTarget(join(filespace.mount_point, rest), filespace, Rule.MOUNT_POINT)
 
 
-def _relative(path: str, filespaces: Filespaces) -> ResolvedPath:
+def _relative(path: str, filespaces: Filespaces) -> PathTarget:
     if filespace := filespaces.sole:
-        return ResolvedPath(join(filespace.mount_point, path), filespace, Rule.RELATIVE)
+        return PathTarget(join(filespace.mount_point, path), filespace, Rule.RELATIVE)
     name, rest = cut_name(path, filespaces.names)
     filespace = filespaces.by_name[name]
-    return ResolvedPath(join(filespace.mount_point, rest, name), filespace, Rule.FILESPACE_NAME)
+    return PathTarget(join(filespace.mount_point, rest, name), filespace, Rule.FILESPACE_NAME)
 
 
-def _client_path(path: str, filespaces: Filespaces) -> ResolvedPath:
+def _client_path(path: str, filespaces: Filespaces) -> PathTarget:
     if filespaces.client_roots is not None:
         if found := filespaces.client_roots.find(path):
             filespace, rest = found
-            return ResolvedPath(join(filespace.mount_point, rest), filespace, Rule.LISTED_ROOT)
+            return PathTarget(join(filespace.mount_point, rest), filespace, Rule.LISTED_ROOT)
         _refuse_sibling(path, filespaces)
         raise Refused(_why_unlisted(filespaces))
     _refuse_sibling(path, filespaces)
@@ -177,7 +177,7 @@ def _client_path(path: str, filespaces: Filespaces) -> ResolvedPath:
     below_root = cut_root(path)
     if below_root is None:
         raise Refused(_why_unknown(filespace))
-    return ResolvedPath(join(filespace.mount_point, below_root), filespace, Rule.KNOWN_ROOT)
+    return PathTarget(join(filespace.mount_point, below_root), filespace, Rule.KNOWN_ROOT)
 
 
 def _refuse_sibling(path: str, filespaces: Filespaces) -> None:

@@ -1,4 +1,4 @@
-"""What the backend says, as clients of the API see it."""
+"""The backend's metrics and file events in the API."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ async def test_a_running_job_shows_throughput_while_it_is_fresh(
             while (await (await api.get(url)).json())["job"]["status"] != "running":
                 await asyncio.sleep(0.01)
         now[0] += 9.9
-        shown = (await (await api.get(url)).json())["job"]["throughput"]
-        assert shown == {
+        throughput = (await (await api.get(url)).json())["job"]["throughput"]
+        assert throughput == {
             "mbps": 25.6,
             "readable": "25.6 MB/s",
             "timestamp": sample["timestamp"],

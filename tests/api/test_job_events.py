@@ -62,7 +62,7 @@ async def test_changes_during_an_outage_are_published_once_and_in_order(
     while not listener.events_of(last):
         await listener.next()
     await listener.sync()
-    told = {
+    expected = {
         waiting: ["job-created", "job-started"],
         running: ["job-created", "job-started", "job-progress"],
         ending: ["job-created", "job-started", "job-completed"],
@@ -73,7 +73,7 @@ async def test_changes_during_an_outage_are_published_once_and_in_order(
         created: ["job-created"],
         last: ["job-created"],
     }
-    assert {job_id: listener.events_of(job_id) for job_id in told} == told
+    assert {job_id: listener.events_of(job_id) for job_id in expected} == expected
     assert listener.percentages(running) == sorted(listener.percentages(running))
 
 
@@ -240,8 +240,10 @@ async def test_fifty_listeners_get_the_next_jobs_events_after_postgresql_restart
         new = make_job(settings)
         await asyncio.gather(*(listener.next_of("job-created") for listener in listeners[::2]))
     assert all(listener.events_of(new) == ["job-created"] for listener in listeners[::2])
-    told = [listener.events_of(job_id) for listener in listeners]
-    assert all(one[-1] == "job-completed" and one.count("job-completed") == 1 for one in told)
+    received = [listener.events_of(job_id) for listener in listeners]
+    assert all(
+        events[-1] == "job-completed" and events.count("job-completed") == 1 for events in received
+    )
 
 
 class Recorder:

@@ -1,4 +1,4 @@
-"""The issuer's public keys: fetched, renewed, kept while it is away, not asked for too often."""
+"""The issuer's public keys: fetched, renewed, kept during outages, not fetched too often."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Clock:
 
 
 class Verifier:
-    """Tokens with keys from the issuer's URL; its clock stands still unless moved."""
+    """Verifies tokens with keys from the issuer's URL, on a manual clock."""
 
     def __init__(self, issuer: RunningIssuer) -> None:
         self.clock = Clock()
         self.keys = JWKSet(ALGORITHMS, self.clock)
-        told = issuer.settings
-        self.monitor = KeySetUrlMonitor(self.keys, told["jwt_jwks_url"])
-        rules = TokenRules(told["jwt_issuer"], told["jwt_audience"], ALGORITHMS)
+        settings = issuer.settings
+        self.monitor = KeySetUrlMonitor(self.keys, settings["jwt_jwks_url"])
+        rules = TokenRules(settings["jwt_issuer"], settings["jwt_audience"], ALGORITHMS)
         self.tokens = Tokens(rules, self.keys)
 
     async def name_in(self, token: str) -> str:
@@ -138,7 +138,7 @@ async def test_invalid_responses_keep_the_last_keys(
     with pytest.raises((Unavailable, InvalidKeySet)):
         await verifier.monitor.check_once()
     assert await verifier.name_in(token) == "jwt:alice"
-    assert verifier.monitor.interval == REST_SECONDS  # and it is asked again soon
+    assert verifier.monitor.interval == REST_SECONDS  # and it is retried soon
     issuer.answer_again()
     await verifier.monitor.check_once()
     assert verifier.monitor.interval == monitors.URL_SECONDS
@@ -151,9 +151,9 @@ async def test_an_unavailable_issuer_is_logged_in_one_sentence(
     silent = await asyncio.start_server(lambda *_: asyncio.sleep(PATIENCE), "127.0.0.1", 0)
     for port in (free_port(), silent.sockets[0].getsockname()[1]):
         monitor = KeySetUrlMonitor(JWKSet(ALGORITHMS), f"http://127.0.0.1:{port}/jwks")
-        with pytest.raises(Unavailable, match=r"cannot be asked for keys: \w") as told:
+        with pytest.raises(Unavailable, match=r"cannot be asked for keys: \w") as raised:
             await monitor.check_once()
-        assert "\n" not in told.value.message
+        assert "\n" not in raised.value.message
     silent.close()
 
 
@@ -166,7 +166,7 @@ async def test_before_the_keys_are_known_clients_are_asked_to_retry(
     client.session.headers.pop("X-API-Key")
     response = await client.get(JOBS, headers=bearer(issuer.token()))
     assert (response.status, response.headers["Retry-After"]) == (503, "5")
-    # What no key could make right is refused already, and API keys do not wait.
+    # Tokens that no key could make valid are refused at once, and API keys do not wait.
     assert (await client.get(JOBS, headers=bearer("rubbish"))).status == 401
     key = {"X-API-Key": "demo-api-key-2024"}
     assert (await client.get(JOBS, headers=key)).status == 200
@@ -254,7 +254,7 @@ def test_with_two_keys_tokens_without_id_are_refused(issuer: RunningIssuer) -> N
         ({"n": 5}, False),
         ({"e": "%%"}, False),
         ({"kid": 5}, False),
-        ({"d": "c2VjcmV0"}, True),  # what is private of it stays unread
+        ({"d": "c2VjcmV0"}, True),  # the private part is ignored
     ],
 )
 def test_only_keys_for_accepted_algorithms_are_loaded(

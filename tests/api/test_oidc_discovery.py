@@ -1,4 +1,4 @@
-"""Where the issuer's keys are is found through its name alone, and nobody else can say it."""
+"""OpenID Connect discovery: the issuer's keys are found from its URL alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def issuer() -> Iterator[RunningIssuer]:
 
 
 @pytest.fixture
-def known() -> JWKSet:
+def keys() -> JWKSet:
     return JWKSet(("RS256", "EdDSA"))
 
 
@@ -53,16 +53,16 @@ async def test_tokens_are_accepted_with_only_the_issuer_configured(
     assert (await client.get(JOBS, headers=bearer(issuer.token()))).status == 401
 
 
-async def test_a_moved_key_set_is_found(issuer: RunningIssuer, known: JWKSet) -> None:
-    monitor = watch(known, issuer)
+async def test_a_moved_key_set_is_found(issuer: RunningIssuer, keys: JWKSet) -> None:
+    monitor = watch(keys, issuer)
     await monitor.check_once()
     issuer.show("next")
     issuer.describe(
         200, json.dumps({"issuer": issuer.url, "jwks_uri": f"{issuer.url}/other", "more": [1]})
     )
     await monitor.check_once()
-    assert known.find("next", "EdDSA") is not None
-    assert known.find("rsa", "RS256") is None
+    assert keys.find("next", "EdDSA") is not None
+    assert keys.find("rsa", "RS256") is None
     assert (issuer.times_described, issuer.times_asked) == (2, 2)
 
 
@@ -70,7 +70,7 @@ def described(issuer: object, jwks_uri: object) -> tuple[int, str]:
     return 200, json.dumps({"issuer": issuer, "jwks_uri": jwks_uri})
 
 
-# URL stands for the issuer's own.
+# URL is replaced by the issuer's.
 WRONG = {
     "not there": (404, ""),
     "an error": (500, "not today"),
@@ -89,39 +89,39 @@ WRONG = {
     "a file": described("URL", "file:///etc/passwd"),
     "a place without https": described("URL", "http://issuer.example/jwks"),
     "a place that is none": described("URL", "http://127.0.0.1:99999/jwks"),
-    "a place where nobody is": described("URL", "http://127.0.0.1:1/jwks"),
-    "a place without keys": described("URL", "URL/.well-known/openid-configuration"),
+    "a closed port": described("URL", "http://127.0.0.1:1/jwks"),
+    "a URL without keys": described("URL", "URL/.well-known/openid-configuration"),
 }
 
 
 @pytest.mark.parametrize(("status", "text"), WRONG.values(), ids=WRONG)
 async def test_invalid_metadata_keeps_the_last_keys(
-    issuer: RunningIssuer, known: JWKSet, status: int, text: str
+    issuer: RunningIssuer, keys: JWKSet, status: int, text: str
 ) -> None:
-    monitor = watch(known, issuer)
+    monitor = watch(keys, issuer)
     await monitor.check_once()
     issuer.describe(status, text.replace("URL", issuer.url))
-    asked = issuer.times_asked
-    with pytest.raises((Unavailable, InvalidMetadata, InvalidKeySet)) as told:
+    fetched = issuer.times_asked
+    with pytest.raises((Unavailable, InvalidMetadata, InvalidKeySet)) as raised:
         await monitor.check_once()
-    assert isinstance(told.value, GatewayError)
-    assert "\n" not in told.value.message
-    assert issuer.times_asked == asked  # no keys were read from where it points
-    assert known.find("rsa", "RS256") is not None
-    assert monitor.interval == REST_SECONDS  # and it is asked again soon
+    assert isinstance(raised.value, GatewayError)
+    assert "\n" not in raised.value.message
+    assert issuer.times_asked == fetched  # no keys were fetched from the URL in the metadata
+    assert keys.find("rsa", "RS256") is not None
+    assert monitor.interval == REST_SECONDS  # and it is retried soon
     issuer.describe_again()
     await monitor.check_once()
     assert monitor.interval == monitors.URL_SECONDS
 
 
 async def test_a_silent_issuer_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, known: JWKSet
+    monkeypatch: pytest.MonkeyPatch, keys: JWKSet
 ) -> None:
     monkeypatch.setattr(monitors, "FETCH_SECONDS", 0.05)
     silent = await asyncio.start_server(lambda *_: asyncio.sleep(PATIENCE), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
     with pytest.raises(Unavailable, match="cannot be asked for keys"):
-        await DiscoveredKeySetMonitor(known, url).check_once()
+        await DiscoveredKeySetMonitor(keys, url).check_once()
     silent.close()
 
 

@@ -1,4 +1,4 @@
-"""The metrics in Prometheus's format: who gets it, that it can be read, that it stays small."""
+"""The metrics in Prometheus's format: negotiation, validity and bounded size."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ WANT_JSON = {
     "no number": "text/plain;q=nan, application/json",
     "nonsense": ";;;,,, ;q=;=,\x7f",
 }
-# Each made the library, or could make it, raise or promise what it cannot do.
+# The library raised on these, or could, or claimed a format that it does not support.
 STRANGE_TEXT = {
     "a version that is none": "application/openmetrics-text;version=abc",
     "a version from the future": "application/openmetrics-text;version=99.0.0",
@@ -134,7 +134,7 @@ async def test_a_scrape_needs_no_key(api: Any) -> None:
     assert (await api.get(URL, headers={"Accept": PROMETHEUS_2})).status == 200
 
 
-# What it says
+# Content
 
 
 def value(series: Series, name: str, **labels: str) -> float | None:
@@ -247,7 +247,7 @@ async def test_connected_websocket_clients_are_counted(api: Any) -> None:
             pass
 
 
-# The parser knows these; the others it refuses before any of our code runs.
+# The parser accepts these; it refuses all others before our code runs.
 STRANGE_METHODS = ("PROPFIND", "MKCOL", "LOCK", "REPORT", "PURGE", "SEARCH", "NOTIFY", "TRACE")
 
 
@@ -256,7 +256,7 @@ async def test_clients_cannot_create_series(api: Any) -> None:
     await api.get(UNKNOWN_JOB)
     await api.request("LOCK", URL)
     await api.request("DELETE", URL)
-    # A scrape is counted after it was answered: the second one knows of the first.
+    # A scrape is counted after its response, so the second one includes the first.
     await scrape(api)
     before = set(await scrape(api))
     for number in range(50):
@@ -270,7 +270,7 @@ async def test_clients_cannot_create_series(api: Any) -> None:
     assert value(after, "requests_total", method="GET", route="none", status="404") == 51
 
 
-# While the database is away
+# While the database is unavailable
 
 
 async def test_a_scrape_works_while_the_database_is_unavailable(
@@ -301,7 +301,7 @@ async def test_a_scrape_does_not_wait_for_a_database_that_hangs(
 
 @pytest.fixture
 def blocked_jobs(api: Any, database_settings: Settings) -> Any:
-    """Somebody has locked the table of jobs, and does not let go."""
+    """Another transaction has locked the table of jobs."""
     connection = psycopg2.connect(**connection_arguments(database_settings))
     connection.cursor().execute("LOCK TABLE cache_jobs IN ACCESS EXCLUSIVE MODE")
     yield

@@ -1,4 +1,4 @@
-"""The health of the bucket, as clients of the API see it."""
+"""The health of the bucket in the API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_metrics_show_the_health_as_the_document_says(
         metrics = await (await api.get("/api/v1/metrics")).json()
         detail = await (await api.get("/api/v1/metrics/s3")).json()
     assert set(metrics) == {"success", "metrics", "timestamp"}
-    # Once the database was asked for the workers' limit, it stands there too.
+    # The workers' limit appears once it was read from the database.
     assert set(metrics["metrics"]) - {"workers"} == {"lucidLink", "s3Health"}
     assert metrics["metrics"]["lucidLink"] == {"throughputMbps": 0, "timestamp": None}
     assert_is_documented(metrics["metrics"]["s3Health"])
@@ -45,7 +45,7 @@ async def test_metrics_show_the_health_as_the_document_says(
     assert TIME.fullmatch(detail["timestamp"])
     history = detail["s3Health"].pop("latencyHistory")
     assert_is_documented(detail["s3Health"])
-    # Only what was answered has a latency: on a busy machine a check may not be, at first.
+    # Only answered checks have a latency: on a busy machine the first may time out.
     assert 4 <= len(history) <= detail["s3Health"]["checkCount"]
     assert history[-1] == detail["s3Health"]["latency"]
 

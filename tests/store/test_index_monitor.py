@@ -1,4 +1,4 @@
-"""Standalone's index: built as soon as there is something, then kept up to date."""
+"""The index monitor: builds the index as soon as there are files, then keeps it up to date."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_an_unavailable_mount_does_not_delay_other_filespaces(
             await stack.enter_async_context(running(monitor))
         await until(lambda: state.of(str(tmp_path / "emptied")).built)
         await until(lambda: state.of(str(tmp_path / "there")).built)
-        # At one stroke: a scan that comes between would index what is left.
+        # Atomically: a scan in between would index the rest.
         (tmp_path / "emptied").rename(tmp_path / "elsewhere")
         (tmp_path / "emptied").mkdir()
         (tmp_path / "there/d.mov").touch()
@@ -97,7 +97,7 @@ async def test_a_skipped_file_is_logged_once(
 
 
 def skipped(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was told of files that were skipped, since the last call."""
+    """The warnings of skipped files since the last call."""
     found = [r.getMessage() for r in caplog.records if "skipped" in r.getMessage()]
     caplog.clear()
     return found

@@ -1,4 +1,4 @@
-"""A folder becomes rows."""
+"""Indexing a folder creates its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows follow the folder, and nothing else is written."""
+"""Rows are updated with the folder, and nothing else is written."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_unchanged_folders_are_not_sent_to_the_database(index, mount, monk
     sent.clear()
     (mount / "b" / "y.mov").touch()
     await index()
-    # The folder itself, and the one whose entry shows its new time.
+    # The folder itself, and its parent, whose entry has the new time.
     assert sorted(sent) == [str(mount), f"{mount}/b"]
 
 

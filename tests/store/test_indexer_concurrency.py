@@ -1,4 +1,4 @@
-"""Indexing beside other indexers, workers and impatient callers."""
+"""Indexing concurrently with other indexers and workers, and with cancellations."""
 
 from __future__ import annotations
 

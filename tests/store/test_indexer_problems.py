@@ -1,4 +1,4 @@
-"""What cannot be indexed is left out, and what is known of it stays."""
+"""What cannot be indexed is skipped, and its existing rows stay."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_pipes_sockets_and_devices_are_skipped(index, settings, mount):
 
 @contextmanager
 def contextmanager_chdir(folder: Path) -> Iterator[None]:
-    """The address of a socket is limited to some 100 bytes; the folder's path may be longer."""
+    """A socket's address is limited to about 100 bytes; the folder's path may be longer."""
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -131,7 +131,7 @@ async def test_only_the_first_hundred_problems_are_kept(index, mount):
 
 @pytest.fixture
 def powerless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the filespace as somebody who is not root."""
+    """Read the filespace without root's privileges."""
 
     monkeypatch.setattr(Scan, "_work", superpowers.powerless(Scan._work))
     monkeypatch.setattr(indexer, "_read_root", superpowers.powerless(indexer._read_root))

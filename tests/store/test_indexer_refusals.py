@@ -1,4 +1,4 @@
-"""What would do harm is refused."""
+"""Harmful runs are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names in another case or Unicode form: which file is taken, and what is never chosen."""
+"""Names in another case or Unicode form: which file matches, and what is ambiguous."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ async def test_a_similar_path_outside_the_allowed_paths_is_refused(
     assert answer["details"] == [
         {"path": "secret/A.mov", "error": "it is outside the paths that may be cached"}
     ]
-    # Nothing is told of what is not allowed.
+    # Disallowed paths are not revealed.
     answer = await post(api, 400, files=["secret/B.MOV"])
     assert answer["details"] == [{"path": "secret/B.MOV", "error": AMBIGUOUS}]
     assert count_rows(database_settings) == (0, 0)

@@ -1,4 +1,4 @@
-"""The access log: every line whole, in order, and none lost when the process ends in order."""
+"""The access log: lines are complete, in order, and written at a normal exit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gateway.server.access_log import AccessLogger
 
 LOGGER = logging.getLogger("aiohttp.access")
 LINES = 500
-# Ends while lines wait: what is left to do then is Python's.
+# It exits with pending lines; Python has to write them.
 ENDING_PROCESS = f"""
 import asyncio, logging
 from gateway.logs.logging import configure_logging
@@ -40,7 +40,7 @@ asyncio.run(work())
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """The root logger, as it was afterwards."""
+    """The root logger, restored afterwards."""
     logger = logging.getLogger()
     before = logger.level, list(logger.handlers)
     logger.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""Folders that alone may be cached: whoever misspells one is told at the start."""
+"""Missing folders in ALLOWED_PATHS are logged at the start."""
 
 from __future__ import annotations
 

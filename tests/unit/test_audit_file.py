@@ -1,4 +1,4 @@
-"""The audit log's file where the disk stalls: nothing waits for it, nothing is lost in silence."""
+"""The audit log's file on a stalled disk: nothing waits for it, and lost lines are counted."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ UNKNOWN = f"{JOBS}/7d3b3a52-3d3f-4a53-9c07-9c8b6f5e9a10"
 
 
 class Stalled(NamedTuple):
-    """A FIFO that takes nothing until somebody reads; ``rubbish`` bytes fill it."""
+    """A FIFO that blocks until it is read; ``rubbish`` bytes fill it."""
 
     path: Path
     reader: int
     rubbish: int
 
     def read(self) -> list[str]:
-        """Let it flow: the lines that are in it by now, without what filled it."""
+        """Unblock it, and return its lines without the filling."""
         while not (text := self._read_now()):
             pass
         while more := self._read_now():
@@ -69,7 +69,7 @@ def open_file(path: Path) -> AuditFile:
 
 
 def wait_until_taken(file: AuditFile) -> None:
-    """Until the thread is at the file with what was added."""
+    """Wait until the thread writes the added lines."""
     with file._changed:
         while file._waiting:
             file._changed.wait(0.01)
@@ -84,8 +84,8 @@ async def test_requests_are_answered_while_the_file_is_stalled(
         assert (await api.delete(UNKNOWN, headers=headers)).status == 404
     stalled.make_room()
     assert await asyncio.to_thread(api.app[app_keys.AUDIT_LOG].flush) is None
-    told = [line.partition('"requestId":"')[2][:10] for line in stalled.read()]
-    assert told == [f"request-{number:02}" for number in range(20)]
+    request_ids = [line.partition('"requestId":"')[2][:10] for line in stalled.read()]
+    assert request_ids == [f"request-{number:02}" for number in range(20)]
 
 
 def test_dropped_lines_are_counted_in_their_place(

@@ -1,4 +1,4 @@
-"""Listening to the TeamCache backend: what it says, what is nonsense, when it goes away."""
+"""Listening to the TeamCache backend: valid and invalid messages, and outages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class Gateway:
-    """A monitor with what it fills; its clock is the test's."""
+    """A monitor with its metrics and hub, on a manual clock."""
 
     def __init__(self, url: str) -> None:
         self.now = 100.0
@@ -54,7 +54,7 @@ async def listening() -> AsyncIterator[tuple[Backend, Gateway]]:
             yield backend, gateway
 
 
-# What it says
+# Valid messages
 
 
 async def test_throughput_is_stored() -> None:
@@ -119,17 +119,18 @@ async def test_file_events_reach_only_subscribers_of_their_job() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"), [("No such file", "No such file"), (None, "Failed"), ({"a": 1}, "Failed")]
+    ("sent", "published"),
+    [("No such file", "No such file"), (None, "Failed"), ({"a": 1}, "Failed")],
 )
-async def test_a_failed_file_is_published_with_its_reason(sent: Any, told: str) -> None:
+async def test_a_failed_file_is_published_with_its_reason(sent: Any, published: str) -> None:
     async with listening() as (backend, gateway):
         watcher = Ear(gateway.hub, files_topic(JOB))
         await backend.send(FILE | {"type": "cache-file-failed", "error": sent})
         message = await watcher.next()
-    assert (message["type"], message["error"]) == ("file-failed", told)
+    assert (message["type"], message["error"]) == ("file-failed", published)
 
 
-# What is nonsense
+# Invalid messages
 
 NONSENSE: dict[str, Any] = {
     "nothing": "",
@@ -205,7 +206,7 @@ async def test_a_too_long_message_ends_the_connection_and_the_next_one_works() -
         assert (await gateway.ear.next())["type"] == "lucidlink-stats"
 
 
-# When it goes away
+# Outages
 
 
 async def test_the_monitor_reconnects_to_a_restarted_backend() -> None:
@@ -265,7 +266,7 @@ async def test_every_lost_connection_is_followed_by_a_rest() -> None:
         await gateway.ear.next()
         await backend.hang_up()
         assert await check == "the connection to the backend was lost"
-    # It had been heard, so the count begins anew.
+    # It had sent a message, so the count of failures restarted.
     assert 1 <= gateway.monitor.rest <= 2
 
 

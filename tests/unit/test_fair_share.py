@@ -1,4 +1,4 @@
-"""Which jobs are claimed from next, and how much of each."""
+"""Which jobs are claimed from next, and how many items of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several filespaces: which one a path means, and what the settings may say of them."""
+"""Several filespaces: which one a path is in, and their settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidPath, PathNotAllowed, SettingsError
-from gateway.paths import Filespace, Filespaces, Problem, ResolvedPath, Rule, explain_all, resolve
+from gateway.paths import Filespace, Filespaces, PathTarget, Problem, Rule, explain_all, resolve
 from gateway.paths.refusal import Refused
 from gateway.paths.resolver import apply_rules, resolve_clean
 from gateway.settings import Settings
@@ -59,14 +59,14 @@ def test_the_rule_that_resolved_a_path_is_reported(
     typed: str, filespaces: Filespaces, rule: Rule, name: str
 ) -> None:
     [found] = explain_all([typed], filespaces)
-    assert isinstance(found, ResolvedPath)
+    assert isinstance(found, PathTarget)
     assert (found.rule, found.filespace.name) == (rule, name)
 
 
 def test_paths_are_explained_individually_and_in_order() -> None:
     filespaces = Filespaces.single(MOUNT, ["00_Media"])
     good, bad, kept_out = explain_all(["00_Media/a", "../a", "01/a"], filespaces)
-    assert isinstance(good, ResolvedPath)
+    assert isinstance(good, PathTarget)
     assert bad == Problem("../a", "its .. leads out of the filespace")
     assert isinstance(kept_out, Problem)
     assert kept_out.forbidden
@@ -236,7 +236,7 @@ def test_a_misspelt_list_is_not_ignored() -> None:
         Settings.load(environ={"FILESPACE": "[]"})
 
 
-# Whatever is typed
+# Any input
 
 ROOTS = [
     "tc-east-1/",
@@ -279,7 +279,7 @@ PIECES = st.sampled_from(
 )
 REST = st.lists(PIECES | st.text(max_size=3), max_size=9).map("".join)
 TYPED = st.text() | REST | st.builds("".join, st.tuples(st.sampled_from(ROOTS), REST))
-# What begins with a root is mostly accepted, unless something in it is not.
+# A path under a root is mostly accepted, unless a part is invalid.
 LIKELY = st.builds("".join, st.tuples(st.sampled_from(ROOTS), st.text("aü.-/\\:%", min_size=1)))
 
 
@@ -303,7 +303,7 @@ def test_resolved_and_displayed_paths_resolve_to_themselves(typed: str) -> None:
     path = resolve_or_none(typed)
     if path is not None:
         assert resolve(path, LISTED) == path
-        # A name may hold what no relative form can say, such as a backslash: the mount's form can.
+        # A name may contain a backslash, which only the absolute form can express.
         if "\\" not in path:
             assert resolve(LISTED.relative(path), LISTED) == path
 
@@ -334,6 +334,6 @@ def test_a_file_is_the_same_from_every_client(path: str) -> None:
         f"/mnt/l/{path}",
         f"/srv/East/{path}",
     ]
-    # A share's first folder might be the root of another filespace.
+    # A share's first folder may be the root of another filespace.
     assume(path.split("/")[0].casefold() != "old")
     assert {resolve(form, LISTED) for form in forms} == {f"{EAST}/{path}"}

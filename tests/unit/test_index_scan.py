@@ -1,4 +1,4 @@
-"""How many folders a scan reads at once: one from a quick disk, more where it has to wait."""
+"""How many folders a scan reads at once: one on a fast disk, more where reads wait."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 class Readers:
-    """Counts who asks for a folder's entries, and has each do something meanwhile."""
+    """Counts concurrent readers, and runs an action in each."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[str], None]) -> None:
         self.most = 0
@@ -53,7 +53,7 @@ class Readers:
 
 
 def stop_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No folder takes any time."""
+    """Reading folders takes no time."""
     still = SimpleNamespace(monotonic=lambda: 0.0, thread_time=lambda: 0.0)
     monkeypatch.setattr(index_scan, "time", still)
 
@@ -70,7 +70,7 @@ def test_a_slow_filespace_is_read_by_all_threads(tree, monkeypatch):
 
 
 def test_large_slow_folders_are_read_by_all_threads(tree, monkeypatch):
-    # Each takes longer to go through than to wait for, and is no reason to read one by one.
+    # Each takes longer to process than to wait for, but must not lower the concurrency.
     for number in range(FOLDERS):
         for frame in range(500):
             (tree / f"{number:02}" / f"{frame:04}.exr").touch()
@@ -113,7 +113,7 @@ def test_waiting_for_the_database_does_not_raise_the_concurrency(tree, monkeypat
     monkeypatch.setattr(index_scan, "PATIENCE_SECONDS", 0.5)
     scan = Scan(str(tree), str(tree), 4)
     scan.start()
-    # Nobody fetches: the one reader waits for room, longer than any patience.
+    # Nothing is fetched: the reader waits for room, longer than PATIENCE_SECONDS.
     time.sleep(1.2)
     assert sum(len(listing.entries) for listing in scan.listings()) == 2 * FOLDERS
     assert readers.most == 1
@@ -137,7 +137,7 @@ def test_a_hanging_folder_does_not_block_the_others(tree, monkeypatch):
     for listing in scan.listings():
         seen += len(listing.entries)
         if seen == 1000 + FOLDERS - 1:
-            # One by one, each after some patience, they would take a hundred seconds.
+            # One after another they would take a hundred seconds.
             assert time.monotonic() - started < 20
             goes_on.set()
     assert seen == 1000 + FOLDERS

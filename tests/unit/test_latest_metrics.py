@@ -1,4 +1,4 @@
-"""What is kept of the S3 checks: the newest latencies and their average."""
+"""The stored results of S3 checks: the latest latencies and their average."""
 
 from __future__ import annotations
 

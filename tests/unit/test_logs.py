@@ -1,4 +1,4 @@
-"""What the process writes to its log, whatever strangers and file systems feed it."""
+"""The process's log with untrusted input and odd file names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop that drives every monitor, on a clock of its own: no test waits for real time."""
+"""The loop that drives every monitor, on a virtual clock: no test waits in real time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.monitors.loop import Monitor, running
 
 
 class FastLoop(asyncio.SelectorEventLoop):
-    """A loop whose time jumps to the next thing that is due, instead of waiting for it."""
+    """An event loop whose time jumps to the next timer instead of waiting for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class FastLoop(asyncio.SelectorEventLoop):
 
 
 def fast(test: Callable[[], Any]) -> Callable[[], None]:
-    """Run a test on such a loop."""
+    """Run a test on a `FastLoop`."""
 
     def run() -> None:
         with asyncio.Runner(loop_factory=FastLoop) as runner:
@@ -44,7 +44,7 @@ def fast(test: Callable[[], Any]) -> Callable[[], None]:
 
 
 class Watch(Monitor):
-    """Notes when it was checked; each check takes and does what the test says, then repeats."""
+    """Records its checks; each has the outcome and the duration given, the last one repeats."""
 
     name = "watch"
     interval = 5.0
@@ -75,10 +75,10 @@ class Watch(Monitor):
         return bool(outcome)
 
     async def looks(self, times: int) -> Sequence[float]:
-        """When the first ``times`` checks began, in seconds since the start."""
+        """The start times of the first ``times`` checks, in seconds since the start."""
         async with self._looked:
             await self._looked.wait_for(lambda: len(self.starts) >= times)
-        # The loop still has to see what came of the last one.
+        # The loop still has to handle the last outcome.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         return self.starts[:times]
@@ -159,7 +159,7 @@ FAILURES = [
     Unavailable("nothing there"),
     RuntimeError("a bug"),
     RecursionError("deep"),
-    # What it waited for was cancelled, not the monitor.
+    # The awaited task was cancelled, not the monitor.
     asyncio.CancelledError(),
     TimeoutError(),
 ]
@@ -236,7 +236,7 @@ async def test_a_failure_of_one_monitor_does_not_affect_the_others() -> None:
 
 
 class Opened(Watch):
-    """Holds something open while it is driven."""
+    """A monitor with its own context."""
 
     def __init__(self, *outcomes: Any) -> None:
         super().__init__(*outcomes)
@@ -273,7 +273,7 @@ async def test_a_monitors_context_is_left_when_those_inside_fail() -> None:
 
 
 class Blocked(Opened):
-    """Cannot be entered."""
+    """A monitor whose context cannot be entered."""
 
     async def __aenter__(self) -> Self:
         raise Unavailable("it is closed")
@@ -354,7 +354,7 @@ def test_a_finished_monitor_stays_healthy_and_has_no_age(
 
 
 class Deaf(Monitor):
-    """Swallows its first cancellation, as aiopg may."""
+    """A monitor that swallows its first cancellation, as aiopg may."""
 
     name = "deaf"
     interval = 3600.0

@@ -1,4 +1,4 @@
-"""Looking through a mount that answers, that hangs, and that comes back."""
+"""Inspecting paths on a mount that answers, hangs, and recovers."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ class Hanging:
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
-        self.asked: list[str] = []
-        self.sight = PathInspector(["/"])
+        self.inspected: list[str] = []
+        self.inspector = PathInspector(["/"])
 
     def inspect(self, path: str) -> PathStatus:
-        self.asked.append(path)
+        self.inspected.append(path)
         if path.startswith("/hung"):
             self.go_on.wait(UNTIL_SECONDS)
             return PathStatus(PathKind.FILE, 1)
-        return self.sight.inspect(path)
+        return self.inspector.inspect(path)
 
-    async def until_all_ask(self, mount: Mount) -> None:
-        """A thread takes a path a moment before it looks at it."""
+    async def until_all_inspect(self, mount: Mount) -> None:
+        """Wait until every taken path is being inspected."""
         async with asyncio.timeout(UNTIL_SECONDS):
-            while len(self.asked) < mount._stuck:
+            while len(self.inspected) < mount._stuck:
                 await asyncio.sleep(0.001)
-        assert len(self.asked) == mount._stuck
+        assert len(self.inspected) == mount._stuck
 
 
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
-    """A mount that hangs in part; two seconds are a tenth here."""
+    """A mount that hangs in part; the time limit is 0.1 s."""
     hanging = Hanging()
     monkeypatch.setattr(mount_module, "PathInspector", lambda *folders: hanging)
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 0.1)
@@ -55,8 +55,8 @@ def hung(count: int) -> list[str]:
 
 async def hang_every_thread(mount: Mount, hanging: Hanging) -> None:
     async with asyncio.timeout(UNTIL_SECONDS):
-        while len(hanging.asked) < MAX_CONCURRENT_STATS:
-            await mount.stat_all(hung(MAX_CONCURRENT_STATS - len(hanging.asked)))
+        while len(hanging.inspected) < MAX_CONCURRENT_STATS:
+            await mount.stat_all(hung(MAX_CONCURRENT_STATS - len(hanging.inspected)))
 
 
 async def test_statuses_are_in_the_order_of_the_paths(tmp_path: Path) -> None:
@@ -113,22 +113,22 @@ async def test_inspecting_many_paths_does_not_block_the_loop(
 async def test_hanging_paths_are_unknown_and_others_are_reported(
     hanging: Hanging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # It answers as fast as its thread gets its turn, which a tenth is too little for.
+    # On a busy machine its thread may need longer than 0.1 s.
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 2.0)
     seen = await Mount(["/"]).stat_all([*hung(5), str(tmp_path)])
     assert seen == [PathStatus(PathKind.UNKNOWN)] * 5 + [PathStatus(PathKind.DIRECTORY)]
 
 
-def looking_threads() -> set[threading.Thread]:
+def stat_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "mount-stat"}
 
 
 async def test_hanging_paths_are_inspected_concurrently_in_daemon_threads(
     hanging: Hanging,
 ) -> None:
-    before = looking_threads()
+    before = stat_threads()
     await hang_every_thread(Mount(["/"]), hanging)
-    threads = looking_threads() - before
+    threads = stat_threads() - before
     assert len(threads) == MAX_CONCURRENT_STATS
     assert all(thread.daemon for thread in threads)
 
@@ -143,7 +143,7 @@ async def test_no_batch_is_accepted_while_every_thread_hangs(
         for _ in range(100):
             assert await mount.stat_all(hung(1000)) == [PathStatus(PathKind.UNKNOWN)] * 1000
         assert not await mount.mounted()
-    assert len(hanging.asked) == MAX_CONCURRENT_STATS
+    assert len(hanging.inspected) == MAX_CONCURRENT_STATS
     assert not mount._batches
 
 
@@ -151,15 +151,15 @@ async def test_abandoned_paths_are_dropped(hanging: Hanging) -> None:
     mount = Mount(["/"])
     await mount.stat_all(hung(MAX_CONCURRENT_STATS - 1))
     await mount.stat_all(hung(10_000))
-    await hanging.until_all_ask(mount)
-    asked = len(hanging.asked)
-    assert asked <= MAX_CONCURRENT_STATS
+    await hanging.until_all_inspect(mount)
+    count = len(hanging.inspected)
+    assert count <= MAX_CONCURRENT_STATS
     assert not mount._batches
     hanging.go_on.set()
     async with asyncio.timeout(UNTIL_SECONDS):
         while await mount.stat_all(["/"]) != [PathStatus(PathKind.DIRECTORY)]:
             await asyncio.sleep(0.01)
-    assert set(hanging.asked[asked:]) == {"/"}
+    assert set(hanging.inspected[count:]) == {"/"}
 
 
 async def test_a_recovered_mount_is_inspected_again(hanging: Hanging) -> None:
@@ -179,13 +179,13 @@ async def test_cancelling_a_call_drops_its_paths(
     monkeypatch.setattr(mount_module, "STATS_SECONDS", 3600.0)
     mount = Mount(["/"])
     looking = asyncio.create_task(mount.stat_all(hung(10)))
-    while not hanging.asked:
+    while not hanging.inspected:
         await asyncio.sleep(0.001)
     looking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await looking
     assert not mount._batches
-    await hanging.until_all_ask(mount)
+    await hanging.until_all_inspect(mount)
 
 
 async def test_a_small_request_does_not_wait_for_a_large_one(
@@ -209,7 +209,7 @@ async def test_an_idle_thread_is_assigned_to_one_batch_only(
     async with asyncio.timeout(UNTIL_SECONDS):
         while not mount._idle:
             await asyncio.sleep(0.001)
-    with mount._changed:  # both are taken in before the thread can wake
+    with mount._changed:  # both are queued before the thread can wake
         slow, quick = (asyncio.create_task(mount.stat_all([it])) for it in ("/hung/0", "/"))
         await asyncio.sleep(0)
     assert await quick == [PathStatus(PathKind.DIRECTORY)]

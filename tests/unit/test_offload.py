@@ -1,4 +1,4 @@
-"""Large requests: what is computed for them must not keep the others waiting."""
+"""Large requests must not delay others: their computations run in threads."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_a_large_submit_is_computed_outside_the_loop(
     threads.clear()
     response = await api.post(JOBS, json={"files": names})
     assert (response.status, (await response.json())["totalFiles"]) == (201, 5000)
-    # An empty list is none of many names: it is read wherever one happens to be.
+    # An empty list is small: it may be computed anywhere.
     assert threads[0] is not threading.main_thread()
 
 

@@ -1,4 +1,4 @@
-"""Paths without links are opened by a call that says so; all others by one that asks."""
+"""Paths without links are opened by openat2; all others are resolved first."""
 
 from __future__ import annotations
 

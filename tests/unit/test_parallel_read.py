@@ -1,4 +1,4 @@
-"""Large files that several readers read at once: every byte once, one outcome, no thread lost."""
+"""Large files read by several readers: every byte once, one outcome, no thread lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READERS = 3
 
 
 class CountedFiles(GatedFiles):
-    """Gated files that keep book of what is read, and may fail from a byte on."""
+    """Gated files that record what is read, and may fail from a given byte on."""
 
     def __init__(self, root: str, gates: dict[str, Gate]) -> None:
         super().__init__(root, gates)
@@ -204,7 +204,7 @@ def test_a_file_that_grows_meanwhile_is_read_to_its_size_at_the_beginning(rig: R
 def test_readers_leave_a_large_file_for_one_that_waits(rig: Rig) -> None:
     pool, source, gate, large = begin(rig, chunks=1000)
     pool.submit(rig.file("small.mov"))
-    # The owner of the large file may be let in more than once before another reader is.
+    # The owner of the large file may pass more than once before another reader does.
     for _ in range(900):
         gate.let_pass()
         if rig.told.wait(0.01):
@@ -259,7 +259,7 @@ def test_a_large_file_is_worth_several_readers_where_there_are_many(rig: Rig) ->
 
 
 def test_a_file_given_up_while_its_owner_ends_it_leaves_no_dead_thread(rig: Rig) -> None:
-    """The owner's outcome comes too late, and the board knows the file no more."""
+    """The owner's outcome comes too late: the file is no longer registered."""
     pool = rig.pool(concurrency=1)
     task = rig.file("a.mov")
     settle = pool._settle

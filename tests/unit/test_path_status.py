@@ -1,4 +1,4 @@
-"""What is at a path, through links that stay in the filespace and links that leave it."""
+"""The status of paths behind links that stay in the filespace or leave it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUTSIDE = PathStatus(PathKind.OUTSIDE)
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Path:
-    """A mount with links, beside a folder that is none of its."""
+    """A mount with links, next to a folder outside it."""
     mount, other = tmp_path / "media", tmp_path / "media too"
     for folder in (mount, other):
         (folder / "reel").mkdir(parents=True)

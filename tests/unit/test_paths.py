@@ -1,4 +1,4 @@
-"""What clients type, and the path in the filespace that is meant by it."""
+"""Typed paths and the paths in the filespace that they resolve to."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_mount_point_is_normalized(written):
     assert Filespaces.single(written) == FILESPACE
 
 
-# What is said
+# Messages
 
 
 @pytest.mark.parametrize("forged", ["\n", "\r", "\x1b[2J", "\x85", "\u2028", "\u202e", "\ud800"])
@@ -197,7 +197,7 @@ def test_a_path_is_shown_as_it_was_typed():
         resolve("/Ann's/a", FILESPACE)
 
 
-# Whatever is typed
+# Any input
 
 PIECES = st.sampled_from(
     ["..", ".", "/", "\\", "//", "\\\\", "a", "tc-1", "lucidlink", "lucidlink-10", "Volumes", "mnt",

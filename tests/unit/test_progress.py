@@ -1,4 +1,4 @@
-"""How percentages are counted, and how sums of sizes are remembered."""
+"""Percentages, and the cache of size sums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.schemas.serializers import serialize_job
 
 
 def percentages(files: tuple[int, int, int], size: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Of (completed, failed, total) files and bytes: the files', the sizes', the overall one."""
+    """The percentages of files, of sizes and overall, from (completed, failed, total)."""
     completed, failed, total = files
     completed_bytes, failed_bytes, total_bytes = size
     progress = Progress(
@@ -47,8 +47,8 @@ def percentages(files: tuple[int, int, int], size: tuple[int, int, int]) -> tupl
         ("no sizes known", (1, 0, 4), (0, 0, 0), (25, 25, 25)),
         ("more bytes than planned", (1, 0, 10), (5000, 0, 10), (10, 99, 55)),
         ("more files than planned", (5, 0, 3), (10, 0, 10), (100, 100, 100)),
-        ("negative counters of somebody else", (-5, 0, 10), (-5, 0, 10), (0, 0, 0)),
-        ("nobody has counted the files", (0, 0, 0), (0, 0, 0), (0, 0, 0)),
+        ("negative counters of another program", (-5, 0, 10), (-5, 0, 10), (0, 0, 0)),
+        ("uncounted files", (0, 0, 0), (0, 0, 0), (0, 0, 0)),
         ("… and some have ended", (3, 1, 0), (0, 0, 0), (0, 0, 0)),
         ("… but the bytes were counted", (3, 0, 0), (50, 0, 100), (0, 50, 0)),
         ("a total below nothing", (0, 0, -1), (0, 0, -1), (0, 0, 0)),
@@ -76,15 +76,15 @@ def test_a_running_job_without_a_total_has_no_estimate() -> None:
 
 @pytest.mark.parametrize(("ended", "expected"), [(1, None), (10**7, 29_999_970), (10**12, 270)])
 def test_an_estimate_of_more_than_a_year_is_omitted(ended: int, expected: int | None) -> None:
-    """Of ten terabytes one byte in thirty seconds makes a date that no calendar has."""
+    """One byte of ten terabytes in thirty seconds gives a date beyond the calendar."""
     start = datetime.fromisoformat("2026-01-01")
     progress = Progress(10, 0, 0, 10**13, ended, 0)
     job = Job("1", JobStatus.RUNNING, progress, start, start, None, None, None)
     now = start + timedelta(seconds=30)
-    told = serialize_job(job, None, now)["eta"]
-    assert (told and told["seconds"]) == expected
+    estimate = serialize_job(job, None, now)["eta"]
+    assert (estimate and estimate["seconds"]) == expected
     if expected:
-        assert told == {
+        assert estimate == {
             "seconds": expected,
             "time": iso_time(now + timedelta(seconds=expected)),
         }

@@ -1,4 +1,4 @@
-"""Keys as people's own programs write them, and what is no such key."""
+"""Keys in the formats of common programs, and invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the package offers, and what it loads for it."""
+"""The package's public names, and what importing them loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health of the bucket: on a real S3 server, and on servers that misbehave."""
+"""The health of the bucket: on a real S3 server, and on misbehaving servers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from support.s3_servers import (
 )
 
 WELL = answer("200 OK")
-# What a busy machine may add to a check.
+# The extra time that a check may take on a busy machine.
 SLACK = 15.0
 
 
@@ -46,7 +46,7 @@ def _no_aws_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 class Watched:
-    """A monitor, what it measured, and what it published."""
+    """A monitor with its metrics and published events."""
 
     def __init__(self, url: str, clock: Callable[[], float] = time.perf_counter, **changes: Any):
         settings = Settings(s3_health_bucket=BUCKET, s3_endpoint=url).model_copy(update=changes)
@@ -56,7 +56,7 @@ class Watched:
         self.monitor = S3Monitor(settings, self.metrics, hub, clock)
 
     async def check(self) -> S3Health:
-        """Check once, within the time that a check may take; gives what is known then."""
+        """Check once, within the time limit of a check; return the health."""
         async with asyncio.timeout(CHECK_SECONDS + SLACK):
             try:
                 await self.monitor.check_once()
@@ -109,7 +109,7 @@ async def test_a_server_that_denies_access_is_healthy(
 ) -> None:
     show_key(monkeypatch, secret="not-the-one")
     with real_s3(tmp_path) as url:
-        # The missing bucket tells that the refusal came first: a right key would get a 404.
+        # The bucket is missing, which shows that access was denied: a valid key would get a 404.
         health = await check(url, s3_health_bucket="forgotten")
     assert health.is_healthy
     assert health.latency is not None
@@ -217,7 +217,7 @@ async def test_a_broken_aws_configuration_is_unhealthy(
 
 
 class Ticks(Monitor):
-    """Another monitor: counts its checks."""
+    """A monitor that counts its checks."""
 
     name = "ticks"
     interval = 0.02
@@ -249,9 +249,11 @@ async def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> Non
         async with running(watched.monitor):
             for _ in range(4):
                 await watched.ear.next()
-    told = [record.getMessage() for record in caplog.records if record.name.startswith("gateway")]
-    assert [text for text in told if "S3 answered 500" in text][1:] == []
-    assert told[0] == "s3: S3 answered 500"
+    messages = [
+        record.getMessage() for record in caplog.records if record.name.startswith("gateway")
+    ]
+    assert [text for text in messages if "S3 answered 500" in text][1:] == []
+    assert messages[0] == "s3: S3 answered 500"
 
 
 async def test_closing_does_not_wait_for_a_hanging_server() -> None:
@@ -286,11 +288,11 @@ async def test_with_credentials_the_request_is_signed(monkeypatch: pytest.Monkey
     assert b"/eu-west-3/s3/aws4_request" in server.requests[0]
 
 
-# Figures
+# Metrics
 
 
 class ServersClock:
-    """A clock that stands still but while a request is answered, which takes as long as said."""
+    """A clock that only advances while a request is answered, by the given time."""
 
     def __init__(self, *milliseconds: int) -> None:
         self.now = 50.0
@@ -316,7 +318,7 @@ async def test_latency_is_the_time_of_the_round_trip_and_averages_over_three() -
 
 
 class SlowToConnect(S3Monitor):
-    """Takes nine seconds of its clock to make the client."""
+    """Takes nine seconds of its clock to create the client."""
 
     async def _connect(self) -> Any:
         self._clock.now += 9  # type: ignore[attr-defined]
@@ -368,14 +370,14 @@ async def test_each_check_is_published_as_the_document_says() -> None:
 
 
 async def test_creating_the_client_does_not_block_the_loop() -> None:
-    """The best of three: on a busy machine anything may be held up once."""
+    """The best of three: on a busy machine any one may be delayed."""
     async with moody_server(WELL) as server:
         gaps = [await largest_gap(check(server.url)) for _ in range(3)]
     assert min(gaps) < 0.5, gaps
 
 
 async def largest_gap(work: Any) -> float:
-    """The longest time in which a ticker of 1 ms did not get its turn, in seconds."""
+    """The longest delay of a 1 ms ticker, in seconds."""
     gap = 0.0
 
     async def tick() -> None:

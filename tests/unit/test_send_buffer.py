@@ -89,10 +89,16 @@ def send_buffer(send_buffers: SendBuffers, transport: Transport) -> SendBuffer:
 
 
 def event(
-    kind: str = "job-progress", number: int = 0, job_id: str | None = "1", kept: bool = False
+    kind: str = "job-progress",
+    number: int = 0,
+    job_id: str | None = "1",
+    must_deliver: bool = False,
 ) -> Event:
     return Event(
-        {"type": kind, "number": number}, job_id=job_id, must_deliver=kept, version=(number,)
+        {"type": kind, "number": number},
+        job_id=job_id,
+        must_deliver=must_deliver,
+        version=(number,),
     )
 
 
@@ -128,7 +134,7 @@ def test_a_full_client_gets_events_later_and_in_order(
     fill(send_buffer, transport)
     for number in range(5):
         send_buffer.offer(event(number=number))
-    send_buffer.offer(event("job-completed", 5, kept=True))
+    send_buffer.offer(event("job-completed", 5, must_deliver=True))
     send_buffers.flush()
     assert send_buffer.is_behind
     transport.take()
@@ -164,14 +170,14 @@ def test_the_count_of_dropped_events_is_sent_before_the_rest(
 ) -> None:
     fill(send_buffer, transport)
     for number in range(BACKLOG_LIMIT + 7):
-        send_buffer.offer(event("job-failed", number, kept=True))
+        send_buffer.offer(event("job-failed", number, must_deliver=True))
     assert send_buffers.dropped == 7
     transport.take()
     transport.reads = True
     send_buffers.flush()
-    told = transport.messages()
-    assert told[1] == {"type": "events-dropped", "count": 7}
-    assert [m["number"] for m in told[2:]] == list(range(BACKLOG_LIMIT))
+    sent = transport.messages()
+    assert sent[1] == {"type": "events-dropped", "count": 7}
+    assert [m["number"] for m in sent[2:]] == list(range(BACKLOG_LIMIT))
     assert send_buffers.dropped == 7
     send_buffers.close(send_buffer)
     assert (send_buffers.dropped, send_buffers.count) == (7, 0)

@@ -1,4 +1,4 @@
-"""Settings: where they come from, which one wins, and what stops the start."""
+"""Settings: their sources, their precedence, and errors that prevent the start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "hunter2-hunter2"
 
 @pytest.fixture
 def config(tmp_path: Path) -> Any:
-    """Write a config file; gives its path."""
+    """Write a config file; return its path."""
 
     def write(text: str) -> Path:
         path = tmp_path / "gateway.toml"
@@ -35,7 +35,7 @@ def load(config_file: Path | None = None, **environ: str) -> Settings:
 
 
 def refuse(*arguments: Any, **keywords: Any) -> str:
-    """Load what must be refused; gives the sentence."""
+    """Load settings that must be refused; return the message."""
     with pytest.raises(SettingsError) as caught:
         Settings.load(*arguments, **({"environ": {}} | keywords))
     return caught.value.message
@@ -158,12 +158,12 @@ def test_a_wrong_value_stops_the_start_with_one_line_that_names_it(
 ) -> None:
     path = config(f'{name} = "{value}"')
     option = "--" + name.replace("_", "-")
-    for message, shown in (
+    for message, start in (
         (refuse(path), f"{name} in {path}: "),
         (refuse(environ={name.upper(): value}), f"{name.upper()} in the environment: "),
         (refuse(overrides={name: value}), f"{option} on the command line: "),
     ):
-        assert message.startswith(f"Wrong value for {shown}")
+        assert message.startswith(f"Wrong value for {start}")
         assert "\n" not in message
 
 
@@ -229,7 +229,7 @@ def test_variables_of_other_programs_are_ignored(variable: str) -> None:
 
 
 def kubernetes_variables(service: str, port: int) -> dict[str, str]:
-    """What Kubernetes tells every container about a service."""
+    """The variables that Kubernetes sets for a service."""
     url = f"tcp://10.43.7.1:{port}"
     return {
         f"{service}_SERVICE_HOST": "10.43.7.1",
@@ -261,12 +261,17 @@ def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path, config: Any)
 
 def test_secrets_are_never_shown(config: Any) -> None:
     settings = load(API_GATEWAY_KEY=SECRET, DB_PASSWORD=SECRET)
-    shown = [repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()]
-    shown.append(
+    rendered = [
+        repr(settings),
+        str(settings),
+        str(settings.model_dump()),
+        settings.model_dump_json(),
+    ]
+    rendered.append(
         refuse(config(f"api_gateway_key = ['{SECRET}']\ndb_password = {{a = '{SECRET}'}}"))
     )
-    shown.append(refuse(overrides={"db_password": [SECRET]}))
-    assert SECRET not in "".join(shown)
+    rendered.append(refuse(overrides={"db_password": [SECRET]}))
+    assert SECRET not in "".join(rendered)
 
 
 def test_settings_do_not_change() -> None:

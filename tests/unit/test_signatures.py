@@ -1,4 +1,4 @@
-"""What a signature has to be, on a clock of the test's own; and the RFC's own example."""
+"""Valid and invalid signatures, on a manual clock, and the RFC's example."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ URL = "http://gateway:8095/api/v1/cache/jobs?limit=1"
 BODY = b'{"files": ["a"]}'
 
 # RFC 9421, appendices B.1.4, B.2 and B.2.6.
-# The private key without its frame of PEM, by which those are known that should stay private.
+# The private key without PEM's header and footer, which secret scanners look for.
 RFC_PRIVATE = "MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF"
 RFC_PUBLIC = b"""-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=
@@ -100,7 +100,7 @@ def refusal(headers: Headers, **more: Any) -> str:
     return refused.value.message
 
 
-# The RFC's own example
+# The RFC's example
 
 
 def test_the_rfcs_ed25519_signature_is_right() -> None:
@@ -126,7 +126,7 @@ def test_the_rfcs_signature_covers_too_little() -> None:
         signatures.verify(rfc_message(), has_body=True)
 
 
-# What is right
+# Valid
 
 
 def test_a_valid_signature_has_a_key_a_nonce_and_an_expiry() -> None:
@@ -152,7 +152,7 @@ def test_the_label_is_arbitrary(label: str) -> None:
     assert check(sign(label=label))
 
 
-# What is wrong
+# Invalid
 
 ALL = (*USUAL, "content-digest")
 
@@ -164,8 +164,8 @@ def test_a_missing_component_is_named(missing: str) -> None:
 
 
 def test_a_digest_that_is_there_must_be_covered_even_without_a_body() -> None:
-    told = refusal(sign(covered=USUAL), has_body=False)
-    assert told == "The signature does not cover content-digest"
+    message = refusal(sign(covered=USUAL), has_body=False)
+    assert message == "The signature does not cover content-digest"
 
 
 @pytest.mark.parametrize("missing", ["created", "keyid", "nonce", "alg"])
@@ -231,9 +231,9 @@ def test_two_signatures_are_refused() -> None:
 def test_malformed_headers_are_refused_with_a_sentence(name: str, value: str | None) -> None:
     headers = sign()
     headers.pop(name) if value is None else headers.update({name: value})
-    told = refusal(headers)
-    assert told.endswith((".", ")")) or " " in told
-    assert value is None or len(value) < 5 or value not in told
+    message = refusal(headers)
+    assert message.endswith((".", ")")) or " " in message
+    assert value is None or len(value) < 5 or value not in message
 
 
 def test_a_part_of_the_digest_does_not_count_as_the_digest() -> None:
@@ -338,7 +338,7 @@ def test_memory_for_nonces_is_bounded_and_released() -> None:
     assert nonces.spend("a", "5", 30.0, 20.0) and len(nonces) == 1
 
 
-# Whatever is sent
+# Any input
 
 
 @given(name=st.sampled_from(["Signature-Input", "Signature", "Content-Digest"]), changes=MUTATED)

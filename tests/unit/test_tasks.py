@@ -1,4 +1,4 @@
-"""Tasks beside other work: that they end, also when they lose a cancellation."""
+"""Background tasks end with their context, even if they swallow a cancellation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token buckets, with a clock of the test's own."""
+"""Token buckets, on a manual clock."""
 
 from __future__ import annotations
 

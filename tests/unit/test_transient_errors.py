@@ -1,4 +1,4 @@
-"""What is wrong around a file is not held against it: want of descriptors, a mount that is gone."""
+"""Transient errors do not fail a file: a lack of descriptors, a mount that is gone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.reader_kit import PATIENCE, Rig, task_for, wait_until
 
 
 class RefusingFiles(PosixFiles):
-    """Real files that cannot be opened as long as ``number`` is an error's."""
+    """Real files that cannot be opened while ``number`` is an errno."""
 
     def __init__(self, root: str, number: int) -> None:
         super().__init__(root)
@@ -123,7 +123,7 @@ def test_a_file_that_waits_for_the_mount_can_be_cancelled(rig: Rig) -> None:
     task.cancelled = True
     outcome = rig.outcomes(pool)[0]
     assert (outcome.error, outcome.cancelled) == (None, True)
-    # Somebody has to look whether the mount is back: the next files will.
+    # The next files check whether the mount is back.
     assert not pool.is_mount_gone
 
 
@@ -182,19 +182,19 @@ def test_an_outage_is_logged_when_it_begins_and_ends(
 ) -> None:
     caplog.set_level(logging.INFO)
     now = [0.0]
-    outage = FaultLog(logging.getLogger("test"), "over", clock=lambda: now[0])
-    outage.end("nobody")
-    for who in ("one", "two", "one"):
-        outage.begin(who, "away", " (because)")
-    outage.begin("three", "locked")
-    for who in ("one", "two", "three"):
-        assert outage.is_active
-        outage.end(who)
-    assert not outage.is_active
+    fault = FaultLog(logging.getLogger("test"), "over", clock=lambda: now[0])
+    fault.end("unknown")
+    for key in ("one", "two", "one"):
+        fault.begin(key, "away", " (because)")
+    fault.begin("three", "locked")
+    for key in ("one", "two", "three"):
+        assert fault.is_active
+        fault.end(key)
+    assert not fault.is_active
     assert caplog.messages == ["away (because)", "locked", "over"]
-    outage.begin("one", "away")
-    outage.end("one")
+    fault.begin("one", "away")
+    fault.end("one")
     assert caplog.messages[3:] == []
     now[0] = QUIET_SECONDS
-    outage.begin("one", "away")
+    fault.begin("one", "away")
     assert caplog.messages[3:] == ["away"]
