@@ -25,10 +25,10 @@ from gateway.settings import Settings
 from gateway.settings.sources import CONFIG_FILE_VARIABLE
 from gateway.standalone.postgres import EmbeddedPostgres
 from support.database import (
-    ROLE,
     TEMPLATE,
     StartApi,
     administer,
+    create_database,
     make_public_folder,
     make_settings,
     make_starter,
@@ -129,7 +129,7 @@ def empty_database(
 ) -> Iterator[Settings]:
     """Settings that lead to a fresh database without any table."""
     name = next(database_names)
-    administer(postgres_server, "CREATE DATABASE {} OWNER {} TEMPLATE template0", name, ROLE)
+    create_database(postgres_server, name)
     yield make_settings(postgres_server, name)
     administer(postgres_server, "DROP DATABASE {} WITH (FORCE)", name)
 
@@ -139,7 +139,7 @@ def template_database(postgres_server: EmbeddedPostgres) -> str:
     """The name of a database that the migrations were applied to, and nothing else."""
     from gateway.database.migrations import migrate
 
-    administer(postgres_server, "CREATE DATABASE {} OWNER {} TEMPLATE template0", TEMPLATE, ROLE)
+    create_database(postgres_server, TEMPLATE)
     asyncio.run(migrate(make_settings(postgres_server, TEMPLATE)))
     # A connection that somebody leaves open would keep it from being cloned.
     administer(postgres_server, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", TEMPLATE)
@@ -186,7 +186,7 @@ def start_api(database_settings: Settings, aiohttp_client: Any) -> StartApi:
     """Start the API with these settings changed; gives an HTTP client that shows the key.
 
     Nothing is limited unless the test says so. The API is ready when this returns. It ends before
-    its database is emptied: fixtures end in the reverse order of the arguments.
+    its database does: fixtures end in the reverse order of the arguments.
     """
     return make_starter(aiohttp_client, database_settings)
 

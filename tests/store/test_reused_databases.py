@@ -39,6 +39,32 @@ def test_rows_are_gone_and_ids_begin_at_one_again(databases: ReusedDatabases) ->
         assert run(second, "SELECT count(*) FROM pg_stats WHERE tablename = 'files'") == [(0,)]
 
 
+def test_an_id_that_a_refused_row_took_is_given_again(databases: ReusedDatabases) -> None:
+    with databases.one() as first, pytest.raises(psycopg2.errors.NotNullViolation):
+        run(first, "INSERT INTO files (path) VALUES (NULL)")
+    with databases.one() as second:
+        assert second.db_name == first.db_name
+        add_files(second, {"b.mov": 1})
+        assert run(second, "SELECT id FROM files") == [(1,)]
+
+
+def test_what_is_written_when_the_test_has_ended_is_gone(databases: ReusedDatabases) -> None:
+    """An application may end after the lease of its database."""
+    with databases.one() as first:
+        pass
+    make_job(first)
+    with databases.one() as second:
+        assert second.db_name == first.db_name
+        assert count(second, "cache_jobs") == 0
+
+
+def test_a_setting_of_the_role_does_not_outlive_its_test(databases: ReusedDatabases) -> None:
+    with databases.one() as first:
+        run(first, f"ALTER ROLE {ROLE} SET lock_timeout = '100ms'")
+    with databases.one() as second:
+        assert run(second, "SHOW lock_timeout") == [("0",)]
+
+
 def test_the_record_of_the_migrations_stays(databases: ReusedDatabases) -> None:
     with databases.one() as first:
         applied = count(first, "teamcache_gateway.migrations")
@@ -56,6 +82,8 @@ def test_the_record_of_the_migrations_stays(databases: ReusedDatabases) -> None:
         "CREATE VIEW paths AS SELECT path FROM files",
         "CREATE SCHEMA elsewhere",
         "GRANT SELECT ON files TO PUBLIC",
+        "CREATE TRIGGER lost BEFORE UPDATE ON files"
+        " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         f"ALTER ROLE {ROLE} IN DATABASE {{}} SET work_mem = '1MB'",
         "ALTER DATABASE {} SET default_transaction_read_only = on",
         "DELETE FROM teamcache_gateway.migrations",

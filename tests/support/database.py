@@ -55,6 +55,15 @@ def make_settings(server: EmbeddedPostgres, database: str) -> Settings:
     return Settings(db_host=server.host, db_port=server.port, db_name=database, db_user=ROLE)
 
 
+def create_database(server: EmbeddedPostgres, name: str, template: str = "template0") -> None:
+    """Make a database by copying the template's files, in half the time of the default."""
+    with closing(connect_as_superuser(server, "postgres")) as connection:
+        # From PostgreSQL 15 on there are two strategies; before, this one alone.
+        strategy = " STRATEGY FILE_COPY" if connection.server_version >= 150000 else ""
+    statement = "CREATE DATABASE {} OWNER {} TEMPLATE {}" + strategy
+    administer(server, statement, name, ROLE, template)
+
+
 def administer(server: EmbeddedPostgres, statement: str, *names: str) -> None:
     """Run one statement as the superuser, its ``{}`` replaced by quoted ``names``."""
     with closing(connect_as_superuser(server, "postgres")) as connection:
