@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -19,9 +20,13 @@ from support.optional_programs import require_package
 
 PATIENCE = 20_000
 PREFIXES = ("", "/cache")
+# The server and the browser are those of the module.
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(params=PREFIXES, ids=["alone", "mounted"])
+@pytest_asyncio.fixture(
+    scope="module", loop_scope="module", params=PREFIXES, ids=["alone", "mounted"]
+)
 async def address(request: pytest.FixtureRequest, shared_database: Settings) -> AsyncIterator[str]:
     """Where the gateway listens, by itself or under the prefix of a host."""
     app = create_app(change(shared_database, UNLIMITED))
@@ -33,26 +38,34 @@ async def address(request: pytest.FixtureRequest, shared_database: Settings) -> 
         yield str(server.make_url(request.param or "/")).rstrip("/")
 
 
-@pytest.fixture
-async def page(address: str) -> AsyncIterator[Any]:
-    """The page; whatever went wrong in it, or was fetched from elsewhere, fails the test."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Any]:
     playwright = require_package("playwright.async_api")
+    async with playwright.async_playwright() as tools:
+        running = await launch_chromium(tools)
+        yield running
+        await running.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Any, address: str) -> AsyncIterator[Any]:
+    """The page; whatever went wrong in it, or was fetched from elsewhere, fails the test."""
     errors: list[str] = []
     asked: list[str] = []
-    async with playwright.async_playwright() as tools:
-        browser = await launch_chromium(tools)
-        tab = await browser.new_page()
+    # A context of its own: no cache and no cookie of another test.
+    async with await browser.new_context() as context:
+        tab = await context.new_page()
         tab.set_default_timeout(PATIENCE)
         tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.on("console", lambda said: errors.append(said.text) if said.type != "log" else None)
         tab.on("request", lambda request: asked.append(request.url))
         await tab.goto(f"{address}/docs")
         yield tab
-        await browser.close()
     assert errors == []
     assert [url for url in asked if not url.startswith((f"{address}/", "data:"))] == []
 
 
+@in_one_loop
 async def test_every_operation_is_shown(page: Any) -> None:
     for route in ROUTES:
         if not route.is_page:
@@ -64,6 +77,7 @@ async def test_every_operation_is_shown(page: Any) -> None:
     assert await page.locator(".opblock").count() == len([r for r in ROUTES if not r.is_page])
 
 
+@in_one_loop
 async def test_a_request_can_be_tried(page: Any, address: str) -> None:
     block = page.locator("#operations-health-health_livez")
     await block.locator(".opblock-summary-control").click()
@@ -74,6 +88,7 @@ async def test_a_request_can_be_tried(page: Any, address: str) -> None:
     await block.locator(".live-responses-table").get_by_text('"alive"').wait_for()
 
 
+@in_one_loop
 async def test_a_shape_can_be_unfolded(page: Any) -> None:
     title = page.locator(".json-schema-2020-12__title", has_text="JobDetail")
     shape = page.locator(".models article").filter(has=title)
@@ -81,6 +96,7 @@ async def test_a_shape_can_be_unfolded(page: Any) -> None:
     await shape.get_by_text("Of a running job, while samples come in.").wait_for()
 
 
+@in_one_loop
 async def test_another_document_cannot_be_shown_by_a_link(page: Any, address: str) -> None:
     await page.goto(
         f"{address}/docs?url=http://localhost:9/evil.json&configUrl=http://localhost:9/"

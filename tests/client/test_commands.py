@@ -17,6 +17,7 @@ import pytest
 from bench.free_ports import free_port
 from gateway.database import connection_arguments
 from gateway.settings import Settings
+from support.cli_kit import invoke
 from support.processes import environment, run_command, running_command
 from support.worker_kit import Bench, counters, item_states, query, until_blocked
 
@@ -338,7 +339,8 @@ async def test_help_names_every_command_and_needs_no_settings(tmp_path: Path) ->
     assert code == 0
     for name in ("serve", "worker", "index", "migrate", "standalone", "demo"):
         assert f"\n  {name} " in output
-        assert (await run_command(name, "--help", env=env, cwd=tmp_path))[0] == 0
+        # In this process: one of its own takes most of a second to begin.
+        assert invoke([name, "--help"], b"", env).code == 0
 
 
 async def test_an_unknown_command_is_code_2(tmp_path: Path) -> None:
