@@ -231,7 +231,7 @@ def test_a_slow_reader_stays_connected_and_its_memory_is_bounded(
 ) -> None:
     fill(send_buffer, transport)
     for number in range(500):
-        send_buffer.offer(event("job-failed", number, kept=number % 2 == 0))
+        send_buffer.offer(event("job-failed", number, must_deliver=number % 2 == 0))
         clock.now += STALLED_SECONDS - 1
         transport.take(1)
         send_buffers.flush()

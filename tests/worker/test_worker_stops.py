@@ -184,7 +184,7 @@ async def test_a_stop_in_the_middle_of_a_job_reports_all_that_was_read(
     states = item_states(bench.settings, job_id)
     assert set(states) <= {"completed", "pending"}
     assert counters(bench.settings, job_id)[1] == states["completed"]
-    # Each reader may have opened a file that it did not read any more.
+    # Each reader may have opened a file and not read it.
     assert len(source.closed) - states["completed"] <= 2
 
 
