@@ -1,4 +1,4 @@
-"""The system's table of contents: what it is made of, what it serves, what runs beside it."""
+"""Builds the application: its collaborators, routes and monitors."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ from gateway.worker.throttle_store import ThrottleStore
 log = logging.getLogger(__name__)
 
 
-# Whatever stands there is a job's id, be it a wrong one: aiohttp's own pattern leaves out braces.
+# Any text is accepted as an id, and validated later: aiohttp's default pattern excludes braces.
 JOB = "/api/v1/cache/jobs/{job_id:[^/]+}"
 
-# A line serves a route and describes it, see `Route`: beside its answers and the errors of its own
+# A line serves and describes a route, see `Route`: in addition to its answers and its own errors
 # (`refusals`) it names the `scope` that a key must have, and what the handler reads: `query` and
 # `headers` (declared in its module, which reads by the same declaration), and `body`. Summary and
 # text are the handler's docstring, written for callers. A page for browsers or its file says
@@ -131,7 +131,7 @@ ROUTES = (
     Route("GET", "/docs/{file}", api_docs.page_file, Access.PUBLIC, is_page=True),
     Route("GET", "/", dashboard.page, Access.PUBLIC, is_page=True),
     Route("GET", "/dashboard/{file}", dashboard.file, Access.PUBLIC, is_page=True),
-    # Mounted in another application, its prefix without a slash.
+    # The prefix of a mount, without a slash.
     Route("GET", "", dashboard.add_slash, Access.PUBLIC, is_page=True),
 )  # fmt: skip
 
@@ -142,7 +142,7 @@ def create_app(
     """The gateway as an aiohttp application: run it, or mount it with ``add_subapp``.
 
     Without ``settings`` they are loaded from config.toml and the environment. ``index`` is the
-    state of an index of our own, if the process keeps one: health reports it. The application
+    state of the process's own index, if it has one: health reports it. The application
     opens its connections when it starts up and closes them when it cleans up. Raises
     `SettingsError`.
     """
@@ -158,7 +158,7 @@ def create_app(
 
 
 def add_collaborators(app: web.Application, settings: Settings) -> None:
-    """Everything that handlers and monitors work with. Nothing is opened yet."""
+    """Make what handlers and monitors use. Nothing is opened yet."""
     database = Database(settings)
     filespaces = make_filespaces(settings)
     mount = Mount(settings.mount_points, filespaces.allowed_prefixes)
@@ -207,7 +207,7 @@ def add_collaborators(app: web.Application, settings: Settings) -> None:
 
 
 def token_rules(settings: Settings) -> TokenRules:
-    """What the settings ask of a token."""
+    """The rules for tokens by the settings."""
     return TokenRules(
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
@@ -220,8 +220,8 @@ def token_rules(settings: Settings) -> TokenRules:
 
 
 async def contexts(app: web.Application) -> AsyncIterator[None]:
-    """What runs as long as the application: entered in order, left in reverse."""
-    # One stack: a start-up that fails half-way still closes what it opened.
+    """What runs as long as the application: entered in order, exited in reverse."""
+    # One stack, so that a failed start closes what it opened.
     async with AsyncExitStack() as stack:
         warn_of_demo_key(app[app_keys.SETTINGS])
         # In a thread: it waits for a slow disk.
@@ -234,7 +234,7 @@ async def contexts(app: web.Application) -> AsyncIterator[None]:
 
 
 def make_monitors(app: web.Application) -> Sequence[Monitor]:
-    """What is watched, given the settings."""
+    """The monitors that the settings need."""
     settings, metrics, hub = app[app_keys.SETTINGS], app[app_keys.METRICS], app[app_keys.HUB]
     filespaces, readiness = app[app_keys.FILESPACES], app[app_keys.READINESS]
     database, job_store = app[app_keys.DATABASE], app[app_keys.JOB_STORE]
@@ -269,7 +269,7 @@ def make_monitors(app: web.Application) -> Sequence[Monitor]:
 
 
 def add_routes(app: web.Application, settings: Settings) -> None:
-    """Every route of the table, open to pages of the configured origins."""
+    """Add the routes of the table, open to the configured origins."""
     cors = open_to_origins(app, settings.cors_origins)
     for route in ROUTES:
         resource = app.router.add_resource(route.path, name=route.name)
@@ -278,7 +278,7 @@ def add_routes(app: web.Application, settings: Settings) -> None:
 
 
 def warn_of_demo_key(settings: Settings) -> None:
-    """Say loudly that anybody may know the key."""
+    """Log a warning if the public demo key is in use."""
     if not settings.uses_demo_key:
         return
     reach = "from any machine" if settings.allow_demo_key else "from this machine only"

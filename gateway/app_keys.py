@@ -1,4 +1,4 @@
-"""What the application holds, one typed key a line. Only the edge reads them."""
+"""Typed keys of the application and of requests, for handlers, middleware and monitors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a route asks of its caller."""
+"""Access classes of routes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from enum import Enum, auto
 
 
 class Access(Enum):
-    """What a route asks of its caller, beside a scope."""
+    """Whether a route needs authentication, and which of the caller's buckets it draws from."""
 
     PUBLIC = auto()
-    """Nothing."""
+    """No authentication."""
     METRICS = auto()
-    """Nothing, unless the settings make metrics private: what `POLL` asks then."""
+    """`PUBLIC`, or `POLL` if the settings make metrics private."""
     REQUEST = auto()
-    """A key, and a token of the caller's request bucket."""
+    """Authentication, and a token of the request bucket."""
     POLL = auto()
-    """A key, and a token of the caller's poll bucket."""
+    """Authentication, and a token of the poll bucket."""

@@ -1,4 +1,4 @@
-"""API keys → `Caller`, and what a caller may do."""
+"""API keys → `Caller`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REMEMBERED_CALLERS: Final = 10_000
 class StoredKey:
     """A key of the database, known by its digest. Times are in seconds of the Unix clock.
 
-    With ``public_key`` (Ed25519, 32 bytes) it has no secret: whoever has the private key signs.
+    A key with ``public_key`` (Ed25519, 32 bytes) has no secret: its requests are signed.
     """
 
     name: str
@@ -33,7 +33,7 @@ class StoredKey:
     public_key: bytes | None = None
 
     def caller(self, address: str, now: float) -> Caller:
-        """The caller that shows it. Raises `Unauthorized` while the key opens nothing."""
+        """The key's caller. Raises `Unauthorized` if it is revoked, disabled or expired."""
         if self.is_revoked:
             raise Unauthorized(f'The API key "{self.name}" was revoked')
         if self.is_disabled:
@@ -44,11 +44,10 @@ class StoredKey:
 
 
 class ApiKeys:
-    """The keys that open the API, held as SHA-256 digests: keys are random, not passwords.
+    """The valid API keys, as SHA-256 digests: keys are random, not passwords.
 
-    The key of the settings opens everything; those of the database (`load`) what each is for.
-    While the key in force is the demo key, which everybody knows, it opens to this machine alone,
-    unless ``allow_demo_key``. To be used in one thread.
+    The key of the settings has every scope; those of the database (`load`) have their grants. The
+    public demo key is valid on this machine only, unless ``allow_demo_key``. Not thread-safe.
     """
 
     def __init__(
@@ -61,26 +60,26 @@ class ApiKeys:
         self._allow_demo_key = allow_demo_key
         self._clock = clock
         self._stored: Mapping[bytes, StoredKey] | None = None
-        # By digest and address; a digest is as good as its key to look up, and tells nothing of it.
+        # By digest and address: a digest does not reveal its key.
         self._callers: dict[tuple[bytes, str], Caller] = {}
         self._signers: Mapping[str, StoredKey] = {}
-        self._holders: dict[Callable[[], None], None] = {}
+        self._subscribers: dict[Callable[[], None], None] = {}
 
     def replace(self, key: str) -> None:
-        """Let another key take the place of the first one."""
+        """Replace the key of the settings."""
         self._set_key(digest_of(key))
 
     def restore(self) -> None:
-        """Let the first key hold again."""
+        """Undo `replace`."""
         self._set_key(self._own_digest)
 
     @property
     def is_demo_key(self) -> bool:
-        """Whether the demo key is in force: then it matters where a caller is."""
+        """Whether the demo key is in force, so that it matters where a caller is."""
         return self._digest == DEMO_DIGEST
 
     def load(self, stored: Iterable[StoredKey]) -> None:
-        """Let these keys of the database hold, and no others of it."""
+        """Replace the keys of the database."""
         keys = {key.digest: key for key in stored}
         if keys != self._stored:
             self._stored = keys
@@ -88,10 +87,10 @@ class ApiKeys:
             self._notify()
 
     def authenticate(self, sent: str | None, address: str, *, is_local: bool = False) -> Caller:
-        """The caller that ``sent`` (the X-API-Key header) proves. Raises `Unauthorized`.
+        """The caller of the key ``sent`` (X-API-Key). Raises `Unauthorized`.
 
-        ``is_local`` says that the caller is on this machine. Raises `Starting` for what may be a
-        key of the database, while those are not known yet.
+        ``is_local``: the caller is on this machine. Raises `Starting` for a possible key of the
+        database before `load`.
         """
         if sent is None:
             raise Unauthorized
@@ -105,9 +104,9 @@ class ApiKeys:
         return caller
 
     def find_signer(self, name: str) -> StoredKey:
-        """The key of this name whose requests are signed; it may open nothing any more.
+        """The signing key of this name, which may be revoked, disabled or expired.
 
-        Raises `InvalidSignature` if there is none, `Starting` while that is not known yet.
+        Raises `InvalidSignature` if there is none, `Starting` before `load`.
         """
         if self._stored is None:
             raise Starting
@@ -117,7 +116,7 @@ class ApiKeys:
         return key
 
     def is_valid(self, caller: Caller) -> bool:
-        """Whether what the caller has shown is still worth what it was."""
+        """Whether the caller's credential is still valid and has the same grants."""
         if self._has_expired(caller):
             return False
         if caller.credential_digest is None or caller.credential_digest == self._digest:
@@ -129,24 +128,24 @@ class ApiKeys:
             return False
 
     def subscribe(self, call: Callable[[], None]) -> None:
-        """Call ``call`` whenever a key may hold no more, until `unsubscribe`."""
-        self._holders[call] = None
+        """Call ``call`` whenever the keys change, until `unsubscribe`."""
+        self._subscribers[call] = None
 
     def unsubscribe(self, call: Callable[[], None]) -> None:
-        """Undo `subscribe`. Without effect if there is nothing to undo."""
-        self._holders.pop(call, None)
+        """Undo `subscribe`, if there is anything to undo."""
+        self._subscribers.pop(call, None)
 
     def _has_expired(self, caller: Caller) -> bool:
         return caller.expires_at is not None and caller.expires_at <= self._clock()
 
     def _find_caller(self, sent: str, digest: bytes, address: str) -> Caller:
-        # Digests of equal length, compared in constant time, tell nothing of the key.
+        # A comparison in constant time reveals nothing of the key.
         if hmac.compare_digest(digest, self._digest):
             return Caller(DEFAULT_NAME, address, EVERYTHING, credential_digest=digest)
         return self._find(sent, digest).caller(address, self._clock())
 
     def _remember(self, caller: Caller, digest: bytes) -> None:
-        """Keep a caller until any key changes."""
+        """Cache a caller until the keys change."""
         if len(self._callers) >= REMEMBERED_CALLERS:
             self._callers.clear()
         self._callers[digest, caller.address] = caller
@@ -156,7 +155,7 @@ class ApiKeys:
             raise Unauthorized
         if self._stored is None:
             raise Starting
-        # Looked up by what nobody can choose without knowing the key, so its time tells nothing.
+        # A client cannot choose a digest without the key, so the time of the look-up is safe.
         key = self._stored.get(digest)
         if key is None or key.public_key is not None:
             raise Unauthorized
@@ -170,12 +169,12 @@ class ApiKeys:
 
     def _notify(self) -> None:
         self._callers.clear()
-        for call in tuple(self._holders):
+        for call in tuple(self._subscribers):
             call()
 
 
 def digest_of(key: str) -> bytes:
-    """The SHA-256 digest by which a key is known."""
+    """The SHA-256 digest of a key."""
     return sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 

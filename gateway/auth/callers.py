@@ -1,4 +1,4 @@
-"""Who calls, and what it may do."""
+"""Callers, their scopes and their grants."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from gateway.errors import ScopeMissing
 
 
 class Scope(StrEnum):
-    """A thing that a key may do."""
+    """A permission of a key or token."""
 
     JOBS_READ = "jobs:read"
     """See jobs and their files, follow their events, ask what paths mean."""
     JOBS_WRITE = "jobs:write"
     """Submit and cancel jobs."""
     METRICS_READ = "metrics:read"
-    """See metrics, which strangers may see too unless the settings make them private."""
+    """See metrics, which are public unless the settings make them private."""
     ADMIN = "admin"
-    """All of these, and every caller's jobs where the others see only their own."""
+    """All scopes, and with isolated callers the jobs of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What a key, or any other proof, lets its holder do.
+    """What a key or token allows.
 
-    ``path_prefixes`` are absolute, without a trailing slash; none at all: whatever the gateway may
-    cache. The limits are requests a minute and address, 0 for no limit; None: as the settings say.
+    ``path_prefixes`` are absolute, without a trailing slash; empty: every path of the gateway. The
+    limits are in requests per minute and address; 0: no limit; None: the limit of the settings.
     """
 
     scopes: frozenset[Scope]
@@ -37,24 +37,24 @@ class Grants:
 
 
 DEFAULT_NAME: Final = "default"
-"""What the key of the settings is called."""
+"""The name of the key of the settings."""
 
 
-NAMES_BEGIN: Final = "jwt:"
-"""What the names of callers with a token begin with, and those of keys never do."""
+JWT_NAME_PREFIX: Final = "jwt:"
+"""The prefix of the names of callers with a token; names of keys never have it."""
 
 
 EVERYTHING: Final = Grants(frozenset(Scope))
-"""What the key of the settings lets its holder do."""
+"""The grants of the key of the settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the name of the key, the address it was used from, and what it may do.
+    """An authenticated client: the name of its key or token, its address and its grants.
 
-    Rate limits count per key and address: machines that share a key do not eat up each other's
-    tokens. ``expires_at`` is in seconds of the Unix clock; None: never. ``proof`` is the digest of
-    the key; None: proven by something else, which no change of the keys takes back.
+    Rate limits count per key and address, so that machines with one key do not share a bucket.
+    ``expires_at`` is in Unix seconds; None: never. ``credential_digest`` is that of the API key;
+    None: authenticated by a token.
     """
 
     key_name: str
@@ -65,12 +65,12 @@ class Caller:
 
     @property
     def identity(self) -> tuple[str, Grants]:
-        """Who may do what: of two that are equal, neither may see more than the other."""
+        """Name and grants: callers that are equal in both may see the same."""
         return self.key_name, self.grants
 
     @property
     def rate_limit_key(self) -> tuple[str, str]:
-        """Whose tokens it draws."""
+        """The key of its token buckets."""
         return self.key_name, self.address
 
     def may(self, scope: Scope) -> bool:
@@ -80,5 +80,5 @@ class Caller:
     def require(self, scope: Scope) -> None:
         """Raise `ScopeMissing` unless the caller has the scope."""
         if not self.may(scope):
-            what = "token" if self.credential_digest is None else "API key"
-            raise ScopeMissing(f'The {what} "{self.key_name}" lacks the scope {scope}')
+            credential = "token" if self.credential_digest is None else "API key"
+            raise ScopeMissing(f'The {credential} "{self.key_name}" lacks the scope {scope}')

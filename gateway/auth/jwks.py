@@ -1,4 +1,4 @@
-"""The public keys with which an issuer's tokens are checked: a JSON Web Key Set, RFC 7517."""
+"""The public keys of an issuer's tokens: a JSON Web Key Set, RFC 7517."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gateway.errors import GatewayError
 
-# Whoever sends tokens with invented keys must not make us ask the issuer more often, in seconds.
+# Seconds between fetches: tokens with invented key ids must not cause more of them.
 REST_SECONDS: Final = 10.0
-# What a request waits for the keys to be fetched, in seconds.
+# Seconds that a request waits for a fetch.
 WAIT_SECONDS: Final = 5.0
 KEYS_LIMIT: Final = 100
 MIN_RSA_BITS: Final = 2048
-# The parts of a key that are public, by RFC 7518: a private one that is published stays unused.
+# The public parts of a key by RFC 7518: private parts that are published stay unused.
 PUBLIC_PARTS: Final = ("kty", "crv", "x", "y", "n", "e")
-# The key of a token that names none, if the issuer has only one that fits.
+# The id for tokens without one, if the issuer has a single key for the algorithm.
 UNNAMED: Final = ""
 
 Fitting = Mapping[tuple[str, str], Any]
 
 
 class InvalidKeySet(GatewayError):
-    """What the issuer publishes, or what stands in the file, is no set of keys that we can use."""
+    """The document of the issuer, or the file, is not a usable key set."""
 
 
 class JWKSet:
-    """The keys that are known now, by id and algorithm; `load` replaces them all.
+    """The current keys, by id and algorithm; `load` replaces them all.
 
-    A monitor fetches them: at the start, now and then, and whenever ``wanted`` is set. To be used
-    in one thread.
+    A monitor fetches them at the start, at intervals, and whenever ``wanted`` is set. Not
+    thread-safe.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class JWKSet:
 
     @property
     def are_known(self) -> bool:
-        """Whether there was ever a set of keys."""
+        """Whether a key set was loaded."""
         return self._fitting is not None
 
     def load(self, text: bytes) -> int:
-        """Let these keys hold, and no others; gives how many can be used.
+        """Replace the keys; returns the number of usable ones.
 
-        Raises `InvalidKeySet`, and keeps the last ones, if there is none among them.
+        Raises `InvalidKeySet`, and keeps the current ones, if none is usable.
         """
         fitting = dict(self._read(text))
         if not fitting:
@@ -70,13 +70,13 @@ class JWKSet:
         return len({key_id for key_id, _ in fitting if key_id != UNNAMED} or {UNNAMED})
 
     def find(self, key_id: str, algorithm: str) -> Any | None:
-        """The public key with this id, if it is for that algorithm."""
+        """The public key with this id for that algorithm, if there is one."""
         return (self._fitting or {}).get((key_id, algorithm))
 
     async def refresh(self) -> None:
-        """Have the keys fetched again, unless that was tried just now, and wait until it is done.
+        """Have the keys fetched, unless that was tried recently, and wait for it.
 
-        However many ask at once, there is one fetch.
+        Concurrent calls share one fetch.
         """
         if self._waiting is None:
             if self._clock() - self._tried_at < REST_SECONDS:
@@ -88,7 +88,7 @@ class JWKSet:
                 await asyncio.shield(self._waiting)
 
     def note_try(self) -> None:
-        """Say that they were fetched, or that it was tried."""
+        """Note that a fetch succeeded or failed."""
         self._tried_at = self._clock()
         self.wanted.clear()
         if self._waiting is not None:
@@ -119,7 +119,7 @@ def _is_for_signatures(key: Mapping[str, Any]) -> bool:
 
 
 def _algorithms_of(key: Mapping[str, Any]) -> Collection[str]:
-    """What a key may verify: by its kind, and, where it says so, only the one that it names."""
+    """The algorithms of a key: those of its type, or the one in ``alg``."""
     kind, curve = key.get("kty"), key.get("crv")
     fitting: Collection[str] = {
         ("RSA", None): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -135,7 +135,7 @@ def _algorithms_of(key: Mapping[str, Any]) -> Collection[str]:
 
 
 def _public_key(key: Mapping[str, Any], algorithm: str) -> Any | None:
-    """The key itself; None if it is broken, or too short to be safe."""
+    """The parsed key; None if it is invalid or too short."""
     try:
         public = jwt.PyJWK({part: key[part] for part in PUBLIC_PARTS if part in key}, algorithm).key
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError):

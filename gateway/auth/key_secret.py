@@ -1,4 +1,4 @@
-"""The secret of an API key: random, and known by its form."""
+"""The secret of an API key: random, in a recognisable format."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_secret() -> str:
 
 
 def is_secret(text: str) -> bool:
-    """Whether the text has the form of a secret: what was mistyped or cut off has not."""
+    """Whether the text has the format and checksum of a secret."""
     if len(text) != LENGTH or not text.startswith(PREFIX) or not text.isascii():
         return False
     try:

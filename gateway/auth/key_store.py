@@ -1,4 +1,4 @@
-"""The API keys in the database: their digests, and what each is for."""
+"""The API keys in the database: their digests and grants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from gateway.auth.api_keys import digest_of
-from gateway.auth.callers import DEFAULT_NAME, NAMES_BEGIN, Scope
+from gateway.auth.callers import DEFAULT_NAME, JWT_NAME_PREFIX, Scope
 from gateway.auth.key_secret import make_secret
 from gateway.database import Database, array_literal
 from gateway.database.sql import load_queries
@@ -22,9 +22,9 @@ MAX_NAME_LENGTH: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a key shall be for. ``path_prefixes`` are written like ALLOWED_PATHS.
+    """A key to create. ``path_prefixes`` are written like ALLOWED_PATHS.
 
-    ``public_key`` (Ed25519, 32 bytes) stands in place of a secret: its requests are signed.
+    ``public_key`` (Ed25519, 32 bytes) replaces the secret: its requests are signed.
     """
 
     name: str
@@ -38,7 +38,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord(NewKey):
-    """A key as the database has it; of its secret there is only the digest."""
+    """A key in the database, with the digest of its secret."""
 
     digest: bytes = b""
     created_at: datetime | None = None
@@ -55,7 +55,7 @@ class KeyRecord(NewKey):
 
 
 class KeyStore:
-    """Verbs on API keys. Every gateway on the database hears of what they change."""
+    """Creates and changes API keys. All gateways on the database are notified of changes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -70,14 +70,14 @@ class KeyStore:
             )
 
     async def all(self) -> Sequence[KeyRecord]:
-        """Every key that there ever was, the oldest first. Raises `DatabaseUnavailable`."""
+        """All keys, revoked ones too, the oldest first. Raises `DatabaseUnavailable`."""
         return [_build(row) for row in await self._database.fetch(self._queries["all"])]
 
     async def create(self, key: NewKey) -> str | None:
-        """Keep a new key, and return its secret, which nobody can find out again.
+        """Store a new key, and return its secret, which is stored nowhere.
 
-        One with a public key has none: then it is None. Raises `InvalidRequest` for a name that is
-        unfit or taken, `DatabaseUnavailable`.
+        None: the key has a public key instead. Raises `InvalidRequest` for a name that is invalid
+        or taken, `DatabaseUnavailable`.
         """
         check_name(key.name)
         secret = None if key.public_key else make_secret()
@@ -99,11 +99,11 @@ class KeyStore:
         return secret
 
     async def revoke(self, name: str) -> None:
-        """Let the key open nothing any more, for ever. Raises `KeyNotFound`."""
+        """Make the key invalid for ever. Raises `KeyNotFound`."""
         await self._change("revoke", name)
 
     async def disable(self, name: str) -> None:
-        """Let the key open nothing until `enable`. Raises `KeyNotFound`, also if revoked."""
+        """Make the key invalid until `enable`. Raises `KeyNotFound`, also if revoked."""
         await self._change("disable", name)
 
     async def enable(self, name: str) -> None:
@@ -113,7 +113,7 @@ class KeyStore:
     async def _change(self, query: str, name: str) -> None:
         missing = KeyNotFound(f'There is no key "{name}" that is not revoked')
         if not name.isprintable():
-            # No such name is ever given, and the driver cannot ask for all of them.
+            # No key has such a name, and the driver refuses some of them.
             raise missing
         async with self._database.session() as session:
             if not await session.fetch_one(self._queries[query], {"name": name}):
@@ -121,11 +121,13 @@ class KeyStore:
 
 
 def check_name(name: str) -> None:
-    """Raise `InvalidRequest` for a name that is no fit name of a key."""
+    """Raise `InvalidRequest` for a name that a key may not have."""
     if not name.strip() or name != name.strip():
         raise InvalidRequest("A key's name must not be empty, nor begin or end with a space")
-    if name.startswith(NAMES_BEGIN):
-        raise InvalidRequest(f"A key's name must not begin with {NAMES_BEGIN}, as tokens' names do")
+    if name.startswith(JWT_NAME_PREFIX):
+        raise InvalidRequest(
+            f"A key's name must not begin with {JWT_NAME_PREFIX}, as tokens' names do"
+        )
     if len(name) > MAX_NAME_LENGTH:
         raise InvalidRequest(f"A key's name has at most {MAX_NAME_LENGTH} letters")
     if not name.isprintable():
@@ -137,7 +139,7 @@ def check_name(name: str) -> None:
 
 
 def _digest_of_signer(key: NewKey) -> bytes:
-    """What the table wants of each key, and wants to be unique: nothing that could be shown.
+    """A unique digest for a key without a secret: no secret has it.
 
     Raises `InvalidRequest` for a name that cannot be a keyid.
     """
@@ -147,11 +149,11 @@ def _digest_of_signer(key: NewKey) -> bytes:
 
 
 def _build(row: Any) -> KeyRecord:
-    known = frozenset(Scope)
+    scopes = frozenset(Scope)
     return KeyRecord(
         name=row.name,
-        # What a newer gateway knows, this one cannot grant.
-        scopes=tuple(Scope(it) for it in row.scopes if it in known),
+        # Newer gateways may have scopes that this one cannot grant.
+        scopes=tuple(Scope(it) for it in row.scopes if it in scopes),
         path_prefixes=tuple(row.path_prefixes),
         rate_limit_per_minute=row.rate_limit_per_minute,
         poll_limit_per_minute=row.poll_limit_per_minute,

@@ -1,4 +1,4 @@
-"""The nonces of the signed requests that this gateway has seen."""
+"""The nonces of signed requests that this gateway received."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ REMEMBERED_NONCES: Final = 100_000
 
 
 class NonceCache:
-    """Nonces in memory, each for as long as a signature with it is good.
+    """Nonces in memory, each until its signature expires.
 
-    Memory is bounded: of more than 100,000 the oldest is forgotten. What must never be done twice
-    is also kept in the database, see `gateway.auth.nonce_store`.
+    Memory is bounded: of more than 100,000 the oldest is dropped. Those of requests that change
+    something are also in the database, see `gateway.auth.nonce_store`.
     """
 
-    def __init__(self, most: int = REMEMBERED_NONCES) -> None:
-        self._most = most
+    def __init__(self, limit: int = REMEMBERED_NONCES) -> None:
+        self._limit = limit
         self._ends: OrderedDict[bytes, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def spend(self, key_name: str, nonce: str, end: float, now: float) -> bool:
-        """Remember the nonce until ``end``; whether it was new. Both in seconds of one clock."""
-        self._forget(now)
+        """Keep the nonce until ``end``; whether it was new. Times are in seconds of one clock."""
+        self._purge(now)
         name = blake2b(f"{len(key_name)} {key_name} {nonce}".encode(), digest_size=16).digest()
         if self._ends.get(name, now) > now:
             return False
         self._ends[name] = end
         self._ends.move_to_end(name)
-        if len(self._ends) > self._most:
+        if len(self._ends) > self._limit:
             self._ends.popitem(last=False)
         return True
 
-    def _forget(self, now: float) -> None:
+    def _purge(self, now: float) -> None:
         while self._ends and next(iter(self._ends.values())) <= now:
             self._ends.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Where an issuer of tokens says its keys are: OpenID Connect Discovery 1.0, RFC 8414. Pure."""
+"""The URL of an issuer's keys, by OpenID Connect Discovery 1.0 and RFC 8414. Pure."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ WELL_KNOWN: Final = "/.well-known/openid-configuration"
 
 
 class InvalidMetadata(GatewayError):
-    """What the issuer says of itself is not to be believed, or names no place of its keys."""
+    """The issuer's metadata is invalid, or has no usable URL of keys."""
 
 
 def metadata_url(issuer: str) -> str:
-    """Where it says so."""
+    """The URL of the issuer's metadata."""
     return issuer.rstrip("/") + WELL_KNOWN
 
 
 def key_set_url(text: bytes, issuer: str) -> str:
-    """The URL of the keys, by the document ``text``. Raises `InvalidMetadata`."""
+    """The URL of the keys in the metadata ``text``. Raises `InvalidMetadata`."""
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
         raise InvalidMetadata("This is no description of an issuer")
-    # Compared letter by letter, or another issuer of the same host could speak for this one.
+    # Exactly equal, or another issuer on the same host could pose as this one.
     if document.get("issuer") != issuer:
         raise InvalidMetadata("This describes another issuer than the one that is set")
     url = document.get("jwks_uri")

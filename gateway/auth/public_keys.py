@@ -1,4 +1,4 @@
-"""Public keys that requests are signed for, as people's programs write them: Ed25519 alone."""
+"""Reads Ed25519 public keys of signed requests, in the common file formats."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gateway.errors import InvalidRequest
 KEY_BYTES: Final = 32
 FORMS: Final = "PEM, a line of OpenSSH that begins with ssh-ed25519, or 32 bytes in base64"
 SSH_LINE: Final = re.compile(rb"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+ ")
-# How OpenSSH calls a key with its algorithm, before the bytes of the key itself.
+# The prefix of an Ed25519 key in OpenSSH's binary format.
 SSH_HEAD: Final = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
 
 
 def read_public_key(text: bytes) -> bytes:
-    """The 32 bytes of the key that a file holds. Raises `InvalidRequest`, saying what it is."""
+    """The 32 bytes of the key in a file. Raises `InvalidRequest` with what the file is."""
     text = text.strip()
     if b"PRIVATE KEY-----" in text:
         raise InvalidRequest("This is a private key, which must stay where it is: give the public")
@@ -39,7 +39,7 @@ def read_public_key(text: bytes) -> bytes:
 
 
 def fingerprint(key: bytes) -> str:
-    """``SHA256:…``, as ``ssh-keygen -l`` shows the same key."""
+    """``SHA256:…``, as ``ssh-keygen -l`` prints it."""
     digest = base64.b64encode(sha256(SSH_HEAD + key).digest()).decode()
     return f"SHA256:{digest.rstrip('=')}"
 

@@ -1,4 +1,4 @@
-"""Which token bucket a request draws from."""
+"""The token buckets of the gateway."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Limits:
         self._bad_keys = TokenBuckets("bad-keys", BAD_KEYS_PER_MINUTE, clock)
 
     def draw(self, access: Access, caller: Caller) -> Decision | None:
-        """Draw a token for a request. None: nothing is limited."""
+        """Draw a token for a request. None: there is no limit."""
         if access is Access.POLL:
             return self._polls.take(caller.rate_limit_key, caller.grants.poll_limit_per_minute)
         return self._requests.take(caller.rate_limit_key, caller.grants.rate_limit_per_minute)
 
     def draw_for_bad_key(self, address: str) -> Decision | None:
-        """Draw a token for a missing or wrong key; good keys from the address never need one.
+        """Draw a token for a failed authentication; valid keys of the address do not need one.
 
-        All addresses of an IPv6 network of 64 bits draw from one bucket.
+        All addresses of an IPv6 /64 network share a bucket.
         """
         return self._bad_keys.take(rate_limit_network(address))

@@ -1,7 +1,7 @@
 """Signatures of requests: HTTP Message Signatures, RFC 9421, with Ed25519 keys.
 
-How a signature is written and what it is made over is the library's business; what is asked of it
-is said here. The body is covered by its Content-Digest, RFC 9530.
+The library parses and verifies; this module has the rules for a signature's parameters and
+coverage. The body is covered by its Content-Digest, RFC 9530.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from http_message_signatures.algorithms import ED25519
 from gateway.auth.api_keys import ApiKeys, StoredKey
 from gateway.errors import InvalidSignature
 
-# Behind a proxy that ends TLS the scheme may be lost, so it need not be covered; who knows it well
-# may cover the whole URI.
+# Behind a proxy that terminates TLS the scheme may be lost, so it need not be covered; the whole
+# URI may be.
 TARGET_PARTS: Final = ("@authority", "@path", "@query")
 TARGET: Final = "@target-uri"
 DIGEST: Final = "content-digest"
@@ -33,10 +33,12 @@ PARAMETERS: Final = ("created", "keyid", "nonce", "alg")
 MAX_NONCE_LENGTH: Final = 128
 MAX_FIELDS_LENGTH: Final = 4096
 MAX_SECONDS_AHEAD: Final = 60.0
-"""Seconds that a caller's clock may be ahead of ours; less where the window is shorter."""
+"""Seconds that a client's clock may be ahead, or the window if that is shorter."""
 
-WANTED: Final = '("@method" "@authority" "@path" "@query" "content-digest");created;alg="ed25519"'
-"""What a signature has to be, for programs: the value of Accept-Signature, but for its label."""
+ACCEPT_SIGNATURE: Final = (
+    '("@method" "@authority" "@path" "@query" "content-digest");created;alg="ed25519"'
+)
+"""The value of Accept-Signature, without its label."""
 
 UNREADABLE: Final = "A request bears one signature, in Signature-Input and Signature (RFC 9421)"
 FAULTS: Final = (
@@ -49,18 +51,18 @@ FAULTS: Final = (
 
 
 class Fields(Protocol):
-    """Header fields, of which one may be there several times."""
+    """Header fields; a name may occur several times."""
 
     def get(self, name: str, /) -> str | None:
-        """The first of this name."""
+        """The first field of this name."""
 
     def items(self) -> Any:
-        """All lines, in order: pairs of name and value."""
+        """All fields in order, as pairs of name and value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What of a request can be signed. ``url`` is as its client wrote it, in full."""
+    """The parts of a request that can be signed. ``url`` is the full one that the client used."""
 
     method: str
     url: str
@@ -69,9 +71,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A signature that is right: by which key, and until when it is good, in Unix seconds.
+    """A verified signature, valid until ``end`` in Unix seconds.
 
-    ``digest`` is the Content-Digest that the body must have; None: there is no body.
+    ``digest`` is the Content-Digest of the body; None: there is no body.
     """
 
     key: StoredKey
@@ -81,7 +83,7 @@ class Signature:
 
 
 class Signatures:
-    """Checks signatures. ``window``: seconds for which one is good; ``clock``: Unix seconds."""
+    """Verifies signatures. ``window``: seconds that one is valid; ``clock``: Unix seconds."""
 
     def __init__(
         self, keys: ApiKeys, window: float, clock: Callable[[], float] = time.time
@@ -92,16 +94,16 @@ class Signatures:
 
     @property
     def now(self) -> float:
-        """Seconds of the Unix clock by which signatures are judged."""
+        """The current time of the clock."""
         return self._clock()
 
     def verify(self, message: Message, *, has_body: bool) -> Signature:
-        """The one signature of the message, if its key signs for somebody.
+        """The one signature of the message.
 
-        Raises `InvalidSignature`, saying what is wrong, and `Starting` before keys are known.
+        Raises `InvalidSignature` with the reason, and `Starting` before keys are loaded.
         """
-        sent = (message.headers.get("Signature-Input"), message.headers.get("Signature"))
-        if None in sent or len("".join(map(str, sent))) > MAX_FIELDS_LENGTH:
+        fields = (message.headers.get("Signature-Input"), message.headers.get("Signature"))
+        if None in fields or len("".join(map(str, fields))) > MAX_FIELDS_LENGTH:
             raise InvalidSignature(UNREADABLE)
         needs_digest = has_body or message.headers.get(DIGEST) is not None
         check = _Check(self._keys, self._window, self._clock(), needs_digest)
@@ -126,7 +128,7 @@ def check_digest(digest: str, body: bytes) -> None:
 
 
 class _Keys(HTTPSignatureKeyResolver):
-    """Our keys as the library asks for them."""
+    """The API keys as the library's resolver."""
 
     def __init__(self, keys: ApiKeys) -> None:
         self._keys = keys
@@ -136,7 +138,7 @@ class _Keys(HTTPSignatureKeyResolver):
 
 
 class _Check(HTTPMessageVerifier):
-    """One look at one message: what the library asks of a signature, and what we ask."""
+    """Verifies one message by the library's rules and those of this module."""
 
     def __init__(self, keys: ApiKeys, window: float, now: float, needs_digest: bool) -> None:
         super().__init__(signature_algorithm=ED25519, key_resolver=_Keys(keys))
@@ -147,15 +149,15 @@ class _Check(HTTPMessageVerifier):
         self.is_read = False
 
     def validate_created_and_expires(self, sig_input: Any, max_age: Any = None) -> None:
-        """Judge what a signature says of itself; the library asks for it before it looks closer."""
+        """Check parameters, coverage and time; the library calls this before it verifies."""
         self.is_read = True
         parameters: Mapping[str, Any] = sig_input.params
         _check_parameters(parameters)
-        # With a parameter it is something else: a part of a field, or another message's.
+        # A component with parameters is another one: part of a field, or of another message.
         covered = {item.value for item in sig_input if not item.params}
         _check_coverage(covered, self._needs_digest)
         self._check_time(parameters["created"], parameters.get("expires"))
-        # What it raises is ours here; what the library asks for later it would wrap.
+        # Raised here, as the library wraps the errors of its key resolver.
         self._keys.find_signer(parameters["keyid"])
 
     def _check_time(self, created: int, expires: int | None) -> None:
@@ -183,10 +185,10 @@ def _check_parameters(parameters: Mapping[str, Any]) -> None:
 
 
 def _check_coverage(covered: Collection[str], needs_digest: bool) -> None:
-    wanted = ["@method", *(() if TARGET in covered else TARGET_PARTS)]
+    required = ["@method", *(() if TARGET in covered else TARGET_PARTS)]
     if needs_digest:
-        wanted.append(DIGEST)
-    if missing := [name for name in wanted if name not in covered]:
+        required.append(DIGEST)
+    if missing := [name for name in required if name not in covered]:
         raise InvalidSignature(f"The signature does not cover {_listed(missing)}")
 
 
@@ -195,7 +197,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _sentence(error: Exception, is_read: bool) -> str:
-    """What was wrong with it; of what was sent nothing is repeated."""
+    """The reason, without any of the untrusted input."""
     if not is_read:
         return UNREADABLE
     if isinstance(error.__cause__, cryptography.InvalidSignature):

@@ -1,4 +1,4 @@
-"""Token buckets: so many requests at once, refilled evenly. Pure; the clock is injected.
+"""Token buckets: bursts up to a capacity, refilled evenly. Pure; the clock is injected.
 
 Algorithm: https://en.wikipedia.org/wiki/Token_bucket
 """
@@ -16,11 +16,11 @@ REMEMBERED_CALLERS = 10_000
 
 
 class Decision(NamedTuple):
-    """What a bucket said: whether a token was there, how many are left, and the waits.
+    """The result of taking a token.
 
-    ``policy`` is the name of the limit.
-    ``retry_after`` is the time until the next token, ``reset_after`` until the bucket is full:
-    both in whole seconds, rounded up.
+    ``policy`` is the name of the limit, ``remaining`` the number of tokens left. ``retry_after`` is
+    the time until the next token, ``reset_after`` until the bucket is full: in whole seconds,
+    rounded up.
     """
 
     policy: str
@@ -32,7 +32,7 @@ class Decision(NamedTuple):
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """What it said, in the fields of the IETF draft "RateLimit header fields for HTTP"."""
+        """The header fields of the IETF draft "RateLimit header fields for HTTP"."""
         return {
             "RateLimit-Policy": f'"{self.policy}";q={self.limit};w=60',
             "RateLimit": f'"{self.policy}";r={self.remaining};t={self.reset_after}',
@@ -41,7 +41,7 @@ class Decision(NamedTuple):
 
 @dataclass(slots=True)
 class TokenBucket:
-    """One caller's bucket, at first full."""
+    """One caller's bucket, full at first."""
 
     policy: str
     capacity: int
@@ -50,7 +50,7 @@ class TokenBucket:
     filled_at: float
 
     def take(self, now: float) -> Decision:
-        """Take one token if there is one. ``now`` is in seconds, of a clock that never falls."""
+        """Take one token if there is one. ``now`` is in monotonic seconds."""
         self._refill(now)
         allowed = self.tokens >= 1
         if allowed:
@@ -75,10 +75,10 @@ class TokenBucket:
 
 
 class TokenBuckets:
-    """A bucket for each caller, of ``per_minute`` tokens; 0 means that nobody is limited.
+    """A bucket of ``per_minute`` tokens for each caller; 0: no limit.
 
-    ``policy`` names the limit in answers.
-    Memory is bounded: of more than 10,000 callers the one unseen for longest is forgotten.
+    ``policy`` is the name of the limit in responses. Memory is bounded: of more than 10,000 callers
+    the least recently used is dropped.
     """
 
     def __init__(
@@ -92,21 +92,21 @@ class TokenBuckets:
     def take(self, caller: Hashable, per_minute: int | None = None) -> Decision | None:
         """Take a token from the caller's bucket. None: there is no limit.
 
-        ``per_minute`` is the caller's own limit, in place of everybody's; of each limit that he
-        ever shows he has a bucket.
+        ``per_minute`` is the caller's own limit in place of the common one. A caller has one bucket
+        for each limit that it uses.
         """
-        most = self._per_minute if per_minute is None else per_minute
-        if not most:
+        limit = self._per_minute if per_minute is None else per_minute
+        if not limit:
             return None
         now = self._clock()
-        return self._bucket(caller, most, now).take(now)
+        return self._bucket(caller, limit, now).take(now)
 
-    def _bucket(self, caller: Hashable, most: int, now: float) -> TokenBucket:
-        # Known by the limit as well: taking turns with two of them must not fill a bucket.
-        owner = (caller, most)
+    def _bucket(self, caller: Hashable, limit: int, now: float) -> TokenBucket:
+        # The limit is part of the key: alternating between two limits must not refill a bucket.
+        owner = (caller, limit)
         bucket = self._buckets.get(owner)
         if bucket is None:
-            bucket = TokenBucket(self._policy, most, most / 60, float(most), now)
+            bucket = TokenBucket(self._policy, limit, limit / 60, float(limit), now)
             self._buckets[owner] = bucket
             if len(self._buckets) > REMEMBERED_CALLERS:
                 self._buckets.popitem(last=False)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import jwt
 
-from gateway.auth.callers import NAMES_BEGIN, Caller, Grants, Scope
+from gateway.auth.callers import JWT_NAME_PREFIX, Caller, Grants, Scope
 from gateway.auth.jwks import UNNAMED, JWKSet
 from gateway.errors import InvalidToken, Unavailable
 
@@ -21,7 +21,7 @@ MAX_TOKEN_LENGTH: Final = 16 * 1024
 MAX_NAME_LENGTH: Final = 200
 
 UNREADABLE: Final = "This is no token that could be read"
-# The first kind that an error is of decides. None of it says what was expected instead.
+# The first class that matches decides. No sentence says what was expected.
 SENTENCES: Final[Sequence[tuple[type[Exception], str]]] = (
     (jwt.ExpiredSignatureError, "The token has expired"),
     (jwt.ImmatureSignatureError, "The token is not valid yet"),
@@ -30,13 +30,13 @@ SENTENCES: Final[Sequence[tuple[type[Exception], str]]] = (
     (jwt.InvalidSignatureError, "The token's signature is not that of its issuer"),
     (jwt.MissingRequiredClaimError, "The token lacks a claim: it needs iss, aud and exp"),
 )
-# Beside its own errors the library lets through what Python says of odd numbers and deep nesting.
+# The library lets through Python's errors for odd numbers and deep nesting.
 FAULTS: Final = (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token has to be. ``leeway`` in seconds; ``scope_prefix`` is cut off our scopes."""
+    """Requirements for a token. ``leeway`` in seconds; ``scope_prefix`` is removed from scopes."""
 
     issuer: str
     audience: str
@@ -58,9 +58,9 @@ class Tokens:
         self._clock = clock
 
     async def authenticate(self, token: str, address: str) -> Caller:
-        """The caller that the token proves.
+        """The token's caller.
 
-        Raises `InvalidToken`, or `Unavailable` before the issuer's keys are known.
+        Raises `InvalidToken`, or `Unavailable` before the issuer's keys are loaded.
         """
         algorithm, key_id = self._read_header(token)
         if not self._keys.are_known:
@@ -73,7 +73,7 @@ class Tokens:
         return self._caller(self._verify(token, key, algorithm), address)
 
     def _read_header(self, token: str) -> tuple[str, str]:
-        """The algorithm and the key's id, which so far are only what a stranger says."""
+        """The algorithm and the key's id, which are still untrusted input."""
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidToken(UNREADABLE)
         try:
@@ -112,10 +112,10 @@ class Tokens:
             expires_at = float(claims["exp"]) + self._rules.leeway
         except FAULTS:
             raise InvalidToken(UNREADABLE) from None
-        return Caller(NAMES_BEGIN + name, address, Grants(self._scopes(claims)), expires_at)
+        return Caller(JWT_NAME_PREFIX + name, address, Grants(self._scopes(claims)), expires_at)
 
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:
-        """Those of ours among the scopes: the others are another service's."""
+        """The gateway's scopes in the claim, which may have those of other services."""
         claim, prefix = claims.get(self._rules.scope_claim), self._rules.scope_prefix
         granted = claim.split() if isinstance(claim, str) else claim
         if not isinstance(granted, list):

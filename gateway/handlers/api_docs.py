@@ -1,4 +1,4 @@
-"""The description of this API, for programs and for people."""
+"""The OpenAPI document and its page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.app_keys import DESCRIPTION
 from gateway.http.page_headers import page_headers
 from gateway.http.responses import is_known, json_response
 
-# Nothing from elsewhere, nothing inline; the UI's own pictures are data: URLs in its style sheet.
+# Nothing from other origins, nothing inline; the style sheet has pictures as data: URLs.
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -20,7 +20,7 @@ CONTENT_SECURITY_POLICY: Final = (
 PAGE_HEADERS: Final = page_headers(CONTENT_SECURITY_POLICY)
 OURS: Final = Path(__file__).parents[1] / "web" / "docs"
 OUR_FILES: Final = frozenset({"docs.css", "docs.js"})
-# Of the package swagger-ui-py, which brings Swagger UI 5: it knows OpenAPI 3.1.
+# The package swagger-ui-py brings Swagger UI 5, which supports OpenAPI 3.1.
 UI_PACKAGE: Final = "swagger_ui"
 UI_FILES: Final = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
 
@@ -55,7 +55,7 @@ async def page_file(request: web.Request) -> web.FileResponse:
 
 
 def _ui_folder() -> Path:
-    # Importing the package would bring its template engine, and we only want its files.
+    # Not imported: that would load its template engine.
     spec = find_spec(UI_PACKAGE)
     if spec is None or spec.origin is None:
         raise FileNotFoundError(f"the package {UI_PACKAGE} is not installed")

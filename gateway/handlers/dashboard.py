@@ -1,4 +1,4 @@
-"""The dashboard: a page that uses nothing but the API, and the files that it is made of."""
+"""The dashboard: a page that uses the API alone, and its files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.web import WebFile
 
 PAGE: Final = "index.html"
 
-# Nothing inline, nothing from elsewhere, and no page of others may frame ours.
+# Nothing inline, nothing from other origins, no framing.
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
         "default-src 'none'",

@@ -1,4 +1,4 @@
-"""A job's files: what became of each."""
+"""A job's files and their states."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ async def list_(request: web.Request) -> web.Response:
         submitted_by=visible_owner(request.app, request[CALLER]),
     )
     filespaces = request.app[FILESPACES]
-    shown = [_shown(file, filespaces) for file in files]
-    answer: JobFilesListed = {"success": True, "jobId": job_id, "files": shown, "total": total}
+    page = [_serialize(file, filespaces) for file in files]
+    answer: JobFilesListed = {"success": True, "jobId": job_id, "files": page, "total": total}
     return json_response(answer)
 
 
-def _shown(file: JobFile, filespaces: Filespaces) -> JobFileInfo:
+def _serialize(file: JobFile, filespaces: Filespaces) -> JobFileInfo:
     error = filespaces.relative_in(file.error) if file.error else file.error
     return job_file(file, filespaces.relative(file.path), error)

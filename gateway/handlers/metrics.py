@@ -1,6 +1,6 @@
-"""Throughput and S3 health as JSON, or everything that is counted as Prometheus's text.
+"""Throughput and S3 health as JSON, or all metrics as Prometheus's text.
 
-In JSON there are nulls inside: clients read the fields without looking first.
+In JSON missing values are null: clients read the fields without a check.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.schemas.metrics import S3History
 from gateway.schemas.responses import MetricsReport, S3Report
 from gateway.schemas.serializers import all_metrics, s3_health
 
-# A scrape is given up after ten seconds: a database that hangs must not take all of them.
+# Prometheus gives up a scrape after ten seconds: a database that hangs must not use all of them.
 COUNT_SECONDS: Final = 3.0
 
 
@@ -52,12 +52,12 @@ async def _prometheus(request: web.Request, accept: str) -> web.Response:
     if request.app[READINESS].is_ready:
         jobs = await _count_jobs(request.app[JOB_STORE])
     body, content_type = request.app[PROMETHEUS].render(accept, jobs)
-    # As a header: it names a version, which aiohttp's content_type would not take.
+    # As a header: aiohttp's content_type does not accept its version parameter.
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
 
 async def _count_jobs(job_store: JobStore) -> Mapping[JobStatus, int] | None:
-    """Jobs by state; None while the database is away, the other figures are still wanted."""
+    """Jobs by state; None while the database is away, as the other metrics are still of use."""
     try:
         async with asyncio.timeout(COUNT_SECONDS):
             return await job_store.count_by_status()

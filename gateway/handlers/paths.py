@@ -1,4 +1,4 @@
-"""Tell what paths mean."""
+"""Resolves paths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.runtime.offload import run_in_thread_if_large
 from gateway.schemas.responses import PathsResolved, ResolvedPath
 
 PATHS_LIMIT: Final = 10_000
-# What the mount cannot say has no type.
+# Other kinds have no type.
 TYPES: Final[dict[PathKind, Literal["file", "directory"]]] = {
     PathKind.FILE: "file",
     PathKind.DIRECTORY: "directory",
@@ -38,18 +38,18 @@ async def resolve(request: web.Request) -> web.Response:
     They are answered in the order given, those that are refused with the reason in `error`. Nothing
     is created: this is what to ask where a job found nothing.
     """
-    wanted = await read_json(request, PathList)
-    if len(wanted.paths) > PATHS_LIMIT:
+    body = await read_json(request, PathList)
+    if len(body.paths) > PATHS_LIMIT:
         raise PayloadTooLarge(f"At most {PATHS_LIMIT:,} paths may be listed in a request")
-    explained = await request.app[PATH_RESOLVER].explain(
-        wanted.paths, request[CALLER].grants.path_prefixes
+    resolved = await request.app[PATH_RESOLVER].explain(
+        body.paths, request[CALLER].grants.path_prefixes
     )
-    shown = await run_in_thread_if_large(len(explained), lambda: [*map(_shown, explained)])
-    answer: PathsResolved = {"success": True, "paths": shown}
+    paths = await run_in_thread_if_large(len(resolved), lambda: [*map(_serialize, resolved)])
+    answer: PathsResolved = {"success": True, "paths": paths}
     return json_response(answer)
 
 
-def _shown(it: PathResolution) -> ResolvedPath:
+def _serialize(it: PathResolution) -> ResolvedPath:
     return {
         "path": it.typed,
         "resolved": it.resolved,

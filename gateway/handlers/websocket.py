@@ -1,4 +1,4 @@
-"""``/ws``: metrics for everybody; job events for those who show a key and subscribe."""
+"""``/ws``: metrics for all clients; events of jobs for authenticated ones that subscribe."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """A WebSocket: metrics for everybody, and events of jobs for those who show a key.
+    """A WebSocket: metrics for all clients, and events of jobs for authenticated ones.
 
-    Messages are JSON texts. A key may be shown in `X-API-Key`, a token in `Authorization`, and
-    either in an `auth` message, or the handshake be signed; who has done so may subscribe to all
-    jobs or to one. A subscription begins with a `snapshot`, so nothing is missed between looking
-    and listening. Of each kind of event a slow client gets the newest. Pages of an
-    origin that may not call the API may not connect either.
+    Messages are JSON texts. A client authenticates with a key in `X-API-Key`, a token in
+    `Authorization`, either of them in an `auth` message, or a signed handshake, and may then
+    subscribe to all jobs or to one. A subscription begins with a `snapshot`, so that no change is
+    missed. A slow client gets the newest event of each kind. Pages of an origin that may not call
+    the API may not connect either.
     """
     check_origin(request)
     caller = await authenticate_request(request)
@@ -49,24 +49,24 @@ async def stream(request: web.Request) -> web.StreamResponse:
         connection = Connection(request, socket, request.transport, caller)
         await connection.serve()
     except ConnectionError:
-        # Its client is gone, or was cut off for taking nothing: so ends any connection.
+        # The client is gone, or was cut off because it took nothing.
         log.debug("WebSocket %s is cut off", request[REQUEST_ID])
     except Exception:
-        # An HTTP answer must not follow an upgrade.
+        # No HTTP response may follow an upgrade.
         log.exception("WebSocket %s failed", request[REQUEST_ID])
         await socket.close(code=WSCloseCode.INTERNAL_ERROR)
     return socket
 
 
 async def close_all(app: web.Application) -> None:
-    """Close every WebSocket at once, as going away: one by one would take seconds each.
+    """Close all WebSockets concurrently with code 1001, as each may take seconds.
 
-    Those whose client does not answer in time are dropped: they would hold up the end.
+    Aborts those whose client does not answer within `CLOSE_SECONDS`.
     """
     app[SEND_BUFFERS].stop()
     sockets: set[web.WebSocketResponse] = app[SOCKETS]
-    goodbyes = [s.close(code=WSCloseCode.GOING_AWAY, message=b"Server shutdown") for s in sockets]
+    closing = [s.close(code=WSCloseCode.GOING_AWAY, message=b"Server shutdown") for s in sockets]
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
-            await asyncio.gather(*goodbyes, return_exceptions=True)
+            await asyncio.gather(*closing, return_exceptions=True)
     app[SEND_BUFFERS].abort()

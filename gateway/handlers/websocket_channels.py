@@ -1,4 +1,4 @@
-"""What a client of ``/ws`` may subscribe to, and the messages in which it asks."""
+"""The channels of ``/ws``, and the messages of clients."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ import orjson
 from gateway.errors import InvalidRequest
 from gateway.events.hub import JOBS, caller_jobs_topic, files_topic, job_topic
 from gateway.job import parse_job_id
-from gateway.schemas.messages import Channel as Named
+from gateway.schemas.messages import Channel as ChannelFields
 
 Message = Mapping[str, Any]
 
 
 class Channel(NamedTuple):
-    """What a subscription is about. ``narrower``: what goes with it when it is given up."""
+    """What a subscription covers.
 
-    named: Named
+    ``fields`` identify the channel in messages; ``subtopics`` also end with the subscription.
+    """
+
+    fields: ChannelFields
     topics: frozenset[str]
     job_id: str | None = None
-    narrower: frozenset[str] = frozenset()
+    subtopics: frozenset[str] = frozenset()
 
     def for_owner(self, owner: str | None) -> Channel:
-        """The same for a caller who sees only his own jobs."""
+        """The channel for a caller that sees only the jobs of ``owner``; None: all jobs."""
         if owner is None or self.job_id is not None:
             return self
         return self._replace(topics=frozenset({caller_jobs_topic(owner)}))
 
 
 def read_message(data: str | bytes) -> Message:
-    """What the client sent. Raises `InvalidRequest`."""
+    """Parse a message of a client. Raises `InvalidRequest`."""
     try:
         message = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -43,7 +46,7 @@ def read_message(data: str | bytes) -> Message:
 
 
 def read_channel(message: Message) -> Channel:
-    """The channel that a message names. Raises `InvalidRequest`."""
+    """The channel of a message. Raises `InvalidRequest`."""
     if message.get("channel") == "jobs":
         return Channel({"channel": "jobs"}, frozenset({JOBS}))
     if message.get("channel") != "job":

@@ -1,7 +1,6 @@
-"""The WebSocket handshake, refused in our own words where it is none.
+"""The WebSocket handshake: RFC 6455, section 4.2.
 
-Source: RFC 6455, section 4.2. aiohttp's own refusals repeat what the client sent, and fail
-themselves on some of it.
+It is checked before aiohttp does, whose errors echo untrusted input and crash on some of it.
 """
 
 from __future__ import annotations
@@ -26,5 +25,5 @@ async def shake_hands(request: web.Request, socket: web.WebSocketResponse) -> No
     except (web.HTTPBadRequest, ValueError):
         raise InvalidRequest("The WebSocket handshake is not valid") from None
     except ConnectionError:
-        # Nobody hears this, and it is nothing that a log should tell with a traceback.
+        # Nobody receives this answer, and a traceback in the log would help nobody.
         raise InvalidRequest("The client hung up during the handshake") from None

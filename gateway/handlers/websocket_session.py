@@ -1,4 +1,4 @@
-"""A client of ``/ws``: what it has shown, what it asks for and what it is told."""
+"""A client of ``/ws``: its authentication, its subscriptions and its messages."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ SUBSCRIPTIONS_LIMIT: Final = 1000
 EVENT_SECONDS: Final = 5.0
 KEY_REVOKED: Final = b"API key is no longer valid"
 TOKEN_EXPIRED: Final = b"Token has expired"
-# Whoever looks exactly at the end of a key might be early by the grain of a clock.
+# A check exactly at the end of a key might be early by the resolution of the clock.
 EXPIRY_GRAIN: Final = 0.01
 EXPIRY_CHECK_SECONDS: Final = 600.0
 
 
 class Connection:
-    """One client: what it may ask for, and what it is subscribed to."""
+    """One client, its caller and its subscriptions."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Connection:
         self._send_buffer: SendBuffer = self._app[SEND_BUFFERS].open(transport)
         self._topics: set[str] = set()
         self._closing: asyncio.Task[bool] | None = None
-        self._expiry: asyncio.TimerHandle | None = None
+        self._expiry_timer: asyncio.TimerHandle | None = None
         self._answers: Mapping[str, Callable[[Message], Awaitable[None]]] = {
             "auth": self._authenticate,
             "subscribe": self._subscribe,
@@ -94,19 +94,19 @@ class Connection:
         }
 
     async def serve(self) -> None:
-        """Answer the client until its connection ends."""
+        """Answer messages until the connection ends."""
         self._app[SOCKETS].add(self._socket)
         self._app[API_KEYS].subscribe(self.check_key)
         try:
-            # The key may have been replaced while hands were shaken.
+            # The key may have been revoked during the handshake.
             self.check_key()
-            self._show_metrics()
+            self._subscribe_to_metrics()
             async for message in self._socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     await self._answer(message.data)
         finally:
             self._app[API_KEYS].unsubscribe(self.check_key)
-            self._expect_end(None)
+            self._schedule_expiry(None)
             self._app[SOCKETS].discard(self._socket)
             for topic in tuple(self._topics):
                 self._leave(topic)
@@ -115,32 +115,33 @@ class Connection:
             self._app[SEND_BUFFERS].close(self._send_buffer)
 
     def check_key(self) -> None:
-        """Send a client away that has shown a key which does not hold any more."""
+        """Close the connection if the client's key or token is no longer valid."""
         caller = self._caller
         if caller is None or self._closing is not None:
             return
         if self._app[API_KEYS].is_valid(caller):
-            self._expect_end(caller.expires_at)
+            self._schedule_expiry(caller.expires_at)
             return
         self._caller = None
         reason = KEY_REVOKED if caller.credential_digest else TOKEN_EXPIRED
-        # After the closing frame nothing may follow.
+        # Nothing may follow the closing frame.
         self._send_buffer.stop()
         self._closing = asyncio.create_task(
             self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=reason)
         )
 
-    def _expect_end(self, expires_at: float | None) -> None:
-        """Look again when the key expires; from time to time, as the clock may be set anew."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+    def _schedule_expiry(self, expires_at: float | None) -> None:
+        """Check the key when it expires, and at intervals, as the clock may be set."""
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+            self._expiry_timer = None
         if expires_at is not None:
             wait = min(max(expires_at - time.time(), 0.0) + EXPIRY_GRAIN, EXPIRY_CHECK_SECONDS)
-            self._expiry = asyncio.get_running_loop().call_later(wait, self.check_key)
+            loop = asyncio.get_running_loop()
+            self._expiry_timer = loop.call_later(wait, self.check_key)
 
-    def _show_metrics(self) -> None:
-        """Begin to tell metrics, if they are for everybody or for this caller."""
+    def _subscribe_to_metrics(self) -> None:
+        """Send metrics from now on, if they are public or the caller has the scope."""
         is_public = self._app[SETTINGS].public_metrics
         may = is_public or (self._caller is not None and self._caller.may(Scope.METRICS_READ))
         if may and METRICS_TOPIC not in self._topics:
@@ -148,12 +149,12 @@ class Connection:
             self._join(METRICS_TOPIC)
 
     async def _answer(self, data: str | bytes) -> None:
-        """Do what the client asks for; whatever is wrong with it is told, and ends nothing."""
+        """Handle a message. Errors of the client are sent to it, and the connection stays open."""
         try:
             message = read_message(data)
             await self._answers[message["type"]](message)
         except StatementFailed:
-            # A fault of ours: it ends the connection, and is logged.
+            # A fault of the gateway: it is logged and ends the connection.
             raise
         except GatewayError as error:
             answer: ErrorMessage = {"type": "error", "error": error.message}
@@ -169,7 +170,7 @@ class Connection:
         if len({"apiKey", "token"} & message.keys()) != 1:
             other = ", or token" if TOKENS in self._app else ""
             raise InvalidRequest(f"auth needs the field apiKey{other}")
-        # Whoever fails is nobody, also if somebody was here before.
+        # A failed attempt ends the previous authentication too.
         before, self._caller = self._caller, None
         try:
             self._caller = await self._identify(message)
@@ -180,20 +181,20 @@ class Connection:
             raise
         if before is not None and before.identity != self._caller.identity:
             self._leave_all()
-        self._expect_end(self._caller.expires_at)
+        self._schedule_expiry(self._caller.expires_at)
         authenticated: Authenticated = {"type": "authenticated"}
         self._send_buffer.send(authenticated)
-        self._show_metrics()
+        self._subscribe_to_metrics()
 
     async def _identify(self, message: Message) -> Caller:
-        proof = message.get("token", message.get("apiKey"))
-        shown = proof if isinstance(proof, str) else None
+        field = message.get("token", message.get("apiKey"))
+        credential = field if isinstance(field, str) else None
         if "token" not in message:
-            return authenticate(self._request, shown)
+            return authenticate(self._request, credential)
         tokens = self._app.get(TOKENS)
         if tokens is None:
             raise InvalidRequest("This gateway takes no tokens")
-        return await authenticate_token(self._request, tokens, shown or "")
+        return await authenticate_token(self._request, tokens, credential or "")
 
     async def _subscribe(self, message: Message) -> None:
         caller = self._caller
@@ -202,8 +203,8 @@ class Connection:
         if self._send_buffer.is_full:
             raise InvalidRequest("The connection does not keep up with what it gets")
         owner = visible_owner(self._app, caller)
-        wanted = read_channel(message).for_owner(owner)
-        if len((self._topics | wanted.topics) - {METRICS_TOPIC}) > SUBSCRIPTIONS_LIMIT:
+        channel = read_channel(message).for_owner(owner)
+        if len((self._topics | channel.topics) - {METRICS_TOPIC}) > SUBSCRIPTIONS_LIMIT:
             raise InvalidRequest(f"At most {SUBSCRIPTIONS_LIMIT} subscriptions a connection")
         await self._wait_for_event()
         try:
@@ -211,32 +212,32 @@ class Connection:
         except Forbidden as error:
             self._audit("stream.subscribe", error)
             raise
-        if owner is not None and wanted.job_id is not None:
-            # Before anything of the job is heard.
-            require_visible(await self._app[JOB_STORE].get(wanted.job_id), owner)
-        await self._follow(wanted, owner)
+        if owner is not None and channel.job_id is not None:
+            # Before any event of the job is sent.
+            require_visible(await self._app[JOB_STORE].get(channel.job_id), owner)
+        await self._follow(channel, owner)
 
-    async def _follow(self, wanted: Channel, owner: str | None) -> None:
-        """Join the topics; tell how the jobs are, and then what comes of them."""
+    async def _follow(self, channel: Channel, owner: str | None) -> None:
+        """Join the topics, and send a snapshot of the jobs before their events."""
         before = frozenset(self._topics)
-        # Listen first, look then: what happens in between is held back until the snapshot is told.
+        # Subscribe, then read: events in between are held back until the snapshot is sent.
         self._send_buffer.pause()
         snapshot: Event | None = None
         jobs: Sequence[Job] = ()
         try:
-            for topic in wanted.topics:
+            for topic in channel.topics:
                 self._join(topic)
-            jobs, snapshot = await self._snapshot(wanted, owner)
+            jobs, snapshot = await self._snapshot(channel, owner)
         finally:
             if snapshot is None:
-                for topic in wanted.topics - before:
+                for topic in channel.topics - before:
                     self._leave(topic)
             for job in jobs:
                 self._app[JOB_EVENTS].note_snapshot(job)
             self._send_buffer.release(snapshot, {job.id: job.version for job in jobs})
 
     def _audit(self, event: str, error: GatewayError) -> None:
-        """Write who was refused. Each costs him a token, so they are few."""
+        """Log a refusal. Each costs the client a token, so they are few."""
         self._app[AUDIT_LOG].write(
             event,
             "refused",
@@ -247,7 +248,7 @@ class Connection:
         )
 
     async def _wait_for_event(self) -> None:
-        """Wait, right after a start, until every later change will be told."""
+        """Wait, right after a start, until events of all later changes are sent."""
         try:
             async with asyncio.timeout(EVENT_SECONDS):
                 await self._app[JOB_EVENTS].has_begun.wait()
@@ -256,23 +257,23 @@ class Connection:
 
     async def _unsubscribe(self, message: Message) -> None:
         owner = None if self._caller is None else visible_owner(self._app, self._caller)
-        wanted = read_channel(message).for_owner(owner)
-        for topic in wanted.topics | wanted.narrower:
+        channel = read_channel(message).for_owner(owner)
+        for topic in channel.topics | channel.subtopics:
             self._leave(topic)
-        answer: Unsubscribed = {"type": "unsubscribed", **wanted.named}
+        answer: Unsubscribed = {"type": "unsubscribed", **channel.fields}
         self._send_buffer.send(answer)
 
-    async def _snapshot(self, wanted: Channel, owner: str | None) -> tuple[Sequence[Job], Event]:
-        """The jobs that a subscription starts with, and the message that shows them."""
+    async def _snapshot(self, channel: Channel, owner: str | None) -> tuple[Sequence[Job], Event]:
+        """The jobs that a subscription starts with, and their message."""
         store = self._app[JOB_STORE]
-        if wanted.job_id is None:
+        if channel.job_id is None:
             jobs = await store.newest(SNAPSHOT_JOBS, owner)
-            shown = [serialize_job_summary(job) for job in jobs]
-            many: JobsSnapshot = {"type": "snapshot", **wanted.named, "jobs": shown}
+            summaries = [serialize_job_summary(job) for job in jobs]
+            many: JobsSnapshot = {"type": "snapshot", **channel.fields, "jobs": summaries}
             return jobs, Event(many)
-        job = await store.get(wanted.job_id)
+        job = await store.get(channel.job_id)
         in_full = serialize_job(job, self._app[METRICS].fresh_throughput, utc_now())
-        one: JobSnapshot = {"type": "snapshot", **wanted.named, "job": in_full}
+        one: JobSnapshot = {"type": "snapshot", **channel.fields, "job": in_full}
         return (job,), Event(one)
 
     def _join(self, topic: str) -> None:
@@ -280,7 +281,7 @@ class Connection:
         self._app[HUB].subscribe(self._send_buffer, topic)
 
     def _leave_all(self) -> None:
-        """Give up what somebody else was told."""
+        """End the subscriptions of the previous caller."""
         kept = {METRICS_TOPIC} if self._app[SETTINGS].public_metrics else set()
         for topic in self._topics - kept:
             self._leave(topic)

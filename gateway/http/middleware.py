@@ -30,7 +30,7 @@ from gateway.app_keys import (
     TOKENS,
 )
 from gateway.auth.access import Access
-from gateway.auth.signatures import WANTED
+from gateway.auth.signatures import ACCEPT_SIGNATURE
 from gateway.http.authentication import admit, authenticate, authenticate_request
 from gateway.http.cors import answer_options
 from gateway.http.forwarded import note_client_address
@@ -160,7 +160,7 @@ def _answer_error(request: web.Request, error: errors.GatewayError) -> web.Respo
             if status in NO_RIGHT and TOKENS in request.app:
                 headers[hdrs.WWW_AUTHENTICATE] = _challenge(error)
             if isinstance(error, errors.InvalidSignature):
-                headers["Accept-Signature"] = f"sig={WANTED}"
+                headers["Accept-Signature"] = f"sig={ACCEPT_SIGNATURE}"
             if isinstance(error, errors.UnsupportedWebSocketVersion):
                 headers[hdrs.SEC_WEBSOCKET_VERSION] = "13"
             return error_response(error.message, status, error.details, headers)

@@ -70,7 +70,7 @@ async def test_a_socket_is_closed_at_the_end_of_its_key_though_nothing_is_announ
     assert datetime.now(UTC) >= soon
     await until_status(api, headers, lambda code: code == 401)
     async with asyncio.timeout(30):
-        while api.server.app[app_keys.API_KEYS]._holders:
+        while api.server.app[app_keys.API_KEYS]._subscribers:
             await asyncio.sleep(0.01)
 
 

@@ -48,7 +48,7 @@ async def test_sockets_that_have_shown_a_key_are_closed_when_it_is_replaced(api:
             await stranger.next_of("authenticated")
             await stranger.subscribe(channel="jobs")
     async with asyncio.timeout(PATIENCE):
-        while api_keys._holders:
+        while api_keys._subscribers:
             await asyncio.sleep(0)
 
 

@@ -68,9 +68,9 @@ def rfc_message() -> Message:
 
 def keys_of(*signers: Signer) -> ApiKeys:
     keys = ApiKeys("the key of the settings")
-    rights = Grants(frozenset({Scope.JOBS_READ}))
+    grants = Grants(frozenset({Scope.JOBS_READ}))
     keys.load(
-        [StoredKey(it.name, it.name.encode(), rights, public_key=it.public) for it in signers]
+        [StoredKey(it.name, it.name.encode(), grants, public_key=it.public) for it in signers]
     )
     return keys
 
@@ -331,7 +331,7 @@ def test_key_names_and_nonces_cannot_be_confused() -> None:
 
 
 def test_memory_for_nonces_is_bounded_and_released() -> None:
-    nonces = NonceCache(most=3)
+    nonces = NonceCache(limit=3)
     for number in range(5):
         assert nonces.spend("a", str(number), 10.0 + number, 0.0)
     assert len(nonces) == 3 and not nonces.spend("a", "4", 14.0, 0.0)

@@ -139,8 +139,8 @@ def test_machines_that_share_a_key_do_not_share_a_bucket(clock: Clock) -> None:
 
 def test_a_keys_own_limits_replace_those_of_the_settings(clock: Clock) -> None:
     limits = Limits(Settings(rate_limit_per_minute=1, poll_limit_per_minute=1), clock)
-    rights = Grants(EVERYTHING.scopes, rate_limit_per_minute=2, poll_limit_per_minute=0)
-    caller = Caller("render", "10.0.0.1", rights)
+    grants = Grants(EVERYTHING.scopes, rate_limit_per_minute=2, poll_limit_per_minute=0)
+    caller = Caller("render", "10.0.0.1", grants)
     answers = [limits.draw(Access.REQUEST, caller) for _ in range(3)]
     assert [it and it.allowed for it in answers] == [True, True, False]
     assert limits.draw(Access.POLL, caller) is None
