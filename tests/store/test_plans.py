@@ -42,6 +42,7 @@ SELECT 'default', n, '', gen_random_uuid(), '', now() - n * interval '15 seconds
 FROM generate_series(1, 5000) AS n;
 ANALYZE teamcache_gateway.idempotency_keys;
 """
+PURGE = load_queries("purge")
 KEYS = load_queries("idempotency")
 SIGNED = """
 INSERT INTO teamcache_gateway.signature_nonces
@@ -54,12 +55,12 @@ def test_an_answered_key_is_looked_up_in_its_index(plans: Plans) -> None:
     key = {"caller": "default", "key": "77"}
     nodes = plans.explain(KEYS["find"], key, first=ANSWERED)
     assert indexes(nodes) == {"idempotency_keys_pkey"}
-    nodes = plans.explain(KEYS["forget"], {"limit": 100}, first=ANSWERED)
+    nodes = plans.explain(PURGE["idempotency_keys"], {"limit": 100}, first=ANSWERED)
     assert "idempotency_keys_created_at" in indexes(nodes)
 
 
 def test_old_nonces_are_found_by_their_age(plans: Plans) -> None:
-    nodes = plans.explain(load_queries("nonces")["forget"], {"limit": 100}, first=SIGNED)
+    nodes = plans.explain(PURGE["signature_nonces"], {"limit": 100}, first=SIGNED)
     assert "signature_nonces_seen_at" in indexes(nodes)
 
 

@@ -34,7 +34,7 @@ async def test_errors_of_the_computation_are_raised(amount: int) -> None:
     "function",
     [
         "gateway.http.request_body._parse",
-        "gateway.handlers.jobs.resolve_all",
+        "gateway.jobs.submission.resolve_all",
         "gateway.index.path_lookup.array_literal",
         "gateway.jobs.submission._split",
         "gateway.jobs.submission._job_request",
