@@ -11,7 +11,6 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import app_keys
 from gateway.auth.access import Access
 from gateway.auth.api_keys import ApiKeys
 from gateway.auth.callers import Scope
@@ -29,6 +28,7 @@ from gateway.events.hub import Hub
 from gateway.events.job_publisher import JobEventPublisher
 from gateway.events.send_buffer import SendBuffers
 from gateway.handlers import api_docs, dashboard, health, job_files, jobs, metrics, paths, websocket
+from gateway.http import app_keys
 from gateway.http.cors import open_to_origins
 from gateway.http.idempotency_key import IDEMPOTENCY_KEY
 from gateway.http.middleware import main_middleware

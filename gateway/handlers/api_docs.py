@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.app_keys import DESCRIPTION
+from gateway.http.app_keys import DESCRIPTION
 from gateway.http.page_headers import page_headers
 from gateway.http.responses import is_known, json_response
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.app_keys import WEB_FILES
+from gateway.http.app_keys import WEB_FILES
 from gateway.http.page_headers import page_headers
 from gateway.http.responses import is_known
 from gateway.web import WebFile

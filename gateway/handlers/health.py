@@ -6,10 +6,10 @@ from typing import Literal
 
 from aiohttp import web
 
-from gateway.app_keys import DATABASE, INDEX_STATE, READINESS
 from gateway.database.full_disk import SENTENCE
 from gateway.errors import DatabaseUnavailable
 from gateway.formatting import iso_now
+from gateway.http.app_keys import DATABASE, INDEX_STATE, READINESS
 from gateway.http.responses import json_response
 from gateway.schemas.responses import Alive, Health, UnhealthyResponse
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.app_keys import CALLER, FILESPACES, JOB_FILES
+from gateway.http.app_keys import CALLER, FILESPACES, JOB_FILES
 from gateway.http.authentication import visible_owner
 from gateway.http.responses import json_response
 from gateway.job import FileStatus, JobFile, parse_job_id

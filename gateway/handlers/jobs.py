@@ -11,7 +11,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
-from gateway.app_keys import (
+from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
+from gateway.http.app_keys import (
     CALLER,
     INDEX_STATE,
     JOB_CACHE,
@@ -22,7 +23,6 @@ from gateway.app_keys import (
     NOTES,
     SUBMISSION,
 )
-from gateway.errors import InvalidRequest, NoFilesFound, PayloadTooLarge
 from gateway.http.authentication import require_visible, visible_owner
 from gateway.http.idempotency_key import identify, read_idempotency_key
 from gateway.http.request_body import Names, read_json

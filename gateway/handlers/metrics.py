@@ -11,9 +11,9 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.app_keys import JOB_STORE, METRICS, PROMETHEUS, READINESS
 from gateway.errors import DatabaseUnavailable
 from gateway.formatting import iso_now
+from gateway.http.app_keys import JOB_STORE, METRICS, PROMETHEUS, READINESS
 from gateway.http.responses import json_response
 from gateway.job import JobStatus
 from gateway.jobs.store import JobStore

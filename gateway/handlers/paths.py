@@ -7,8 +7,8 @@ from typing import Final, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.app_keys import CALLER, PATH_RESOLVER
 from gateway.errors import PayloadTooLarge
+from gateway.http.app_keys import CALLER, PATH_RESOLVER
 from gateway.http.request_body import AnyNames, read_json
 from gateway.http.responses import json_response
 from gateway.index.path_resolver import PathResolution

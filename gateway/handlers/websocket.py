@@ -9,9 +9,9 @@ from typing import Final
 
 from aiohttp import WSCloseCode, web
 
-from gateway.app_keys import REQUEST_ID, SEND_BUFFERS, SIGNATURE, SOCKETS
 from gateway.handlers.websocket_handshake import shake_hands
 from gateway.handlers.websocket_session import Connection
+from gateway.http.app_keys import REQUEST_ID, SEND_BUFFERS, SIGNATURE, SOCKETS
 from gateway.http.authentication import authenticate_request, check_origin
 from gateway.http.signed_body import check_signed_body
 

@@ -9,20 +9,6 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from gateway.app_keys import (
-    API_KEYS,
-    AUDIT_LOG,
-    CLIENT_ADDRESS,
-    HUB,
-    JOB_EVENTS,
-    JOB_STORE,
-    METRICS,
-    REQUEST_ID,
-    SEND_BUFFERS,
-    SETTINGS,
-    SOCKETS,
-    TOKENS,
-)
 from gateway.auth.access import Access
 from gateway.auth.callers import Caller, Scope
 from gateway.errors import (
@@ -40,6 +26,20 @@ from gateway.events.hub import Event
 from gateway.events.send_buffer import SendBuffer
 from gateway.formatting import utc_now
 from gateway.handlers.websocket_channels import Channel, Message, read_channel, read_message
+from gateway.http.app_keys import (
+    API_KEYS,
+    AUDIT_LOG,
+    CLIENT_ADDRESS,
+    HUB,
+    JOB_EVENTS,
+    JOB_STORE,
+    METRICS,
+    REQUEST_ID,
+    SEND_BUFFERS,
+    SETTINGS,
+    SOCKETS,
+    TOKENS,
+)
 from gateway.http.authentication import (
     admit,
     authenticate,

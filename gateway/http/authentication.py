@@ -9,7 +9,12 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from gateway import errors
-from gateway.app_keys import (
+from gateway.auth.access import Access
+from gateway.auth.callers import Caller, Scope
+from gateway.auth.signatures import Message
+from gateway.auth.token_bucket import Decision
+from gateway.auth.tokens import Tokens
+from gateway.http.app_keys import (
     API_KEYS,
     CALLER,
     CLIENT_ADDRESS,
@@ -22,11 +27,6 @@ from gateway.app_keys import (
     SIGNATURES,
     TOKENS,
 )
-from gateway.auth.access import Access
-from gateway.auth.callers import Caller, Scope
-from gateway.auth.signatures import Message
-from gateway.auth.token_bucket import Decision
-from gateway.auth.tokens import Tokens
 from gateway.http.forwarded import is_local, url_of_client
 from gateway.http.origins import is_cross_origin
 from gateway.job import Job

@@ -6,7 +6,7 @@ import socket
 
 from aiohttp import hdrs, web
 
-from gateway.app_keys import CLIENT_ADDRESS, TRUSTED_PROXIES
+from gateway.http.app_keys import CLIENT_ADDRESS, TRUSTED_PROXIES
 from gateway.net.addresses import TrustedProxies, is_loopback, is_loopback_chain, is_loopback_host
 
 

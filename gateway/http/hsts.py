@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gateway.app_keys import TRUSTED_PROXIES
+from gateway.http.app_keys import TRUSTED_PROXIES
 from gateway.http.forwarded import is_https
 
 Signal = Callable[[web.Request, web.StreamResponse], Awaitable[None]]

@@ -10,8 +10,8 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from gateway.app_keys import CALLER
 from gateway.errors import InvalidRequest
+from gateway.http.app_keys import CALLER
 from gateway.jobs.idempotency import IdempotentRequest
 from gateway.openapi.parameters import HeaderParameter
 from gateway.runtime.offload import run_in_thread_if_large

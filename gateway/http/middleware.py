@@ -16,7 +16,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway import errors
-from gateway.app_keys import (
+from gateway.auth.access import Access
+from gateway.auth.signatures import ACCEPT_SIGNATURE
+from gateway.http.app_keys import (
     AUDIT_LOG,
     CALLER,
     CLIENT_ADDRESS,
@@ -29,8 +31,6 @@ from gateway.app_keys import (
     SIGNATURE,
     TOKENS,
 )
-from gateway.auth.access import Access
-from gateway.auth.signatures import ACCEPT_SIGNATURE
 from gateway.http.authentication import admit, authenticate, authenticate_request
 from gateway.http.cors import answer_options
 from gateway.http.forwarded import note_client_address

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
-from gateway.app_keys import API_KEYS, SETTINGS
+from gateway.http.app_keys import API_KEYS, SETTINGS
 from gateway.http.forwarded import host_of_client
 from gateway.net.addresses import is_loopback_host
 

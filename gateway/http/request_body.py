@@ -9,7 +9,6 @@ import orjson
 from aiohttp import ClientPayloadError, HttpVersion11, hdrs, web
 from pydantic import BaseModel, FailFast, Field, StrictStr, ValidationError
 
-from gateway.app_keys import BODY
 from gateway.errors import (
     InvalidRequest,
     PayloadTooLarge,
@@ -17,6 +16,7 @@ from gateway.errors import (
     UnsupportedMediaType,
 )
 from gateway.formatting import escaped
+from gateway.http.app_keys import BODY
 from gateway.http.responses import error_response, request_id
 from gateway.runtime.offload import run_in_thread_if_large
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from gateway.app_keys import BODY, NONCE_STORE, SIGNATURE
 from gateway.auth.signatures import check_digest
 from gateway.errors import InvalidSignature
+from gateway.http.app_keys import BODY, NONCE_STORE, SIGNATURE
 from gateway.http.authentication import SENT_BEFORE, rate_limit_failures
 from gateway.http.request_body import BYTES_PER_ITEM, read_body
 from gateway.runtime.offload import run_in_thread_if_large

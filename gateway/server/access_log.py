@@ -7,7 +7,7 @@ import logging
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from gateway.app_keys import CLIENT_ADDRESS, REQUEST_ID
+from gateway.http.app_keys import CLIENT_ADDRESS, REQUEST_ID
 from gateway.logs.logging import LineHandler
 
 

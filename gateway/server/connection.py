@@ -17,7 +17,7 @@ from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 
-from gateway.app_keys import REQUEST_ID
+from gateway.http.app_keys import REQUEST_ID
 from gateway.http.request_body import ENCODINGS_SENTENCE
 from gateway.http.responses import error_response, request_id
 from gateway.runtime.descriptors import FileDescriptorMonitor, descriptor_limit

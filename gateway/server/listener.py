@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 from aiohttp import web
 from yarl import URL
 
-from gateway.app_keys import PROMETHEUS
 from gateway.errors import GatewayError
+from gateway.http.app_keys import PROMETHEUS
 from gateway.http.hsts import hsts_header
 from gateway.monitors.certificate import CertificateMonitor
 from gateway.monitors.loop import running

@@ -18,9 +18,9 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE
 
-from gateway import app_keys
 from gateway.errors import GatewayError
 from gateway.handlers import jobs
+from gateway.http import app_keys
 from gateway.http.authentication import admit, require_visible, visible_owner
 from gateway.http.forwarded import client_address, is_https
 from gateway.http.middleware import main_middleware

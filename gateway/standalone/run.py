@@ -15,9 +15,9 @@ import platformdirs
 from aiohttp import web
 
 from gateway.app import create_app
-from gateway.app_keys import HUB, METRICS, PROMETHEUS, READINESS
 from gateway.database import Database
 from gateway.errors import EmbeddedPostgresError, SettingsError
+from gateway.http.app_keys import HUB, METRICS, PROMETHEUS, READINESS
 from gateway.index.state import IndexState
 from gateway.monitors.index import index_monitors
 from gateway.monitors.loop import Monitor, running

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from gateway.app_keys import API_KEYS
 from gateway.auth.api_keys import ApiKeys
 from gateway.errors import Unauthorized
+from gateway.http.app_keys import API_KEYS
 from gateway.monitors.api_key_file import ApiKeyFileMonitor
 from gateway.monitors.loop import running
 from gateway.runtime.small_file import MAX_FILE_BYTES

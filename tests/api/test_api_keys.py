@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from gateway import app_keys
 from gateway.app import ROUTES, create_app
 from gateway.auth.access import Access
 from gateway.auth.api_keys import REMEMBERED_CALLERS, ApiKeys, StoredKey, digest_of
@@ -17,6 +16,7 @@ from gateway.auth.callers import Grants, Scope
 from gateway.auth.key_secret import LENGTH, is_secret, make_secret
 from gateway.database.migrations import migrate
 from gateway.errors import Starting, Unauthorized
+from gateway.http import app_keys
 from gateway.openapi.route import Route
 from gateway.settings import Settings
 from gateway.standalone.postgres import EmbeddedPostgres

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from gateway import app_keys
 from gateway.app import create_app
 from gateway.auth.callers import Scope
 from gateway.auth.key_secret import make_secret
 from gateway.errors import SettingsError
+from gateway.http import app_keys
 from gateway.logs.audit import AUDIT, MAX_TEXT_LENGTH, AuditLog
 from gateway.logs.logging import configure_logging
 from gateway.settings import Settings

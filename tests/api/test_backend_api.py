@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gateway.app_keys import METRICS
+from gateway.http.app_keys import METRICS
 from support.backend_messages import FILE, STATS, VARNISH
 from support.backend_server import PATIENCE, backend_server
 from support.database import StartApi

@@ -10,8 +10,8 @@ import psycopg2
 import pytest
 
 from gateway.app import create_app
-from gateway.app_keys import READINESS
 from gateway.database import connection_arguments
+from gateway.http.app_keys import READINESS
 from gateway.index.state import IndexState
 from gateway.settings import Settings
 from support.database import UNLIMITED, StartApi, administer, change, wait_until_ready

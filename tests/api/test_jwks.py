@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from bench.free_ports import free_port
-from gateway import app_keys
 from gateway.auth.jwks import REST_SECONDS, InvalidKeySet, JWKSet
 from gateway.auth.tokens import TokenRules, Tokens
 from gateway.errors import InvalidToken, SettingsError, Unavailable
+from gateway.http import app_keys
 from gateway.monitors import jwks as monitors
 from gateway.monitors.jwks import KeySetFileMonitor, KeySetUrlMonitor, SigningKeysMonitor
 from gateway.monitors.loop import running

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway import app_keys
 from gateway.auth.callers import Scope
+from gateway.http import app_keys
 from gateway.settings import Settings
 from support.database import StartApi
 from support.index_rows import run

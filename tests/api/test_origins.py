@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway import app_keys
+from gateway.http import app_keys
 from gateway.net.addresses import is_loopback_host
 from support.database import StartApi
 

@@ -11,9 +11,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gateway.app import create_app
-from gateway.app_keys import METRICS
 from gateway.database import connection_arguments
 from gateway.handlers import metrics as metrics_module
+from gateway.http.app_keys import METRICS
 from gateway.jobs import store as job_store
 from gateway.metrics.prometheus import prefers_prometheus
 from gateway.settings import Settings

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType
 
-from gateway import app_keys
 from gateway.events import hub as events
+from gateway.http import app_keys
 from gateway.settings import Settings
 from support.database import StartApi
 from support.index_rows import make_job

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway import app_keys
 from gateway.auth.callers import Scope
 from gateway.auth.nonce_store import NonceStore
 from gateway.database import Database
 from gateway.database.readiness import Readiness
 from gateway.database.sql import load_queries
+from gateway.http import app_keys
 from gateway.monitors.purge import PurgeMonitor
 from gateway.settings import Settings
 from support.database import StartApi

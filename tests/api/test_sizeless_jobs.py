@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway import app_keys
 from gateway.errors import DatabaseUnavailable
+from gateway.http import app_keys
 from gateway.monitors import job_lookups
 from gateway.monitors.job_events import FILES_CHANNEL
 from gateway.monitors.job_lookups import DebouncedLookups

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from gateway import GatewayClient
-from gateway.app_keys import JOB_CACHE
 from gateway.auth.api_keys import ApiKeys
 from gateway.auth.callers import EVERYTHING, Caller
 from gateway.database.migrations import migrate
+from gateway.http.app_keys import JOB_CACHE
 from gateway.settings import Settings
 from support.database import StartApi, make_starter
 from support.index_rows import add_files, make_job, run

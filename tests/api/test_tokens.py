@@ -15,7 +15,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway import app_keys
+from gateway.http import app_keys
 from support.database import StartApi
 from support.issuer_kit import AUDIENCE, ISSUER, RunningIssuer, bearer, running_issuer
 

@@ -12,11 +12,11 @@ import orjson
 import pytest
 from aiohttp import WSMsgType, web
 
-from gateway import app_keys
 from gateway.app import create_app
 from gateway.events import hub as events
 from gateway.events.hub import Event
 from gateway.handlers import websocket_session
+from gateway.http import app_keys
 from gateway.schemas.serializers import s3_message
 from gateway.settings import Settings
 from support.database import StartApi, change, wait_until_ready

@@ -19,10 +19,10 @@ from aiohttp import WSMsgType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import app_keys
 from gateway.app import create_app
 from gateway.events.hub import Event
 from gateway.handlers import websocket_session
+from gateway.http import app_keys
 from gateway.settings import Settings
 from support.index_rows import change_job, make_job, run
 from support.raw_http import connect_raw

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from gateway.app_keys import DATABASE, METRICS, READINESS
 from gateway.database import Database
 from gateway.database.readiness import Readiness
 from gateway.errors import DatabaseUnavailable
+from gateway.http.app_keys import DATABASE, METRICS, READINESS
 from gateway.metrics.latest import Metrics
 from gateway.monitors.worker_limit import WorkerLimitMonitor
 from gateway.schemas.serializers import all_metrics

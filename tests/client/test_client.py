@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway import app_keys
 from gateway.client import GatewayClient, GatewayClientError
 from gateway.client import client as client_module
 from gateway.events.hub import Event, job_topic
+from gateway.http import app_keys
 from gateway.job import JobStatus, Progress
 from gateway.schemas.serializers import job_message
 from gateway.settings import Settings

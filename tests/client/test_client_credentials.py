@@ -10,10 +10,10 @@ from typing import Any
 import click
 import pytest
 
-from gateway import app_keys
 from gateway.cli.client_settings import load_client_settings
 from gateway.cli.credentials import ShownToken
 from gateway.client import GatewayClient, GatewayClientError
+from gateway.http import app_keys
 from support.cli_kit import User, write_client_file
 from support.client_server import Server, StartServer
 from support.index_rows import UNKNOWN_ID

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from gateway import app_keys
 from gateway.database import Database
 from gateway.database import database as database_module
 from gateway.database.arguments import NETWORK_SECONDS
 from gateway.errors import DatabaseUnavailable
+from gateway.http import app_keys
 from gateway.job import JobStatus
 from gateway.settings import Settings
 from support.database import HEALTH, StartApi, wait_until_ready

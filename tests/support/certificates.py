@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from gateway import app_keys
 from gateway.app import create_app
+from gateway.http import app_keys
 from gateway.server.listener import serve
 from gateway.settings import Settings
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway import app_keys
 from gateway.app import create_app
 from gateway.client import GatewayClient, JobChange
+from gateway.http import app_keys
 from gateway.settings import Settings
 from support.database import change
 from support.stream_kit import PATIENCE

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway import app_keys
+from gateway.http import app_keys
 from gateway.settings import Settings
 from support.index_rows import run
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from gateway import app_keys
 from gateway.app import create_app
+from gateway.http import app_keys
 from gateway.server.listener import serve
 from gateway.settings import Settings
 

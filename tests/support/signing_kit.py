@@ -15,10 +15,10 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import strategies as st
 
-from gateway import app_keys
 from gateway.auth.callers import Scope
 from gateway.auth.key_store import KeyStore, NewKey
 from gateway.database import Database
+from gateway.http import app_keys
 from gateway.settings import Settings
 from support.index_rows import run
 

@@ -14,10 +14,10 @@ import sys
 import uvloop
 from aiohttp import web
 
-from gateway import app_keys
 from gateway.app import create_app
 from gateway.events import send_buffer
 from gateway.events.hub import Event, Hub
+from gateway.http import app_keys
 from gateway.settings import Settings
 
 JOBS = 200

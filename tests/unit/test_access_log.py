@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from gateway.app_keys import REQUEST_ID
+from gateway.http.app_keys import REQUEST_ID
 from gateway.logs.logging import JsonFormatter, LineHandler, TextFormatter
 from gateway.server.access_log import AccessLogger
 

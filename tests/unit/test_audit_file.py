@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway import app_keys
+from gateway.http import app_keys
 from gateway.logs import audit_file
 from gateway.logs.audit_file import AuditFile
 from support.database import StartApi

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway import app_keys
-from gateway.http import request_body
+from gateway.http import app_keys, request_body
 from gateway.server import connection, connection_limit
 from gateway.server.connection_limit import Admission, ConnectionLimiter
 from gateway.settings import Settings

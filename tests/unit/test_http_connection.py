@@ -13,10 +13,9 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from gateway import app_keys
 from gateway.app import create_app
 from gateway.handlers import websocket, websocket_session
-from gateway.http import request_body
+from gateway.http import app_keys, request_body
 from gateway.logs.logging import ClientErrorFilter
 from gateway.runtime import descriptors
 from gateway.runtime.descriptors import FileDescriptorMonitor

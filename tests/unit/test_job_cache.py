@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway import app_keys
 from gateway.errors import JobNotFound
 from gateway.formatting import utc_now
+from gateway.http import app_keys
 from gateway.job import Job, JobStatus, Progress
 from gateway.jobs.cache import FRESH_SECONDS, REMEMBERED_JOBS, JobCache, KnownJob
 from gateway.metrics.latest import Throughput

@@ -15,12 +15,12 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway import app_keys
 from gateway.app import create_app
 from gateway.auth.api_keys import StoredKey, digest_of
 from gateway.auth.callers import Grants, Scope
 from gateway.auth.key_secret import make_secret
 from gateway.formatting import utc_now
+from gateway.http import app_keys
 from gateway.job import Job, JobStatus, Progress
 from gateway.jobs.cache import FRESH_SECONDS, JobCache
 from gateway.server import listener
