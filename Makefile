@@ -30,7 +30,7 @@ test-all: $(VENV)/installed-test ## Run all tests, in 15 minutes, as CI does (AR
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(ARGS) tests
 
 torture: $(VENV)/installed-test ## Kill and stop everything at random moments (MOMENTS=200 SEED=1)
-	TORTURE_MOMENTS=$(MOMENTS) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -m torture -s tests/system $(ARGS)
+	TORTURE_MOMENTS=$(MOMENTS) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -m torture -s tests/torture $(ARGS)
 
 lint: $(VENV)/installed-lint ## Check style, types, imports between rooms, and the rules of the code
 	$(BIN)/ruff check .

@@ -34,6 +34,11 @@ def test_ci_wants_every_test_to_run() -> None:
     assert re.search(r"^export .*\bGATEWAY_TESTS_STRICT=1\b", CI, re.MULTILINE)
 
 
+def test_ci_runs_every_test_and_ends_with_the_result() -> None:
+    assert 'make test-all 2>&1 | tee "$log"' in CI
+    assert CI.index('tail -n 1 "$log"') > CI.index("All is well")
+
+
 def test_ci_says_at_its_end_whether_vulnerabilities_were_checked() -> None:
     assert 'make audit 2>&1 | tee "$audit_log"' in CI
     assert CI.index('tail -n 1 "$audit_log"') > CI.index("All is well")
