@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from support import ROOT
+ROOT = Path(__file__).resolve().parents[2]
 
 # By module of the package. A test reads names alone: `_loop` is aiopg's.
 PRIVATE = {
