@@ -64,7 +64,7 @@ docs: $(VENV)/installed-test ## Make the generated parts of the pages in docs/ a
 	PYTHONPATH=tests $(BIN)/python -m docs.generate
 
 clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 
 # --clear replaces a half-made or moved folder.
 $(VENV)/bin/python:

@@ -145,7 +145,7 @@ def test_a_function_fits_on_a_screen() -> None:
 
 
 SHIPPED = re.compile(
-    r"(?!\.git/|.*__pycache__|\.[a-z]+_cache/|\.venv/|\.hypothesis/).*"
+    r"(?!\.git/|.*__pycache__|\.[a-z_]+_cache/|\.venv/|\.hypothesis/).*"
     r"(\.(py|sql|md|toml|ya?ml|html|js|css|sh|json)|/run|Makefile|Dockerfile|\.env\.example)"
 )
 
